@@ -1,0 +1,1 @@
+//! The agent's pure part: task state machine, probes, update queue, assignment.

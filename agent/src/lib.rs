@@ -1,0 +1,1 @@
+//! The agent's shell: supervisor, process driver, shim, isolation, connection.

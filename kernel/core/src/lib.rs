@@ -1,0 +1,1 @@
+//! The kernel's pure part: commands, apply, allocator, fairness.

@@ -1,0 +1,1 @@
+//! The kernel's shell: raft, codec, leader, API.

@@ -1,0 +1,337 @@
+//! Quantities: integers in newtypes, parsed from text, printed in one canonical form. No float is ever involved.
+
+use std::fmt;
+use std::iter::Sum;
+use std::str::FromStr;
+
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// A text was not the quantity that it should be; the message says what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is not {wanted}")]
+pub struct ParseQuantityError {
+    /// The text as it was given, cut at 80 characters.
+    pub text: String,
+    /// What was asked for, with examples.
+    pub wanted: String,
+}
+
+fn refuse(text: &str, wanted: impl Into<String>) -> ParseQuantityError {
+    ParseQuantityError {
+        text: text.chars().take(80).collect(),
+        wanted: wanted.into(),
+    }
+}
+
+/// Thousandths of one cpu; written `0.5`, at most three decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MilliCpus(pub u64);
+
+/// A number of bytes; written with a binary unit: `256Mi` (`256MiB` is the same).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Bytes(pub u64);
+
+/// A length of time in milliseconds; written `100ms`, `30s`, `10m`, `2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Millis(pub u64);
+
+/// Most cpus of one task or agent: a million cores.
+const MAX_MILLI_CPUS: u64 = 1_000_000_000;
+/// Longest duration: a hundred years.
+const MAX_MILLIS: u64 = 100 * 365 * 24 * 3_600_000;
+
+impl FromStr for MilliCpus {
+    type Err = ParseQuantityError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || {
+            refuse(
+                text,
+                "a number of cpus with at most 3 decimals, such as 0.5 or 2",
+            )
+        };
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |part: &str| {
+            !part.is_empty() && part.len() <= 12 && part.bytes().all(|b| b.is_ascii_digit())
+        };
+        if !digits(whole) || !digits(decimals) {
+            return Err(wrong());
+        }
+        let significant = decimals.trim_end_matches('0');
+        if significant.len() > 3 {
+            return Err(wrong());
+        }
+        let whole: u64 = whole.parse().map_err(|_| wrong())?;
+        let thousandths: u64 = format!("{significant:0<3}").parse().map_err(|_| wrong())?;
+        match whole
+            .checked_mul(1000)
+            .and_then(|milli| milli.checked_add(thousandths))
+        {
+            Some(milli) if milli <= MAX_MILLI_CPUS => Ok(Self(milli)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for MilliCpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 1000, self.0 % 1000);
+        if rest == 0 {
+            write!(f, "{whole}")
+        } else {
+            write!(f, "{whole}.{}", format!("{rest:03}").trim_end_matches('0'))
+        }
+    }
+}
+
+const BYTE_UNITS: [(&str, u32); 4] = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+
+impl FromStr for Bytes {
+    type Err = ParseQuantityError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "0" {
+            return Ok(Self(0));
+        }
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (digits, unit) = text.split_at(end);
+        if !digits.is_empty()
+            && matches!(
+                unit,
+                "" | "K" | "M" | "G" | "T" | "KB" | "MB" | "GB" | "TB" | "kB" | "k"
+            )
+        {
+            let letter = unit.chars().next().map_or('M', |c| c.to_ascii_uppercase());
+            return Err(refuse(
+                text,
+                format!(
+                    "an amount with a binary unit: write {digits}{letter}i ({digits}{letter}iB is the same)"
+                ),
+            ));
+        }
+        let wrong = || refuse(text, "an amount with a binary unit, such as 256Mi or 1Gi");
+        let bare = unit.strip_suffix('B').unwrap_or(unit);
+        let shift = BYTE_UNITS
+            .iter()
+            .find(|(name, _)| *name == bare)
+            .map(|(_, shift)| *shift)
+            .ok_or_else(wrong)?;
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        number
+            .checked_mul(1 << shift)
+            .filter(|bytes| *bytes <= i64::MAX as u64)
+            .map(Self)
+            .ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0");
+        }
+        for (unit, shift) in BYTE_UNITS {
+            if self.0.trailing_zeros() >= shift {
+                return write!(f, "{}{unit}", self.0 >> shift);
+            }
+        }
+        // Amounts below a KiB come from machines, never from a manifest.
+        write!(f, "{}B", self.0)
+    }
+}
+
+const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+impl FromStr for Millis {
+    type Err = ParseQuantityError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || {
+            refuse(
+                text,
+                "a duration with a unit, such as 100ms, 30s, 10m or 2h",
+            )
+        };
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (digits, unit) = text.split_at(end);
+        let factor = TIME_UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, factor)| *factor)
+            .ok_or_else(wrong)?;
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        number
+            .checked_mul(factor)
+            .filter(|ms| *ms <= MAX_MILLIS)
+            .map(Self)
+            .ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, factor) in TIME_UNITS {
+            if self.0.is_multiple_of(factor) {
+                return write!(f, "{}{unit}", self.0 / factor);
+            }
+        }
+        Ok(())
+    }
+}
+
+macro_rules! text_serde {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+text_serde!(MilliCpus);
+text_serde!(Bytes);
+text_serde!(Millis);
+
+impl<'de> Deserialize<'de> for MilliCpus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text
+            .strip_suffix('B')
+            .and_then(|digits| digits.parse().ok())
+        {
+            Some(bytes) => Ok(Self(bytes)),
+            None => text.parse().map_err(D::Error::custom),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+/// The countable resources of a task or an agent; ports are counted apart, since each is an individual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// A share of processor time.
+    pub cpus: MilliCpus,
+    /// A hard limit.
+    pub memory: Bytes,
+    /// Space in the task's directory.
+    pub disk: Bytes,
+}
+
+impl Resources {
+    /// Whether `self` holds at least `wanted` of everything.
+    pub fn fits(&self, wanted: &Resources) -> bool {
+        self.cpus >= wanted.cpus && self.memory >= wanted.memory && self.disk >= wanted.disk
+    }
+
+    /// Adds, stopping at the largest number.
+    pub fn plus(&self, other: &Resources) -> Resources {
+        Resources {
+            cpus: MilliCpus(self.cpus.0.saturating_add(other.cpus.0)),
+            memory: Bytes(self.memory.0.saturating_add(other.memory.0)),
+            disk: Bytes(self.disk.0.saturating_add(other.disk.0)),
+        }
+    }
+
+    /// Subtracts, stopping at zero.
+    pub fn minus(&self, other: &Resources) -> Resources {
+        Resources {
+            cpus: MilliCpus(self.cpus.0.saturating_sub(other.cpus.0)),
+            memory: Bytes(self.memory.0.saturating_sub(other.memory.0)),
+            disk: Bytes(self.disk.0.saturating_sub(other.disk.0)),
+        }
+    }
+
+    /// How many times `shape` fits into `self`; `limit` where the shape asks for nothing.
+    pub fn count_of(&self, shape: &Resources, limit: u64) -> u64 {
+        let times = |have: u64, want: u64| have.checked_div(want).unwrap_or(limit);
+        times(self.cpus.0, shape.cpus.0)
+            .min(times(self.memory.0, shape.memory.0))
+            .min(times(self.disk.0, shape.disk.0))
+            .min(limit)
+    }
+}
+
+impl<'a> Sum<&'a Resources> for Resources {
+    fn sum<I: Iterator<Item = &'a Resources>>(items: I) -> Self {
+        items.fold(Resources::default(), |sum, item| sum.plus(item))
+    }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cpus, {} memory, {} disk",
+            self.cpus, self.memory, self.disk
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn cpus_have_at_most_three_decimals() {
+        assert_eq!("0.5".parse::<MilliCpus>().unwrap(), MilliCpus(500));
+        assert_eq!("2".parse::<MilliCpus>().unwrap().to_string(), "2");
+        assert!("0.0005".parse::<MilliCpus>().is_err());
+        assert!("1e3".parse::<MilliCpus>().is_err());
+        assert!("-1".parse::<MilliCpus>().is_err());
+    }
+
+    #[test]
+    fn a_bare_number_of_bytes_is_refused_with_what_to_write() {
+        let error = "256".parse::<Bytes>().unwrap_err();
+        assert!(error.to_string().contains("256Mi"), "{error}");
+        let error = "256MB".parse::<Bytes>().unwrap_err();
+        assert!(error.to_string().contains("256Mi"), "{error}");
+        assert_eq!("1GiB".parse::<Bytes>().unwrap().to_string(), "1Gi");
+        assert_eq!("1024Mi".parse::<Bytes>().unwrap().to_string(), "1Gi");
+    }
+
+    #[test]
+    fn the_largest_bytes_are_refused_not_wrapped() {
+        assert!("18446744073709551615Ti".parse::<Bytes>().is_err());
+        assert!("9999999999Ti".parse::<Bytes>().is_err());
+    }
+
+    #[test]
+    fn durations_print_in_the_largest_unit_that_divides_them() {
+        assert_eq!("60s".parse::<Millis>().unwrap().to_string(), "1m");
+        assert_eq!("90s".parse::<Millis>().unwrap().to_string(), "90s");
+        assert!("10".parse::<Millis>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn quantities_print_and_parse_back(n in 0u64..1_000_000_000) {
+            prop_assert_eq!(MilliCpus(n).to_string().parse::<MilliCpus>().unwrap(), MilliCpus(n));
+            prop_assert_eq!(Bytes(n << 10).to_string().parse::<Bytes>().unwrap(), Bytes(n << 10));
+            prop_assert_eq!(Millis(n).to_string().parse::<Millis>().unwrap(), Millis(n));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Reports: the JSON that scripts rely on. The shapes are a contract; see docs/reference/json.md.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::object::{Health, ObjectKey, Origin, RolloutState, Sync};
+use crate::source::{Fault, Held};
+
+/// `apiVersion` of every manifest and every report.
+pub const API_VERSION: &str = "kelson/v1";
+
+/// `kelson status -o json`, GET /v1/status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// Always `Status`.
+    pub kind: String,
+    /// The state that this is about.
+    pub index: u64,
+    /// The source; absent before one has reported.
+    pub source: Option<SourceStatus>,
+    /// One row an object.
+    pub objects: Vec<ObjectStatus>,
+}
+
+/// The source in a status report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// `dev`.
+    pub name: String,
+    /// The branch that is followed.
+    pub branch: String,
+    /// 40 hex digits.
+    pub observed: Option<String>,
+    /// 40 hex digits.
+    pub applied: Option<String>,
+    /// Whether the two agree.
+    pub sync: Sync,
+    /// Why they do not.
+    pub held: Option<Held>,
+    /// What is wrong with `observed`.
+    pub errors: Vec<Fault>,
+}
+
+/// One object in a status report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectStatus {
+    /// `Service`.
+    pub kind: String,
+    /// `shop`.
+    pub namespace: String,
+    /// `web`.
+    pub name: String,
+    /// Grows with each change of the object's wish.
+    pub generation: u64,
+    /// The revision that it was last accepted from.
+    pub revision: Option<String>,
+    /// Whether what is accepted is what git asks for and what runs is what is accepted.
+    pub sync: Sync,
+    /// How well it does.
+    pub health: Health,
+    /// One word: `RolledBack`, `Suspended`, `NoOffers`.
+    pub reason: Option<String>,
+    /// A sentence.
+    pub message: Option<String>,
+    /// Where it stands in git.
+    pub origin: Option<Origin>,
+    /// How many tasks there should be and are.
+    pub tasks: TaskCounts,
+    /// Where its rollout stands; absent for objects that have none.
+    pub rollout: Option<Rollout>,
+}
+
+/// How many tasks there should be and are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskCounts {
+    /// Wished.
+    pub desired: u64,
+    /// Running.
+    pub running: u64,
+    /// Running and healthy.
+    pub healthy: u64,
+}
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// The state.
+    pub state: RolloutState,
+}
+
+/// `kelson tasks -o json`, GET /v1/tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskList {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// Always `TaskList`.
+    pub kind: String,
+    /// The state that this is about.
+    pub index: u64,
+    /// One row a task.
+    pub items: Vec<TaskRow>,
+}
+
+/// One task in a task list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskRow {
+    /// `tsk_1`.
+    pub id: String,
+    /// `web.2`: the workload's name and the slot.
+    pub name: String,
+    /// Whose task it is.
+    pub workload: ObjectKey,
+    /// The generation that it runs.
+    pub generation: u64,
+    /// `agt_1`.
+    pub agent: String,
+    /// `running`.
+    pub state: crate::task::TaskState,
+    /// `healthy`.
+    pub health: crate::task::CheckState,
+    /// Whether it is ready for traffic.
+    pub ready: bool,
+    /// The process id of the program.
+    pub pid: Option<u32>,
+    /// Where its ports are reached.
+    pub address: Option<String>,
+    /// Port numbers by name.
+    pub ports: BTreeMap<String, u16>,
+    /// RFC 3339.
+    pub started_at: Option<String>,
+    /// How it ended.
+    pub exit: ExitRow,
+    /// What is not enforced for it.
+    pub isolation: Option<String>,
+    /// A sentence about what it does or waits for.
+    pub message: Option<String>,
+}
+
+/// How a task ended; all null while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExitRow {
+    /// The exit status.
+    pub code: Option<i32>,
+    /// The signal's number.
+    pub signal: Option<i32>,
+    /// Whether the memory limit killed it.
+    pub oom: bool,
+    /// A sentence.
+    pub reason: Option<String>,
+}
+
+/// `kelson drift -o json`, GET /v1/drift.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftReport {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// Always `DriftReport`.
+    pub kind: String,
+    /// The revision that was compared with.
+    pub revision: Option<String>,
+    /// How many items there are.
+    pub summary: DriftSummary,
+    /// Open items first, then healed ones, newest first.
+    pub items: Vec<DriftRow>,
+}
+
+/// How many items there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftSummary {
+    /// Still there.
+    pub open: u64,
+    /// Not any more.
+    pub healed: u64,
+}
+
+/// One item of a drift report: [`crate::drift::DriftItem`] with ids and times as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftRow {
+    /// The object.
+    pub object: ObjectKey,
+    /// `tsk_1`.
+    pub task: Option<String>,
+    /// Where it was seen.
+    pub plane: crate::drift::Plane,
+    /// Whether it is still there.
+    pub state: crate::drift::DriftState,
+    /// What happens about it.
+    pub policy: crate::object::DriftPolicy,
+    /// Where git says otherwise.
+    pub origin: Option<Origin>,
+    /// What differs.
+    pub fields: Vec<crate::drift::FieldDrift>,
+    /// Who did it.
+    pub changed_by: crate::principal::Principal,
+    /// RFC 3339.
+    pub first_seen: String,
+    /// RFC 3339.
+    pub healed_at: Option<String>,
+    /// How often it was seen anew.
+    pub count: u32,
+}
+
+/// `kelson validate -o json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Validation {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// Always `Validation`.
+    pub kind: String,
+    /// Whether there is no error.
+    pub valid: bool,
+    /// How many files were read.
+    pub files: u64,
+    /// How many objects they hold.
+    pub objects: u64,
+    /// All errors at once.
+    pub errors: Vec<Fault>,
+}

@@ -1,0 +1,177 @@
+//! Requests: what a client may ask of the kernel, and what it answers.
+//!
+//! They travel as JSON, over gRPC and over HTTP alike; the kernel turns each into one command.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::drift::DriftItem;
+use crate::id::{Index, Revision, TaskId};
+use crate::object::{DesiredObject, Namespace, ObjectKey, Sync};
+use crate::principal::Principal;
+use crate::source::{Fault, Held};
+
+/// A request with who asks, and the (client, sequence) by which a repeated one is carried out once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Submission {
+    /// A random name of the client's own, at most 64 bytes.
+    pub client: String,
+    /// Grows with each request of the client.
+    pub sequence: u64,
+    /// Who asks.
+    pub principal: Principal,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Request {
+    /// Lays one part of a revision's objects beside the state; changes nothing that runs.
+    Stage(Stage),
+    /// Flips to the staged objects of a revision: objects, inventory and revision in one step.
+    Accept(Accept),
+    /// Says what the reconciler sees of its source.
+    ReportSource(SourceReport),
+    /// Replaces the open drift items of a source and adds healed ones.
+    RecordDrift(DriftReportUpdate),
+    /// Changes one field of an object by hand.
+    SetField(SetField),
+    /// Ends one task by hand.
+    StopTask(StopTask),
+    /// Releases a held revision.
+    Confirm(Confirm),
+    /// Sets the weight of a namespace.
+    SetNamespace(SetNamespace),
+}
+
+/// One part of a revision's objects; small enough for one log entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Stage {
+    /// The source's name.
+    pub source: String,
+    /// The revision.
+    pub revision: Revision,
+    /// Begins at 0. Part 0 drops whatever was staged for this source before.
+    pub part: u32,
+    /// The objects that are new or changed; unchanged ones need not be staged.
+    pub objects: Vec<DesiredObject>,
+}
+
+/// Flips to a staged revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Accept {
+    /// The source's name.
+    pub source: String,
+    /// The revision.
+    pub revision: Revision,
+    /// The revision that the plan was made against; another one in the state refuses the flip.
+    pub previous: Option<Revision>,
+    /// How many parts were staged.
+    pub parts: u32,
+    /// Objects that no manifest wants any more.
+    pub prune: Vec<ObjectKey>,
+    /// How many staged objects there are in all, to detect a lost part.
+    pub objects: u32,
+}
+
+/// What the reconciler sees of its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceReport {
+    /// The source's name.
+    pub source: String,
+    /// The branch that is followed.
+    pub branch: String,
+    /// The newest revision.
+    pub observed: Option<Revision>,
+    /// The reconciler's verdict; the kernel adds what it knows (rolled back objects).
+    pub sync: Sync,
+    /// Why `observed` is not applied.
+    pub held: Option<Held>,
+    /// What is wrong with `observed`.
+    pub errors: Vec<Fault>,
+}
+
+/// The drift of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DriftReportUpdate {
+    /// The source's name.
+    pub source: String,
+    /// All open items, and those that have just healed.
+    pub items: Vec<DriftItem>,
+}
+
+/// Changes one field of an object by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetField {
+    /// The object.
+    pub object: ObjectKey,
+    /// A JSON pointer, `/spec/instances`.
+    pub path: String,
+    /// The new value; null removes.
+    pub value: Value,
+}
+
+/// Ends one task by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StopTask {
+    /// The task.
+    pub task: TaskId,
+}
+
+/// Releases a held revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Confirm {
+    /// The source's name; empty: the source that holds this revision.
+    #[serde(default)]
+    pub source: String,
+    /// The revision, or at least seven of its first digits.
+    pub revision: String,
+}
+
+/// Sets the weight of a namespace in fair share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetNamespace {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// 1 to 1,000,000; a namespace without one weighs 1.
+    pub weight: u32,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Answer {
+    /// It is done, as of this state.
+    Done {
+        /// The log entry that did it.
+        index: Index,
+        /// The generation that came of it, where an object changed.
+        generation: Option<u64>,
+    },
+    /// It is not, and nothing has changed.
+    Refused(Refusal),
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[error("{code}: {message}")]
+pub struct Refusal {
+    /// `K0301`; has a page under docs/errors.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}

@@ -1,0 +1,131 @@
+//! Tasks: one running unit, what became of it, and what an agent says about it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::WallTime;
+
+/// Where a task stands; the terminal states are never left.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskState {
+    /// Decided by the kernel, not yet taken up by the agent.
+    #[default]
+    Staging,
+    /// The agent lays out files and starts the program.
+    Starting,
+    /// The program runs.
+    Running,
+    /// Asked to end; still there.
+    Stopping,
+    /// Ended by itself with exit status 0. Terminal.
+    Finished,
+    /// Ended by itself otherwise, or could not be started. Terminal.
+    Failed,
+    /// Ended because the kernel asked for it. Terminal.
+    Killed,
+    /// Nobody knows: its agent or its shim is gone. Terminal.
+    Lost,
+}
+
+impl TaskState {
+    /// Whether the task has ended for good.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Staging | Self::Starting | Self::Running | Self::Stopping => false,
+            Self::Finished | Self::Failed | Self::Killed | Self::Lost => true,
+        }
+    }
+}
+
+/// What a check says.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum CheckState {
+    /// No probe has succeeded or failed for good yet.
+    #[default]
+    Unknown,
+    /// The last probe succeeded.
+    Healthy,
+    /// Too many probes in a row have failed.
+    Unhealthy,
+}
+
+/// Why a task is asked to end, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StopReason {
+    /// Its scheduler replaces it by a newer generation.
+    Replaced,
+    /// Its scheduler wants fewer.
+    ScaledDown,
+    /// Its workload was removed.
+    Removed,
+    /// Its health check failed too often.
+    Unhealthy,
+    /// A person asked for it (`kelson stop`).
+    ByHand,
+    /// Its limits were changed by hand and are enforced.
+    Drifted,
+}
+
+impl StopReason {
+    /// All reasons, by the number under which they cross the scheduler's boundary.
+    pub const ALL: [StopReason; 6] = [
+        Self::Replaced,
+        Self::ScaledDown,
+        Self::Removed,
+        Self::Unhealthy,
+        Self::ByHand,
+        Self::Drifted,
+    ];
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Exit {
+    /// The exit status, where it exited.
+    pub code: Option<i32>,
+    /// The signal's number, where it was killed by one.
+    pub signal: Option<i32>,
+    /// Whether the memory limit killed it.
+    pub oom: bool,
+    /// Whether the agent sent the signal.
+    pub by_agent: bool,
+    /// A sentence for people: `exited with status 1`, `could not be started: no such program`.
+    pub reason: String,
+}
+
+/// What an agent says about one task. The kernel applies each (task, sequence) once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskStatus {
+    /// The task.
+    pub task: crate::id::TaskId,
+    /// Grows by one with each update of the task, begins at 1.
+    pub sequence: u64,
+    /// Where it stands.
+    pub state: TaskState,
+    /// What its health check says; a running task without one is healthy.
+    pub health: CheckState,
+    /// Whether it is ready for traffic.
+    pub ready: bool,
+    /// The process id of the program.
+    pub pid: Option<u32>,
+    /// When the program started.
+    pub started_at: Option<WallTime>,
+    /// For how long it has been healthy without a break, in milliseconds, by the agent's monotonic clock.
+    pub healthy_for: u64,
+    /// How it ended; present in terminal states.
+    pub exit: Option<Exit>,
+    /// What is not enforced on this agent, `memory: none`; shown with the task.
+    #[serde(default)]
+    pub isolation: String,
+    /// A sentence about what it is doing or waiting for.
+    #[serde(default)]
+    pub message: String,
+}

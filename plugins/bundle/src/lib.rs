@@ -1,0 +1,1 @@
+//! First-party scheduler components, built from source and embedded in the binary.

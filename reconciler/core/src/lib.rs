@@ -1,0 +1,1 @@
+//! The reconciler's pure part: manifests, diff, plan, health, drift, prune safety.

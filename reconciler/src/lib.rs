@@ -1,0 +1,1 @@
+//! The reconciler's shell: git sources, the sync loop, applying, reports.

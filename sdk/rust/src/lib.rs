@@ -1,0 +1,1 @@
+//! What a framework author uses in Rust.
