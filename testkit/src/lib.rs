@@ -1,0 +1,1 @@
+//! Builders, fixtures, and a harness for real processes.

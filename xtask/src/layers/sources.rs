@@ -1,0 +1,178 @@
+//! What stands in the Rust files themselves.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::metadata::Package;
+use super::rooms::{KEPT, NOT_IN_A_CORE};
+use super::{Violation, code, imports};
+
+/// Reads all sources of the packages; returns how many files there were, and what is wrong in them.
+pub(crate) fn violations(root: &Path, packages: &[Package]) -> Result<(usize, Vec<Violation>)> {
+    let mut found = Vec::new();
+    let mut files = 0;
+    for package in packages {
+        let is_core = imports::room_of(&package.name).is_some_and(|room| room.is_core);
+        let mut sources = Vec::new();
+        collect(&package.folder.join("src"), &mut sources)?;
+        for path in sources {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let name = path
+                .strip_prefix(root)
+                .unwrap_or(&path)
+                .display()
+                .to_string();
+            found.extend(of_file(&name, &text, is_core));
+            files += 1;
+        }
+    }
+    Ok((files, found))
+}
+
+/// What is wrong in one file, which has its name relative to the root.
+fn of_file(name: &str, text: &str, is_core: bool) -> Vec<Violation> {
+    let code = code::without_tests(&code::without_comments_and_literals(text));
+    let mut found = Vec::new();
+    let mut report = |lines: Vec<usize>, problem: &str| {
+        found.extend(lines.into_iter().map(|line| Violation {
+            place: format!("{name}:{line}"),
+            problem: problem.to_owned(),
+        }));
+    };
+    for kept in KEPT {
+        if kept.folders.iter().any(|folder| name.starts_with(folder)) {
+            continue;
+        }
+        let problem = format!(
+            "{} may stand in {} only",
+            kept.path,
+            kept.folders.join(", ")
+        );
+        report(
+            code::lines_with(&code, &format!("{}::", kept.path)),
+            &problem,
+        );
+        report(
+            code::lines_with(&code, &format!("use {}", kept.path)),
+            &problem,
+        );
+    }
+    if is_core {
+        for (word, reason) in NOT_IN_A_CORE {
+            report(
+                code::lines_with(&code, word),
+                &format!("{word} in a core: {reason}"),
+            );
+        }
+        report(
+            code::lines_with_float_literals(&code),
+            "a float in a core: floats differ; integers in newtypes",
+        );
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// All Rust files below a folder, but for files and folders of tests.
+fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
+    {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
+        if path.is_dir() {
+            if name != "tests" && name != "target" {
+                collect(&path, into)?;
+            }
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn problems(name: &str, text: &str, is_core: bool) -> Vec<String> {
+        of_file(name, text, is_core)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_clock_in_a_core_is_a_violation_with_its_line() {
+        let text = "use std::time::Duration;\nfn f() { std::time::SystemTime::now(); }\n";
+        assert_eq!(
+            problems("agent/core/src/x.rs", text, true),
+            ["agent/core/src/x.rs:2: SystemTime in a core: time is an argument"]
+        );
+        assert_eq!(
+            problems("agent/src/x.rs", text, false),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn a_library_outside_its_home_is_a_violation() {
+        let text = "use openraft::Raft;\n";
+        assert_eq!(
+            problems("kernel/src/leader/round.rs", text, false),
+            ["kernel/src/leader/round.rs:1: openraft may stand in kernel/src/raft only"]
+        );
+        assert_eq!(
+            problems("kernel/src/raft/node.rs", text, false),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn every_word_that_may_not_stand_in_a_core_is_found() {
+        for (word, _) in NOT_IN_A_CORE {
+            assert_eq!(
+                problems("x.rs", &format!("use {word};"), true).len(),
+                1,
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_violation_on_disk_is_found() {
+        let root = std::env::temp_dir().join(format!("kelson-layers-{}", std::process::id()));
+        let folder = root.join("kernel/core");
+        std::fs::create_dir_all(folder.join("src/deep/tests")).unwrap();
+        std::fs::write(
+            folder.join("src/deep/a.rs"),
+            "use std::collections::HashMap;\n",
+        )
+        .unwrap();
+        std::fs::write(
+            folder.join("src/deep/tests/b.rs"),
+            "use std::collections::HashMap;\n",
+        )
+        .unwrap();
+        let package = Package {
+            name: "kelson-kernel-core".into(),
+            folder,
+            dependencies: Vec::new(),
+        };
+        let (files, found) = violations(&root, &[package]).unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(files, 1);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found.first().unwrap().place, "kernel/core/src/deep/a.rs:1");
+    }
+}
