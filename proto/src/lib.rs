@@ -1,1 +1,26 @@
-//! The wire: kelson/v1 protobuf, its generated code, conversions to and from the model.
+//! The wire: `kelson/v1` protobuf, the code generated from it, and conversions to and from the model.
+//!
+//! This room decides how things look between processes. It never decides what they mean. Read `kelson/v1/agents.proto` (the session
+//! of an agent) and `kelson/v1/kernel.proto` (clients of the kernel), then `convert.rs`.
+
+mod convert;
+
+pub use convert::ConvertError;
+
+/// Largest message that either side accepts, in bytes.
+pub const MAX_MESSAGE: usize = 4 << 20;
+/// Largest piece of a blob in one message, in bytes.
+pub const BLOB_CHUNK: usize = 256 << 10;
+
+/// The generated code of package `kelson.v1`.
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "generated code; its documentation stands in the proto files"
+)]
+pub mod v1 {
+    tonic::include_proto!("kelson.v1");
+}

@@ -1,1 +1,3 @@
-//! The kernel's pure part: commands, apply, allocator, fairness.
+//! The kernel's pure part.
+
+pub mod port;
