@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::object_id::{BlobId, RevisionId};
+use kelson_model::id::Revision;
+
+use super::object_id::BlobId;
 
 /// Says why a source could not be read.
 ///
@@ -110,7 +112,9 @@ pub enum SourceError {
         limit: u64,
     },
     /// A file whose content is elsewhere.
-    #[error("`{path}` is a pointer of git-lfs, whose content is not in the repository; commit the file itself")]
+    #[error(
+        "`{path}` is a pointer of git-lfs, whose content is not in the repository; commit the file itself"
+    )]
     LfsPointer {
         /// The file.
         path: String,
@@ -173,11 +177,17 @@ impl SourceError {
     }
 
     pub(super) fn git(doing: &'static str) -> impl FnOnce(git2::Error) -> Self {
-        move |cause| Self::Git { doing, detail: cause.message().to_owned() }
+        move |cause| Self::Git {
+            doing,
+            detail: cause.message().to_owned(),
+        }
     }
 
     pub(super) fn damaged(what: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
-        move |cause| Self::Damaged { what: what.into(), detail: cause.message().to_owned() }
+        move |cause| Self::Damaged {
+            what: what.into(),
+            detail: cause.message().to_owned(),
+        }
     }
 
     pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
@@ -187,7 +197,7 @@ impl SourceError {
 }
 
 /// Names a commit in an error.
-pub(super) fn commit_place(revision: RevisionId) -> String {
+pub(super) fn commit_place(revision: &Revision) -> String {
     format!("commit {revision}")
 }
 
@@ -195,7 +205,11 @@ pub(super) fn commit_place(revision: RevisionId) -> String {
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@,".contains(&byte);
-    if text.bytes().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if text.bytes().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
@@ -204,9 +218,21 @@ mod tests {
 
     #[test]
     fn the_cure_for_a_foreign_repository_can_be_pasted() {
-        let plain = SourceError::NotOwned { path: PathBuf::from("/srv/a.git/") };
-        assert!(plain.to_string().ends_with("safe.directory /srv/a.git/"), "{plain}");
-        let spaced = SourceError::NotOwned { path: PathBuf::from("/srv/it's here") };
-        assert!(spaced.to_string().ends_with(r"safe.directory '/srv/it'\''s here'"), "{spaced}");
+        let plain = SourceError::NotOwned {
+            path: PathBuf::from("/srv/a.git/"),
+        };
+        assert!(
+            plain.to_string().ends_with("safe.directory /srv/a.git/"),
+            "{plain}"
+        );
+        let spaced = SourceError::NotOwned {
+            path: PathBuf::from("/srv/it's here"),
+        };
+        assert!(
+            spaced
+                .to_string()
+                .ends_with(r"safe.directory '/srv/it'\''s here'"),
+            "{spaced}"
+        );
     }
 }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kelson_model::id::Revision;
 
 use super::error::SourceError;
-use super::object_id::{BlobId, RevisionId};
+use super::limits::Limits;
+use super::object_id::BlobId;
 
 /// Says whether a file may be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +113,9 @@ impl FaultCause {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Symlink => "commit the file itself, or name the link in .kelsonignore",
-            Self::Submodule => "copy its manifests into this repository, or name the folder in .kelsonignore",
+            Self::Submodule => {
+                "copy its manifests into this repository, or name the folder in .kelsonignore"
+            }
             Self::NotAFile => "remove it, or name it in .kelsonignore",
             Self::NameNotUtf8 => "rename it with UTF-8 text",
             Self::TooLarge { .. } => "split it, or name it in .kelsonignore if it is no manifest",
@@ -143,8 +147,65 @@ pub struct Listing {
 impl Listing {
     /// Finds a manifest by its path.
     pub fn file(&self, path: &str) -> Option<&TreeFile> {
-        let at = self.files.binary_search_by(|file| (*file.path).cmp(path)).ok()?;
+        let at = self
+            .files
+            .binary_search_by(|file| (*file.path).cmp(path))
+            .ok()?;
         self.files.get(at)
+    }
+
+    /// Orders a listing and cuts it at the limits that are about the whole, with a fault for each that was passed.
+    pub(super) fn bounded(
+        folder: &str,
+        mut files: Vec<TreeFile>,
+        mut faults: Vec<TreeFault>,
+        limits: &Limits,
+    ) -> Self {
+        let place: Arc<str> = Arc::from(folder);
+        files.sort_unstable();
+        if files.len() > limits.files {
+            files.truncate(limits.files);
+            faults.push(TreeFault {
+                path: Arc::clone(&place),
+                cause: FaultCause::TooManyFiles {
+                    limit: limits.files,
+                },
+            });
+        }
+        let mut total = 0_u64;
+        let fitting = files
+            .iter()
+            .take_while(|file| {
+                total = total.saturating_add(file.size);
+                total <= limits.total_bytes
+            })
+            .count();
+        if fitting < files.len() {
+            files.truncate(fitting);
+            let cause = FaultCause::TooManyBytes {
+                limit: limits.total_bytes,
+            };
+            faults.push(TreeFault {
+                path: Arc::clone(&place),
+                cause,
+            });
+        }
+        faults.sort_by(|a, b| a.path.cmp(&b.path));
+        if faults.len() > limits.faults {
+            faults.truncate(limits.faults);
+            let cause = FaultCause::TooManyFaults {
+                limit: limits.faults,
+            };
+            faults.push(TreeFault {
+                path: Arc::clone(&place),
+                cause,
+            });
+        }
+        Self {
+            folder: place,
+            files,
+            faults,
+        }
     }
 }
 
@@ -184,7 +245,7 @@ impl fmt::Debug for Artifact {
 /// All methods block, on a disk.
 pub trait ManifestSource: Send + Sync {
     /// Returns the commit, or nothing where files may change at any time.
-    fn revision(&self) -> Option<RevisionId>;
+    fn revision(&self) -> Option<Revision>;
 
     /// Lists the manifests.
     ///

@@ -41,7 +41,7 @@ pub use error::SourceError;
 pub use git::{CommitFiles, CommitInfo, GitSource, Tip};
 pub use limits::Limits;
 pub use listing::{Artifact, FaultCause, FileMode, Listing, ManifestSource, TreeFault, TreeFile};
-pub use object_id::{BlobId, ParseObjectIdError, RevisionId};
+pub use object_id::{BlobId, ParseObjectIdError};
 pub use uncommitted::{Change, Uncommitted};
 pub use watch::{Beat, BeatCause, RefWatcher, WatchMode, WatchPaths};
 pub use work_tree::WorkTree;

@@ -1,7 +1,12 @@
-//! The names that git gives to commits and files.
+//! The names that git gives to contents and commits.
 
 use std::fmt;
 use std::str::FromStr;
+
+use git2::Oid;
+use kelson_model::id::{ParseIdError, Revision};
+
+use super::error::SourceError;
 
 const BYTES: usize = 20;
 
@@ -29,65 +34,67 @@ fn write(raw: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
     raw.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
 
-macro_rules! object_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name([u8; BYTES]);
+/// Names the content of a file: two files with one `BlobId` have the same bytes, in any commit and any repository.
+/// It prints as 40 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobId([u8; BYTES]);
 
-        impl $name {
-            /// Makes an id from its 20 bytes.
-            pub const fn from_bytes(raw: [u8; 20]) -> Self {
-                Self(raw)
-            }
+impl BlobId {
+    /// Makes an id from its 20 bytes.
+    pub const fn from_bytes(raw: [u8; 20]) -> Self {
+        Self(raw)
+    }
 
-            /// Returns the 20 bytes.
-            pub const fn as_bytes(&self) -> &[u8; 20] {
-                &self.0
-            }
+    /// Returns the 20 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
 
-            pub(super) fn from_oid(oid: git2::Oid) -> Self {
-                let mut raw = [0; BYTES];
-                for (to, from) in raw.iter_mut().zip(oid.as_bytes()) {
-                    *to = *from;
-                }
-                Self(raw)
-            }
-
-            pub(super) fn oid(self) -> Result<git2::Oid, git2::Error> {
-                git2::Oid::from_bytes(&self.0)
-            }
+    pub(super) fn from_oid(oid: Oid) -> Self {
+        let mut raw = [0; BYTES];
+        for (to, from) in raw.iter_mut().zip(oid.as_bytes()) {
+            *to = *from;
         }
+        Self(raw)
+    }
 
-        impl FromStr for $name {
-            type Err = ParseObjectIdError;
+    pub(super) fn oid(self) -> Result<Oid, git2::Error> {
+        Oid::from_bytes(&self.0)
+    }
+}
 
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                parse(text).map(Self)
-            }
-        }
+impl FromStr for BlobId {
+    type Err = ParseObjectIdError;
 
-        impl fmt::Display for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write(&self.0, out)
-            }
-        }
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).map(Self)
+    }
+}
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write(&self.0, out)
-            }
-        }
+impl fmt::Display for BlobId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(&self.0, out)
+    }
+}
+
+impl fmt::Debug for BlobId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(&self.0, out)
+    }
+}
+
+/// Returns git's name of a revision.
+pub(super) fn oid_of(revision: &Revision) -> Result<Oid, git2::Error> {
+    Oid::from_str(revision.as_str())
+}
+
+/// Returns the revision that git names.
+pub(super) fn revision_of(oid: Oid) -> Result<Revision, SourceError> {
+    let damaged = |cause: ParseIdError| SourceError::Damaged {
+        what: format!("commit {oid}"),
+        detail: cause.to_string(),
     };
-}
-
-object_id! {
-    /// Names a commit: what Kelson calls a revision. Prints as 40 hexadecimal digits.
-    RevisionId
-}
-object_id! {
-    /// Names the content of a file: two files with one `BlobId` have the same bytes, in any commit and any repository.
-    BlobId
+    oid.to_string().parse().map_err(damaged)
 }
 
 #[cfg(test)]
@@ -98,12 +105,17 @@ mod tests {
     #[test]
     fn an_id_prints_as_it_was_parsed() {
         let text = "00ff0123456789abcdef0123456789abcdefa0b1";
-        assert_eq!(text.parse::<RevisionId>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<BlobId>().unwrap().to_string(), text);
     }
 
     #[test]
     fn what_is_not_forty_hex_digits_is_refused() {
-        for text in ["", "00ff", "zzff0123456789abcdef0123456789abcdefa0b1", "+0ff0123456789abcdef0123456789abcdefa0b1"] {
+        for text in [
+            "",
+            "00ff",
+            "zzff0123456789abcdef0123456789abcdefa0b1",
+            "+0ff0123456789abcdef0123456789abcdefa0b1",
+        ] {
             assert_eq!(text.parse::<BlobId>(), Err(ParseObjectIdError), "{text}");
         }
     }

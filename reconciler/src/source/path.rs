@@ -7,7 +7,10 @@ const LONGEST: usize = 4096;
 
 /// Brings a path that a person wrote into the one form that is used here; the top itself is the empty text.
 pub(super) fn normalised(path: &str) -> Result<String, SourceError> {
-    let bad = |reason| SourceError::BadPath { path: shortened(path), reason };
+    let bad = |reason| SourceError::BadPath {
+        path: shortened(path),
+        reason,
+    };
     if path.len() > LONGEST {
         return Err(bad("it is longer than 4096 bytes"));
     }
@@ -32,7 +35,11 @@ pub(super) fn normalised(path: &str) -> Result<String, SourceError> {
 
 /// Joins a folder, which may be the top, and a name in it.
 pub(super) fn joined(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
 }
 
 /// Returns `path` as seen from `folder`, if it is below it.
@@ -45,8 +52,12 @@ pub(super) fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
 
 /// The folders from the top down to `folder` and including both.
 pub(super) fn folders_down_to(folder: &str) -> impl Iterator<Item = &str> {
-    let inner = folder.match_indices('/').map(|(at, _)| folder.split_at(at).0);
-    std::iter::once("").chain(inner).chain((!folder.is_empty()).then_some(folder))
+    let inner = folder
+        .match_indices('/')
+        .map(|(at, _)| folder.split_at(at).0);
+    std::iter::once("")
+        .chain(inner)
+        .chain((!folder.is_empty()).then_some(folder))
 }
 
 fn shortened(text: &str) -> String {
@@ -60,9 +71,14 @@ mod tests {
 
     #[test]
     fn a_path_has_one_form() {
-        for (written, wanted) in
-            [("", ""), (".", ""), ("./a//b/", "a/b"), ("a/../b", "b"), ("a/./b/..", "a"), ("ä/b c", "ä/b c")]
-        {
+        for (written, wanted) in [
+            ("", ""),
+            (".", ""),
+            ("./a//b/", "a/b"),
+            ("a/../b", "b"),
+            ("a/./b/..", "a"),
+            ("ä/b c", "ä/b c"),
+        ] {
             assert_eq!(normalised(written).unwrap(), wanted, "{written}");
         }
     }
@@ -70,15 +86,24 @@ mod tests {
     #[test]
     fn a_path_cannot_leave_the_repository() {
         for written in ["/etc/passwd", "..", "a/../../b", "a\0b"] {
-            assert!(matches!(normalised(written), Err(SourceError::BadPath { .. })), "{written}");
+            assert!(
+                matches!(normalised(written), Err(SourceError::BadPath { .. })),
+                "{written}"
+            );
         }
-        assert!(matches!(normalised(&"a/".repeat(4000)), Err(SourceError::BadPath { .. })));
+        assert!(matches!(
+            normalised(&"a/".repeat(4000)),
+            Err(SourceError::BadPath { .. })
+        ));
     }
 
     #[test]
     fn folders_are_listed_from_the_top_down() {
         assert_eq!(folders_down_to("").collect::<Vec<_>>(), [""]);
-        assert_eq!(folders_down_to("a/b/c").collect::<Vec<_>>(), ["", "a", "a/b", "a/b/c"]);
+        assert_eq!(
+            folders_down_to("a/b/c").collect::<Vec<_>>(),
+            ["", "a", "a/b", "a/b/c"]
+        );
     }
 
     #[test]

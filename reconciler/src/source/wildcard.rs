@@ -18,10 +18,15 @@ enum Token {
     Star,
     /// `**` at the end of a pattern: any number of bytes.
     Rest,
-    /// `**/`: nothing, or any number of bytes that end with `/`.
+    /// The start of `**/`: it and `Folders` after it may be passed over.
+    MaybeFolders,
+    /// The rest of `**/`: any number of bytes that end with `/`.
     Folders,
     /// `[a-z]`.
-    Class { ranges: Vec<(u8, u8)>, negated: bool },
+    Class {
+        ranges: Vec<(u8, u8)>,
+        negated: bool,
+    },
     /// What git never matches: a class without its end, a lone backslash at the end.
     Never,
 }
@@ -48,8 +53,11 @@ impl Wildcard {
                     rest = rest.get(stars..).unwrap_or_default();
                     match rest {
                         [] if stars > 0 && after_slash => Token::Rest,
-                        [b'/', tail @ ..] | [b'\\', b'/', tail @ ..] if stars > 0 && after_slash => {
+                        [b'/', tail @ ..] | [b'\\', b'/', tail @ ..]
+                            if stars > 0 && after_slash =>
+                        {
                             rest = tail;
+                            tokens.push(Token::MaybeFolders);
                             Token::Folders
                         }
                         _ => Token::Star,
@@ -92,10 +100,12 @@ impl Wildcard {
                     Token::Rest => (true, false),
                     Token::Folders => (true, byte == b'/'),
                     Token::Class { ranges, negated } => {
-                        let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&byte));
+                        let within = ranges
+                            .iter()
+                            .any(|(low, high)| (*low..=*high).contains(&byte));
                         (false, byte != b'/' && within != *negated)
                     }
-                    Token::Never => (false, false),
+                    Token::MaybeFolders | Token::Never => (false, false),
                 };
                 any |= stay | step;
                 for (reached, to) in [(stay, at), (step, at + 1)] {
@@ -114,18 +124,24 @@ impl Wildcard {
     }
 
     /// Marks what can be reached by tokens that match nothing.
-    ///
-    /// A `Folders` in its middle is live at its own place too, and from there it must not be skipped: only one that is
-    /// entered may match nothing. Being entered and being in the middle look alike, so the middle is kept apart by
-    /// looking at the byte before, which is what `**/` means: it ends after a `/`.
     fn skip_empty(&self, live: &mut [bool]) {
         for (at, token) in self.tokens.iter().enumerate() {
-            let here = live.get(at).copied().unwrap_or(false);
-            if here
-                && matches!(token, Token::Star | Token::Rest)
-                && let Some(place) = live.get_mut(at + 1)
-            {
-                *place = true;
+            if !live.get(at).copied().unwrap_or(false) {
+                continue;
+            }
+            let steps: &[usize] = match token {
+                Token::Star | Token::Rest => &[1],
+                Token::MaybeFolders => &[1, 2],
+                Token::Byte(_)
+                | Token::One
+                | Token::Folders
+                | Token::Class { .. }
+                | Token::Never => &[],
+            };
+            for step in steps {
+                if let Some(place) = live.get_mut(at + step) {
+                    *place = true;
+                }
             }
         }
     }
@@ -188,4 +204,53 @@ fn named_class(name: &[u8]) -> Option<&'static [(u8, u8)]> {
         b"xdigit" => &[(b'0', b'9'), (b'A', b'F'), (b'a', b'f')],
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_match_as_git_says() {
+        for (pattern, text, wanted) in [
+            ("foo", "foo", true),
+            ("foo", "fooo", false),
+            ("*.yaml", "a.yaml", true),
+            ("*.yaml", "a/b.yaml", false),
+            ("f?o", "f/o", false),
+            ("**/foo", "foo", true),
+            ("**/foo", "a/b/foo", true),
+            ("**/foo", "afoo", false),
+            ("a/**/b", "a/b", true),
+            ("a/**/b", "a/x/y/b", true),
+            ("a/**/b", "a/xb", false),
+            ("a/**/b", "axb", false),
+            ("a/**", "a", false),
+            ("a/**", "a/b/c", true),
+            ("a**b", "axyb", true),
+            ("a**b", "ax/yb", false),
+            ("[a-c]x", "bx", true),
+            ("[!a-c]x", "bx", false),
+            ("[!a-c]x", "/x", false),
+            ("[]a]", "]", true),
+            ("[[:digit:]]", "7", true),
+            ("[a-", "a", false),
+            (r"\*", "*", true),
+            (r"\*", "a", false),
+            ("a\\", "a\\", false),
+            ("", "", true),
+        ] {
+            assert_eq!(
+                Wildcard::new(pattern).matches(text),
+                wanted,
+                "{pattern} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_made_to_be_slow_is_not() {
+        let pattern = "*a**/".repeat(100);
+        assert!(!Wildcard::new(&pattern).matches(&"a".repeat(4000)));
+    }
 }

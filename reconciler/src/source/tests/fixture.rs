@@ -1,0 +1,1 @@
+//! A repository in a temporary folder, worked on as a person would.

@@ -1,0 +1,3 @@
+//! Real repositories, made by the git program and by git2.
+
+mod fixture;
