@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::cli::{Cli, isolate};
 use crate::deadline::{Look, wait_for};
+use crate::guardian::Guardian;
 use crate::ports::PortRange;
 use crate::processes::{self, Process};
 use crate::programs;
@@ -101,6 +102,7 @@ impl DevBuilder {
         std::fs::create_dir_all(&data)
             .with_context(|| format!("cannot make {}", data.display()))?;
         let data = data.canonicalize()?;
+        let guardian = Guardian::watch(&data, folder.path())?;
         let mut dev = Dev {
             cli: Cli::new(&program, None, &repo),
             program,
@@ -113,6 +115,7 @@ impl DevBuilder {
             child: None,
             starts: 0,
             ports: PortRange::take()?,
+            guardian: Some(guardian),
             folder,
         };
         dev.start()?;
@@ -134,6 +137,8 @@ pub struct Dev {
     child: Option<Child>,
     starts: u32,
     ports: PortRange,
+    /// Ends everything when this process is killed before it can.
+    guardian: Option<Guardian>,
     folder: TempDir,
 }
 
@@ -350,6 +355,21 @@ impl Dev {
         Ok(status)
     }
 
+    /// How `kelson dev` has ended, if it has.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn has_ended(&mut self) -> Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else {
+            return Ok(None);
+        };
+        let ended = child.try_wait()?;
+        if ended.is_some() {
+            self.child = None;
+        }
+        Ok(ended)
+    }
+
     /// What it has said so far, of this start.
     #[must_use]
     pub fn said(&self) -> String {
@@ -385,6 +405,7 @@ impl Drop for Dev {
         if let Err(error) = processes::kill_all(&self.data, KILL) {
             eprintln!("{error:#}");
         }
+        drop(self.guardian.take());
         if std::env::var_os("KELSON_TESTKIT_KEEP").is_some() {
             self.folder.disable_cleanup(true);
             eprintln!("kept: {}", self.folder.path().display());

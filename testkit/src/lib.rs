@@ -8,6 +8,7 @@
 mod cli;
 mod deadline;
 mod dev;
+mod guardian;
 pub mod http;
 mod ports;
 pub mod processes;

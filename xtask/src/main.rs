@@ -3,6 +3,7 @@
 //! Each task does all of its set-up itself and says what it cannot do, and why. Read next: `layers` (who may import whom), `test`, `demo`, `bench`.
 
 mod bench;
+mod demo;
 mod layers;
 mod setup;
 mod shell;
@@ -17,6 +18,8 @@ const HELP: &str = "\
 Usage: cargo xtask TASK
 
   test [FILTER…]        set up what is missing, then run the tests of the whole workspace
+  demo [--check]        play the acts on a cluster of its own; then stay up, or with --check end
+       [--act NAME]…    play the first act and these only
   layers                check who imports whom, and what stands in a core
   bench [NAME [--quick]]
                         list the benches, or run one (release build)
@@ -38,6 +41,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["test", filters @ ..] => test::run(&root, filters)?,
+        ["demo", rest @ ..] => demo::run(&root, rest)?,
         ["layers"] => layers::run(&root)?,
         ["bench", rest @ ..] => bench::run(&root, rest)?,
         [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
