@@ -55,27 +55,55 @@ pub fn workspace() -> Result<PathBuf> {
         .to_owned())
 }
 
-/// The root of an unpacked Debian package (`redis-server`, `nginx`), which `cargo xtask test` puts under `target/test-packages`; `None`, after printing
-/// why, where it could not be had.
-///
-/// # Errors
-/// When it is missing where `CI=true`: there a skipped test is a failure.
-pub fn package(name: &str) -> Result<Option<PathBuf>> {
-    let packages = workspace()?.join("target/test-packages");
-    let root = packages.join(name);
-    if root.join("unpacked").is_file() {
-        return Ok(Some(root));
+/// A server of the distribution, unpacked and not installed.
+#[derive(Debug, Clone)]
+pub struct Package {
+    root: PathBuf,
+}
+
+impl Package {
+    /// The one that is called `name` (`redis-server`, `nginx`), which `cargo xtask test` puts under `target/test-packages`; `None`, after printing why,
+    /// where it could not be had.
+    ///
+    /// # Errors
+    /// When it is missing where `CI=true`: there a skipped test is a failure.
+    pub fn find(name: &str) -> Result<Option<Package>> {
+        let packages = workspace()?.join("target/test-packages");
+        let root = packages.join(name);
+        if root.join("unpacked").is_file() {
+            return Ok(Some(Package { root }));
+        }
+        let reason = std::fs::read_to_string(packages.join(format!("{name}.reason")))
+            .unwrap_or_else(|_| "it was not set up; run `cargo xtask test`".into());
+        if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+            bail!(
+                "the package {name} is missing, and CI must have it: {}",
+                reason.trim()
+            );
+        }
+        eprintln!("skipped: the package {name} is missing: {}", reason.trim());
+        Ok(None)
     }
-    let reason = std::fs::read_to_string(packages.join(format!("{name}.reason")))
-        .unwrap_or_else(|_| "it was not set up; run `cargo xtask test`".into());
-    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
-        bail!(
-            "the package {name} is missing, and CI must have it: {}",
-            reason.trim()
-        );
+
+    /// The path of one of its files, such as `usr/bin/redis-server`.
+    #[must_use]
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.root.join(path)
     }
-    eprintln!("skipped: the package {name} is missing: {}", reason.trim());
-    Ok(None)
+
+    /// What `LD_LIBRARY_PATH` must be for its programs.
+    #[must_use]
+    pub fn library_path(&self) -> String {
+        let mut folders: Vec<String> = ["usr/lib", "lib"]
+            .iter()
+            .filter_map(|folder| std::fs::read_dir(self.root.join(folder)).ok())
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().display().to_string()))
+            .filter(|path| path.ends_with("-linux-gnu"))
+            .collect();
+        folders.sort();
+        folders.join(":")
+    }
 }
 
 fn find(program: &str, package: &str) -> Result<PathBuf> {

@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod layers;
+mod packages;
 mod setup;
 mod shell;
 mod test;
@@ -20,6 +21,7 @@ Usage: cargo xtask TASK
   test [FILTER…]        set up what is missing, then run the tests of the whole workspace
   demo [--check]        play the acts on a cluster of its own; then stay up, or with --check end
        [--act NAME]…    play the first act and these only
+  packages              fetch the unmodified servers that some tests start (test does this too)
   layers                check who imports whom, and what stands in a core
   bench [NAME [--quick]]
                         list the benches, or run one (release build)
@@ -42,6 +44,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
     match args.as_slice() {
         ["test", filters @ ..] => test::run(&root, filters)?,
         ["demo", rest @ ..] => demo::run(&root, rest)?,
+        ["packages"] => packages::ensure_all(&root)?,
         ["layers"] => layers::run(&root)?,
         ["bench", rest @ ..] => bench::run(&root, rest)?,
         [] | ["help" | "--help" | "-h"] => print!("{HELP}"),

@@ -5,11 +5,12 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{setup, shell};
+use crate::{packages, setup, shell};
 
 /// Sets up what is missing, builds the programs that tests start, and runs all tests (or those that match the filters).
 pub(crate) fn run(root: &Path, filters: &[&str]) -> Result<()> {
     setup::ensure_tools(root)?;
+    packages::ensure_all(root)?;
     // Tests start these as processes; `cargo test` builds the programs of a package for that package's tests only.
     shell::run(
         root,
