@@ -95,6 +95,31 @@ pub(crate) fn lines_with(code: &str, word: &str) -> Vec<usize> {
         .collect()
 }
 
+/// At which lines (from 1) a path begins at the crate `name`: `name::x`, `use name;`. A module of ours called so (`super::name::x`) does not count.
+pub(crate) fn lines_with_crate(code: &str, name: &str) -> Vec<usize> {
+    code.lines()
+        .enumerate()
+        .filter(|(_, line)| {
+            line.match_indices(name).any(|(at, _)| {
+                let before = line.get(..at).unwrap_or_default();
+                let after = line.get(at + name.len()..).unwrap_or_default();
+                let begins =
+                    !before.ends_with(is_word) && (!before.ends_with("::") || is_absolute(before));
+                let is_import = before.trim_end().ends_with("use") && !after.starts_with(is_word);
+                begins && (after.starts_with("::") || is_import)
+            })
+        })
+        .map(|(number, _)| number + 1)
+        .collect()
+}
+
+/// Is the `::` at the end the beginning of a path?
+fn is_absolute(before: &str) -> bool {
+    !before
+        .trim_end_matches("::")
+        .ends_with(|c| is_word(c) || c == '>')
+}
+
 /// At which lines (from 1) a float literal stands. `x.0.1` is a field of a field and none.
 pub(crate) fn lines_with_float_literals(code: &str) -> Vec<usize> {
     code.lines()
@@ -243,6 +268,12 @@ mod tests {
         assert_eq!(lines_with("x.as_f64()", "f64"), Vec::<usize>::new());
         assert_eq!(lines_with("use std::fsx;", "std::fs"), Vec::<usize>::new());
         assert_eq!(lines_with("use std::fs;", "std::fs"), [1]);
+    }
+
+    #[test]
+    fn a_crate_is_where_a_path_begins() {
+        let code = "use notify;\nuse notify::W;\nlet a = notify::f();\nlet b = ::notify::f();\nsuper::notify::f();\nself.notify();\nuse notify_x::y;\nmod notify;";
+        assert_eq!(lines_with_crate(code, "notify"), [1, 2, 3, 4]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Which package depends on which.
 
-use super::Violation;
 use super::metadata::{Dependency, Kind, Package};
 use super::rooms::{
     Imports, KEPT, PURE, PURE_FOR_TESTS, ROOMS, Room, SCHEDULER, SCHEDULER_PREFIXES, TEST_SUPPORT,
 };
+use super::violation::Violation;
 
 /// The rule for a package, if there is one.
 pub(crate) fn room_of(package: &str) -> Option<&'static Room> {

@@ -6,34 +6,61 @@ use anyhow::{Context, Result};
 
 use super::metadata::Package;
 use super::rooms::{KEPT, NOT_IN_A_CORE};
-use super::{Violation, code, imports};
+use super::violation::Violation;
+use super::{code, imports};
 
-/// Reads all sources of the packages; returns how many files there were, and what is wrong in them.
-pub(crate) fn violations(root: &Path, packages: &[Package]) -> Result<(usize, Vec<Violation>)> {
-    let mut found = Vec::new();
-    let mut files = 0;
-    for package in packages {
-        let is_core = imports::room_of(&package.name).is_some_and(|room| room.is_core);
-        let mut sources = Vec::new();
-        collect(&package.folder.join("src"), &mut sources)?;
-        for path in sources {
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            let name = path
-                .strip_prefix(root)
-                .unwrap_or(&path)
-                .display()
-                .to_string();
-            found.extend(of_file(&name, &text, is_core));
-            files += 1;
-        }
-    }
-    Ok((files, found))
+/// A Rust file of a package, tests left out.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Its path relative to the root.
+    pub(crate) name: String,
+    pub(crate) text: String,
+    /// The text without comments, literals and tests.
+    pub(crate) code: String,
+    pub(crate) is_core: bool,
 }
 
-/// What is wrong in one file, which has its name relative to the root.
-fn of_file(name: &str, text: &str, is_core: bool) -> Vec<Violation> {
-    let code = code::without_tests(&code::without_comments_and_literals(text));
+impl Source {
+    pub(crate) fn new(name: &str, text: &str, is_core: bool) -> Source {
+        let code = code::without_tests(&code::without_comments_and_literals(text));
+        Source {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            code,
+            is_core,
+        }
+    }
+
+    /// Reads all sources of the packages.
+    pub(crate) fn read_all(root: &Path, packages: &[Package]) -> Result<Vec<Source>> {
+        let mut sources = Vec::new();
+        for package in packages {
+            let is_core = imports::room_of(&package.name).is_some_and(|room| room.is_core);
+            let mut paths = Vec::new();
+            collect(&package.folder.join("src"), &mut paths)?;
+            for path in paths {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let name = path
+                    .strip_prefix(root)
+                    .unwrap_or(&path)
+                    .display()
+                    .to_string();
+                sources.push(Source::new(&name, &text, is_core));
+            }
+        }
+        Ok(sources)
+    }
+}
+
+/// Words and paths that may not stand in this file.
+pub(crate) fn violations(source: &Source) -> Vec<Violation> {
+    let Source {
+        name,
+        code,
+        is_core,
+        ..
+    } = source;
     let mut found = Vec::new();
     let mut report = |lines: Vec<usize>, problem: &str| {
         found.extend(lines.into_iter().map(|line| Violation {
@@ -50,24 +77,17 @@ fn of_file(name: &str, text: &str, is_core: bool) -> Vec<Violation> {
             kept.path,
             kept.folders.join(", ")
         );
-        report(
-            code::lines_with(&code, &format!("{}::", kept.path)),
-            &problem,
-        );
-        report(
-            code::lines_with(&code, &format!("use {}", kept.path)),
-            &problem,
-        );
+        report(code::lines_with_crate(code, kept.path), &problem);
     }
-    if is_core {
+    if *is_core {
         for (word, reason) in NOT_IN_A_CORE {
             report(
-                code::lines_with(&code, word),
+                code::lines_with(code, word),
                 &format!("{word} in a core: {reason}"),
             );
         }
         report(
-            code::lines_with_float_literals(&code),
+            code::lines_with_float_literals(code),
             "a float in a core: floats differ; integers in newtypes",
         );
     }
@@ -106,7 +126,7 @@ mod tests {
     use super::*;
 
     fn problems(name: &str, text: &str, is_core: bool) -> Vec<String> {
-        of_file(name, text, is_core)
+        violations(&Source::new(name, text, is_core))
             .iter()
             .map(ToString::to_string)
             .collect()
@@ -169,9 +189,10 @@ mod tests {
             folder,
             dependencies: Vec::new(),
         };
-        let (files, found) = violations(&root, &[package]).unwrap();
+        let sources = Source::read_all(&root, &[package]).unwrap();
         std::fs::remove_dir_all(&root).unwrap();
-        assert_eq!(files, 1);
+        assert_eq!(sources.len(), 1, "a test was read as a source");
+        let found: Vec<_> = sources.iter().flat_map(violations).collect();
         assert_eq!(found.len(), 1);
         assert_eq!(found.first().unwrap().place, "kernel/core/src/deep/a.rs:1");
     }
