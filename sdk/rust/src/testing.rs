@@ -1,0 +1,286 @@
+//! A stage for native tests: rows are put on it, a turn is taken, and what the scheduler asked for is carried out or looked at.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::columns::{
+    AgentColumns, OfferColumns, RefusalColumns, TaskColumns, WorkloadColumns, of_agents, of_offers,
+    of_refusals, of_tasks, of_workloads,
+};
+use crate::rows::{Agent, Offer, Refusal, Task, Workload};
+use crate::treaty::Treaty;
+
+/// One launch that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Launched {
+    /// The group.
+    pub group: u32,
+    /// Whose.
+    pub workload: u64,
+    /// What it runs.
+    pub generation: u64,
+    /// Which template.
+    pub template: u32,
+    /// Which slot.
+    pub slot: u32,
+    /// From which offer.
+    pub offer: u32,
+}
+
+/// One row of the stated demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stated {
+    /// The scheduler's name for it.
+    pub key: u64,
+    /// For which workload.
+    pub workload: u64,
+    /// Of which generation.
+    pub generation: u64,
+    /// From which template.
+    pub template: u32,
+    /// For how many tasks.
+    pub count: u32,
+}
+
+/// One status that was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// About which workload.
+    pub workload: u64,
+    /// About which generation.
+    pub generation: u64,
+    /// 0 healthy, 1 progressing, 2 degraded, 3 suspended.
+    pub health: u32,
+    /// 0 progressing, 1 complete, 2 rolled back, 3 paused.
+    pub rollout: u32,
+    /// One word.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Everything that was asked for in a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// Launches, in order.
+    pub launches: Vec<Launched>,
+    /// Task and reason.
+    pub kills: Vec<(u64, u32)>,
+    /// Tasks to forget.
+    pub forgets: Vec<u64>,
+    /// Statuses, in order.
+    pub statuses: Vec<Said>,
+    /// Workload and generation.
+    pub good: Vec<(u64, u64)>,
+    /// Workload and generation.
+    pub quarantined: Vec<(u64, u64)>,
+    /// The new demand, where one was stated.
+    pub demand: Option<Vec<Stated>>,
+    /// The earliest wake-up.
+    pub wake_at: Option<u64>,
+    /// Notes, in order.
+    pub notes: Vec<(u64, String)>,
+    /// Lines of the log.
+    pub log: Vec<(u32, String)>,
+}
+
+/// The kernel's side of the treaty, in memory. Tables hold what the next call will see.
+#[derive(Debug, Default)]
+pub struct Stage {
+    /// Rows of the next call.
+    pub workloads: Vec<Workload>,
+    /// Rows of the next call; the flag says that the kernel has forgotten the task.
+    pub tasks: Vec<(Task, bool)>,
+    /// Rows of the next call.
+    pub agents: Vec<Agent>,
+    /// Offers of the next call.
+    pub offers: Vec<Offer>,
+    /// Refusals of the next call.
+    pub refusals: Vec<Refusal>,
+    /// Specifications by workload and generation.
+    pub specs: BTreeMap<(u64, u64), String>,
+    /// Names by workload.
+    pub names: BTreeMap<u64, String>,
+    /// `spec.config` of the framework; empty: null.
+    pub config: String,
+    pairs: RefCell<BTreeMap<String, Vec<u8>>>,
+    asked: RefCell<Asked>,
+}
+
+impl Stage {
+    /// Takes what was asked for since the last call of this, and clears the tables.
+    pub fn take(&mut self) -> Asked {
+        self.workloads.clear();
+        self.tasks.clear();
+        self.agents.clear();
+        self.offers.clear();
+        self.refusals.clear();
+        std::mem::take(self.asked.get_mut())
+    }
+
+    /// One of the seat's own pairs.
+    pub fn pair(&self, key: &str) -> Option<Vec<u8>> {
+        self.pairs.borrow().get(key).cloned()
+    }
+}
+
+fn page_of<T>(rows: &[T], page: u32) -> &[T] {
+    if page == 0 { rows } else { &[] }
+}
+
+impl Treaty for Stage {
+    fn workloads(&self, page: u32) -> WorkloadColumns {
+        of_workloads(page_of(&self.workloads, page))
+    }
+    fn workload_spec(&self, workload: u64, generation: u64) -> Option<String> {
+        self.specs.get(&(workload, generation)).cloned()
+    }
+    fn workload_name(&self, workload: u64) -> Option<String> {
+        self.names.get(&workload).cloned()
+    }
+    fn tasks(&self, page: u32) -> TaskColumns {
+        of_tasks(page_of(&self.tasks, page))
+    }
+    fn agents(&self, page: u32) -> AgentColumns {
+        of_agents(page_of(&self.agents, page))
+    }
+    fn agent_attributes(&self, _agent: u32) -> Option<Vec<(String, String)>> {
+        None
+    }
+    fn offers(&self, page: u32) -> OfferColumns {
+        of_offers(page_of(&self.offers, page))
+    }
+    fn refusals(&self, page: u32) -> RefusalColumns {
+        of_refusals(page_of(&self.refusals, page))
+    }
+    fn config(&self) -> String {
+        if self.config.is_empty() {
+            "null".to_owned()
+        } else {
+            self.config.clone()
+        }
+    }
+    fn launch(
+        &self,
+        group: &[u32],
+        workload: &[u64],
+        generation: &[u64],
+        template: &[u32],
+        slot: &[u32],
+        offer: &[u32],
+    ) {
+        let rows = group
+            .iter()
+            .zip(workload)
+            .zip(generation)
+            .zip(template)
+            .zip(slot)
+            .zip(offer);
+        for (((((group, workload), generation), template), slot), offer) in rows {
+            self.asked.borrow_mut().launches.push(Launched {
+                group: *group,
+                workload: *workload,
+                generation: *generation,
+                template: *template,
+                slot: *slot,
+                offer: *offer,
+            });
+        }
+    }
+    fn kill(&self, _group: &[u32], task: &[u64], reason: &[u32]) {
+        let rows = task.iter().copied().zip(reason.iter().copied());
+        self.asked.borrow_mut().kills.extend(rows);
+    }
+    fn forget(&self, _group: &[u32], task: &[u64]) {
+        self.asked.borrow_mut().forgets.extend(task);
+    }
+    fn set_status(
+        &self,
+        _group: u32,
+        workload: u64,
+        generation: u64,
+        health: u32,
+        rollout: u32,
+        reason: &str,
+        message: &str,
+    ) {
+        self.asked.borrow_mut().statuses.push(Said {
+            workload,
+            generation,
+            health,
+            rollout,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+    fn set_good_generation(&self, _group: u32, workload: u64, generation: u64) {
+        self.asked.borrow_mut().good.push((workload, generation));
+    }
+    fn quarantine(&self, _group: u32, workload: u64, generation: u64, _reason: &str) {
+        self.asked
+            .borrow_mut()
+            .quarantined
+            .push((workload, generation));
+    }
+    fn demand(
+        &self,
+        key: &[u64],
+        workload: &[u64],
+        generation: &[u64],
+        template: &[u32],
+        count: &[u32],
+        _placement: &[u32],
+        _priority: &[i32],
+    ) {
+        let rows = key
+            .iter()
+            .zip(workload)
+            .zip(generation)
+            .zip(template)
+            .zip(count)
+            .map(
+                |((((key, workload), generation), template), count)| Stated {
+                    key: *key,
+                    workload: *workload,
+                    generation: *generation,
+                    template: *template,
+                    count: *count,
+                },
+            )
+            .collect();
+        self.asked.borrow_mut().demand = Some(rows);
+    }
+    fn wake_at(&self, at: u64) {
+        let mut asked = self.asked.borrow_mut();
+        asked.wake_at = Some(asked.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+    fn note(&self, workload: u64, text: &str) {
+        self.asked
+            .borrow_mut()
+            .notes
+            .push((workload, text.to_owned()));
+    }
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.pair(key)
+    }
+    fn set(&self, _group: u32, key: &str, value: &[u8]) {
+        self.pairs
+            .borrow_mut()
+            .insert(key.to_owned(), value.to_vec());
+    }
+    fn delete(&self, _group: u32, key: &str) {
+        self.pairs.borrow_mut().remove(key);
+    }
+    fn list(&self, prefix: &str, after: &str) -> Vec<String> {
+        self.pairs
+            .borrow()
+            .keys()
+            .filter(|key| key.starts_with(prefix) && key.as_str() > after)
+            .take(1024)
+            .cloned()
+            .collect()
+    }
+    fn log(&self, level: u32, line: &str) {
+        self.asked.borrow_mut().log.push((level, line.to_owned()));
+    }
+}

@@ -1,0 +1,20 @@
+//! The generated side of the treaty.
+
+#![expect(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
+
+wit_bindgen::generate!({
+    path: "../../../wit",
+    world: "framework",
+    pub_export_macro: true,
+    default_bindings_module: "crate::bindings",
+});
+
+use crate::probe::Probe;
+export!(Probe with_types_in crate::bindings);
