@@ -3,7 +3,7 @@
 //! It imports both beside the treaty, as a foreign toolchain would.
 
 mod stolen {
-    wit_bindgen::generate!({path: "wit", world: "cheat"});
+    wit_bindgen::generate!({path: "wit", world: "cheat", generate_all});
 }
 
 use kelson_sdk::serde_json::json;
