@@ -4,23 +4,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Repository};
 use kelson_model::id::Revision;
 
 use super::error::{SourceError, commit_place};
+use super::history::tree_of;
 use super::limits::Limits;
-use super::listing::{Artifact, Listing, ManifestSource, TreeFile, is_lfs_pointer};
-use super::object_id::{BlobId, oid_of, revision_of};
+use super::listing::{Artifact, Listing, ManifestSource, TreeFile};
+use super::object_id::revision_of;
 use super::path::normalised;
 use super::repository::{Identity, discover, identity, is_there, reopen};
 use super::selection::USUAL_FOLDER;
-use super::tree::{TreeCache, file_mode, list, not_a_file};
+use super::tree::{TreeCache, list};
 use super::watch::WatchPaths;
 
 const BRANCHES: &str = "refs/heads/";
 
 /// A text that names a commit is at most so long.
-const SPEC_BYTES: usize = 1024;
+pub(super) const SPEC_BYTES: usize = 1024;
 
 /// The first line of a commit's message is cut here, in characters.
 const SUMMARY_CHARS: usize = 200;
@@ -34,23 +35,6 @@ pub enum Tip {
     Missing,
     /// This commit.
     Commit(Revision),
-}
-
-/// Describes a commit to people. Names come from whoever made it; nothing here is verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommitInfo {
-    /// The commit.
-    pub revision: Revision,
-    /// The author's name.
-    pub author: String,
-    /// The author's mail address.
-    pub email: String,
-    /// The first line of the message, at most 200 characters.
-    pub summary: String,
-    /// When it was committed: seconds since 1970-01-01 UTC, by the clock of whoever committed.
-    pub time: i64,
-    /// Its parents.
-    pub parents: Vec<Revision>,
 }
 
 /// Reads one branch of one local repository.
@@ -230,141 +214,6 @@ impl GitSource {
         })
     }
 
-    /// Reads a content by its name, up to the limit of artifacts.
-    ///
-    /// # Errors
-    /// `NoSuchBlob`, `TooLarge`, `Damaged`, `Gone`.
-    pub fn blob(&self, id: BlobId) -> Result<Bytes, SourceError> {
-        let mut state = self.state();
-        self.with(&mut state, |repository, _| {
-            let oid = id.oid().map_err(|_| SourceError::NoSuchBlob { id })?;
-            self.content(repository, oid, &id.to_string())
-                .map(Bytes::from)
-        })
-    }
-
-    /// Reads any file of a commit, by its path from the top of the repository.
-    ///
-    /// # Errors
-    /// `BadPath`, `NoSuchPath`, `NotAFile`, `TooLarge`, `LfsPointer`, `NoSuchRevision`, `Damaged`, `Gone`.
-    pub fn blob_at(&self, revision: &Revision, path: &str) -> Result<Artifact, SourceError> {
-        let path = normalised(path)?;
-        let mut state = self.state();
-        self.with(&mut state, |repository, _| {
-            if path.is_empty() {
-                return Err(SourceError::NotAFile {
-                    path: ".".to_owned(),
-                    found: "a folder",
-                });
-            }
-            let tree = tree_of(repository, revision)?;
-            let entry = tree
-                .get_path(Path::new(&path))
-                .map_err(|cause| match cause.code() {
-                    ErrorCode::NotFound => SourceError::NoSuchPath {
-                        path: path.clone(),
-                        place: commit_place(revision),
-                    },
-                    _ => SourceError::damaged(format!("the path `{path}` of commit {revision}"))(
-                        cause,
-                    ),
-                })?;
-            if let Some(found) = not_a_file(entry.filemode()) {
-                return Err(SourceError::NotAFile {
-                    path: path.clone(),
-                    found,
-                });
-            }
-            let bytes = self.content(repository, entry.id(), &path)?;
-            if is_lfs_pointer(&bytes) {
-                return Err(SourceError::LfsPointer { path: path.clone() });
-            }
-            let mode = file_mode(entry.filemode());
-            Ok(Artifact {
-                blob: BlobId::from_oid(entry.id()),
-                mode,
-                bytes: Bytes::from(bytes),
-            })
-        })
-    }
-
-    /// Tells whether one commit is another or comes before it: whether going from `older` to `newer` is a fast-forward.
-    ///
-    /// A commit that the repository no longer has comes before nothing.
-    ///
-    /// # Errors
-    /// `Damaged`, `Gone`.
-    pub fn is_ancestor(&self, older: &Revision, newer: &Revision) -> Result<bool, SourceError> {
-        let mut state = self.state();
-        self.with(&mut state, |repository, _| {
-            let what = || SourceError::damaged(format!("the history of commit {newer}"));
-            let (old, new) = (
-                oid_of(older).map_err(what())?,
-                oid_of(newer).map_err(what())?,
-            );
-            if old == new {
-                return Ok(true);
-            }
-            if repository.find_commit(old).is_err() {
-                return Ok(false);
-            }
-            repository.graph_descendant_of(new, old).map_err(what())
-        })
-    }
-
-    /// Describes a commit.
-    ///
-    /// # Errors
-    /// `NoSuchRevision`, `Damaged`, `Gone`.
-    pub fn commit(&self, revision: &Revision) -> Result<CommitInfo, SourceError> {
-        let mut state = self.state();
-        self.with(&mut state, |repository, _| {
-            let commit = find_commit(repository, revision)?;
-            let author = commit.author();
-            let message = String::from_utf8_lossy(commit.message_bytes());
-            let summary = message.trim_start().lines().next().unwrap_or_default();
-            Ok(CommitInfo {
-                revision: revision.clone(),
-                author: shortened(&String::from_utf8_lossy(author.name_bytes())),
-                email: shortened(&String::from_utf8_lossy(author.email_bytes())),
-                summary: shortened(summary),
-                time: commit.time().seconds(),
-                parents: commit
-                    .parent_ids()
-                    .map(revision_of)
-                    .collect::<Result<_, _>>()?,
-            })
-        })
-    }
-
-    /// Finds the commit that a person means: a branch, a tag, `HEAD`, `HEAD~2`, some first digits of a commit.
-    ///
-    /// # Errors
-    /// `NoSuchRevision`, also for `HEAD` of a repository without commits; `AmbiguousRevision`, `Gone`.
-    pub fn resolve(&self, spec: &str) -> Result<Revision, SourceError> {
-        let mut state = self.state();
-        let no_such = || SourceError::NoSuchRevision {
-            spec: shortened(spec),
-        };
-        if spec.is_empty() || spec.len() > SPEC_BYTES {
-            return Err(no_such());
-        }
-        self.with(&mut state, |repository, _| {
-            let found = repository
-                .revparse_single(spec)
-                .and_then(|object| object.peel(ObjectType::Commit));
-            match found {
-                Ok(commit) => revision_of(commit.id()),
-                Err(cause) if cause.code() == ErrorCode::Ambiguous => {
-                    Err(SourceError::AmbiguousRevision {
-                        spec: shortened(spec),
-                    })
-                }
-                Err(_) => Err(no_such()),
-            }
-        })
-    }
-
     /// Shows one commit as a source of manifests.
     pub fn at(self: &Arc<Self>, revision: Revision) -> CommitFiles {
         CommitFiles {
@@ -385,6 +234,12 @@ impl GitSource {
     /// Tells whether the branch that is followed is the one that is checked out.
     pub(super) fn is_checked_out(&self, repository: &Repository) -> bool {
         checked_out(repository).is_ok_and(|head| head == self.reference)
+    }
+
+    /// Folders and sizes that are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> (usize, usize) {
+        self.state().cache.remembered()
     }
 
     #[cfg(test)]
@@ -441,38 +296,6 @@ impl GitSource {
             Err(cause) => Err(damaged()(cause)),
         }
     }
-
-    fn content(
-        &self,
-        repository: &Repository,
-        oid: Oid,
-        name: &str,
-    ) -> Result<Vec<u8>, SourceError> {
-        let odb = repository
-            .odb()
-            .map_err(SourceError::git("to open the object database"))?;
-        let missing = |cause: git2::Error| match cause.code() {
-            ErrorCode::NotFound => SourceError::NoSuchBlob {
-                id: BlobId::from_oid(oid),
-            },
-            _ => SourceError::damaged(format!("the file `{name}` ({oid})"))(cause),
-        };
-        let (size, kind) = odb.read_header(oid).map_err(missing)?;
-        if kind != ObjectType::Blob {
-            return Err(SourceError::NoSuchBlob {
-                id: BlobId::from_oid(oid),
-            });
-        }
-        let (size, limit) = (size as u64, self.limits.artifact_bytes);
-        if size > limit {
-            return Err(SourceError::TooLarge {
-                path: name.to_owned(),
-                size,
-                limit,
-            });
-        }
-        Ok(odb.read(oid).map_err(missing)?.data().to_vec())
-    }
 }
 
 impl std::fmt::Debug for GitSource {
@@ -507,30 +330,6 @@ impl ManifestSource for CommitFiles {
     fn read_at(&self, path: &str) -> Result<Artifact, SourceError> {
         self.source.blob_at(&self.revision, path)
     }
-}
-
-fn find_commit<'r>(
-    repository: &'r Repository,
-    revision: &Revision,
-) -> Result<git2::Commit<'r>, SourceError> {
-    oid_of(revision)
-        .and_then(|oid| repository.find_commit(oid))
-        .map_err(|cause| match cause.code() {
-            ErrorCode::NotFound => SourceError::NoSuchRevision {
-                spec: revision.to_string(),
-            },
-            _ => SourceError::damaged(commit_place(revision))(cause),
-        })
-}
-
-fn tree_of<'r>(
-    repository: &'r Repository,
-    revision: &Revision,
-) -> Result<git2::Tree<'r>, SourceError> {
-    let commit = find_commit(repository, revision)?;
-    commit.tree().map_err(SourceError::damaged(format!(
-        "the files of commit {revision}"
-    )))
 }
 
 /// Completes the name of a branch.
@@ -568,6 +367,7 @@ fn checked_out(repository: &Repository) -> Result<String, SourceError> {
     }
 }
 
-fn shortened(text: &str) -> String {
+/// Cuts what a person wrote, for an error or a report.
+pub(super) fn shortened(text: &str) -> String {
     text.chars().take(SUMMARY_CHARS).collect()
 }

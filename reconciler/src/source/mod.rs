@@ -19,8 +19,10 @@
 //!
 //! Read next: `git.rs` (a branch), `selection.rs` (which files), `watch.rs` (when).
 
+mod contents;
 mod error;
 mod git;
+mod history;
 mod ignore;
 mod limits;
 mod listing;
@@ -38,7 +40,8 @@ mod work_tree;
 mod tests;
 
 pub use error::SourceError;
-pub use git::{CommitFiles, CommitInfo, GitSource, Tip};
+pub use git::{CommitFiles, GitSource, Tip};
+pub use history::CommitInfo;
 pub use limits::Limits;
 pub use listing::{Artifact, FaultCause, FileMode, Listing, ManifestSource, TreeFault, TreeFile};
 pub use object_id::{BlobId, ParseObjectIdError};

@@ -109,6 +109,11 @@ pub(super) fn list(
 }
 
 impl TreeCache {
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> (usize, usize) {
+        (self.folders.len(), self.sizes.len())
+    }
+
     fn sweep(&mut self, root: &Arc<Folder>, listing: &Listing) {
         let mut live = Vec::new();
         let mut waiting = vec![root];
@@ -122,7 +127,7 @@ impl TreeCache {
                 .map(|folder| (folder.key.clone(), Arc::clone(folder)))
                 .collect();
         }
-        if self.sizes.len() > 4 * listing.files.len() + 1024 {
+        if self.sizes.len() > 4 * listing.files.len() + 256 {
             let oids = listing
                 .files
                 .iter()

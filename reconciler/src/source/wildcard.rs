@@ -162,11 +162,17 @@ fn class(pattern: &[u8]) -> Option<(Token, &[u8])> {
             b']' if !first => return Some((Token::Class { ranges, negated }, rest)),
             b'[' if rest.first() == Some(&b':') => {
                 let inner = rest.get(1..).unwrap_or_default();
-                let end = inner.windows(2).position(|pair| pair == b":]")?;
-                ranges.extend_from_slice(named_class(inner.get(..end)?)?);
-                rest = inner.get(end + 2..)?;
-                first = false;
-                continue;
+                let end = inner.iter().position(|byte| *byte == b']')?;
+                match inner.get(..end)?.strip_suffix(b":") {
+                    Some(name) => {
+                        ranges.extend_from_slice(named_class(name)?);
+                        rest = inner.get(end + 1..)?;
+                        first = false;
+                        continue;
+                    }
+                    // Not the name of a class after all.
+                    None => b'[',
+                }
             }
             b'\\' => {
                 let (escaped, tail) = rest.split_first()?;
