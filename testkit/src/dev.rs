@@ -17,10 +17,12 @@ use crate::deadline::{Look, wait_for};
 use crate::guardian::Guardian;
 use crate::ports::PortRange;
 use crate::processes::{self, Process};
-use crate::programs;
+use crate::{programs, status};
 
 /// How long `kelson dev` may take until it is ready: the first start compiles the scheduler.
 const READY: Duration = Duration::from_secs(90);
+/// How long a commit may take until everything is well, on a small and busy machine.
+const SETTLE: Duration = Duration::from_secs(90);
 /// How long killing everything may take.
 const KILL: Duration = Duration::from_secs(20);
 /// How much of what was said stands in an error.
@@ -311,6 +313,15 @@ impl Dev {
                 Look::NotYet(status.to_string())
             })
         })
+    }
+
+    /// Waits until the revision is applied and everything is synced, healthy and in its full number; returns that status.
+    ///
+    /// # Errors
+    /// As [`Dev::wait_until`].
+    pub fn settle(&self, revision: &str) -> Result<Value> {
+        let what = format!("{revision} is applied, and everything synced and healthy");
+        self.wait_until(&what, SETTLE, |now| status::is_settled(now, revision))
     }
 
     /// Looks at anything until it is found.

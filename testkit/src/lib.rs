@@ -10,10 +10,12 @@ mod deadline;
 mod dev;
 mod guardian;
 pub mod http;
+pub mod manifest;
 mod ports;
 pub mod processes;
 pub mod programs;
 mod repo;
+pub mod status;
 mod visitor;
 
 pub use cli::{Cli, Outcome};

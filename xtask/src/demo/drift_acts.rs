@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 use kelson_testkit::processes::{self, Signal};
+use kelson_testkit::status::object;
 use kelson_testkit::{Cli, Look};
 use serde_json::Value;
 
-use super::stage::{Stage, WEB, object, sorted_u64};
+use super::stage::{Stage, WEB, sorted_u64};
 
 /// `kill -9` of a task → replaced, and in the drift report.
 pub(crate) fn kill(stage: &mut Stage) -> Result<()> {

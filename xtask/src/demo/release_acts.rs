@@ -1,10 +1,11 @@
 //! Acts that begin with a commit.
 
 use anyhow::{Context, Result, bail};
+use kelson_testkit::status::{errors, object, objects, source_is};
 use kelson_testkit::{Look, Visitor};
 use serde_json::Value;
 
-use super::stage::{Stage, WEB, WEB_FILE, object, objects, short};
+use super::stage::{Stage, WEB, WEB_FILE, short};
 
 /// A commit → running, healthy, fetched over HTTP.
 pub(crate) fn commit(stage: &mut Stage) -> Result<()> {
@@ -157,23 +158,21 @@ pub(crate) fn refusal(stage: &mut Stage) -> Result<()> {
     let bad = stage.commit("web: a slip of the pen")?;
     let error = stage.wait_for("the commit is refused", |cli| {
         let status = cli.status()?;
-        let source = status.get("source").context("no source in the status")?;
-        let errors = source
-            .get("errors")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        let is_observed = source
-            .get("observed")
-            .is_some_and(|observed| *observed == bad);
-        let error = errors.into_iter().find(|e| {
-            e.get("file")
+        let is_of_web = |error: &&Value| {
+            error
+                .get("file")
                 .and_then(Value::as_str)
-                .is_some_and(|f| f.ends_with("web.yaml"))
-        });
-        Ok(match error {
-            Some(error) if is_observed => Look::Found(error),
-            _ => Look::NotYet(source.to_string()),
+                .is_some_and(|file| file.ends_with("web.yaml"))
+        };
+        Ok(match errors(&status).iter().find(is_of_web) {
+            Some(error) if source_is(&status, "observed", &bad) => Look::Found(error.clone()),
+            _ => Look::NotYet(
+                status
+                    .get("source")
+                    .cloned()
+                    .unwrap_or_default()
+                    .to_string(),
+            ),
         })
     })?;
     if error.get("line").and_then(Value::as_u64) != Some(line as u64) {

@@ -50,12 +50,7 @@ impl Stage {
 
     /// Waits until the revision is applied and everything is synced and healthy; returns the status.
     pub(crate) fn settle(&self, revision: &str) -> Result<Value> {
-        let what = format!(
-            "{} is applied, and everything synced and healthy",
-            short(revision)
-        );
-        self.dev
-            .wait_until(&what, PATIENCE, |status| is_settled(status, revision))
+        self.dev.settle(revision)
     }
 
     /// Looks until `look` has found something.
@@ -84,40 +79,6 @@ impl Stage {
         }
         Ok(tasks.len())
     }
-}
-
-/// An object of a status.
-pub(crate) fn object<'s>(status: &'s Value, object: &str) -> Option<&'s Value> {
-    let (kind, name) = object.split_once('/')?;
-    objects(status).iter().find(|o| {
-        o.get("kind").is_some_and(|k| k == kind) && o.get("name").is_some_and(|n| n == name)
-    })
-}
-
-/// All objects of a status.
-pub(crate) fn objects(status: &Value) -> &[Value] {
-    status
-        .get("objects")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-}
-
-/// Has the revision been applied, and is every object synced, healthy, and in its full number?
-fn is_settled(status: &Value, revision: &str) -> bool {
-    let source = |field: &str| status.pointer(&format!("/source/{field}"));
-    source("applied").is_some_and(|applied| applied == revision)
-        && source("sync").is_some_and(|sync| sync == "Synced")
-        && !objects(status).is_empty()
-        && objects(status).iter().all(|object| {
-            let tasks = |count: &str| object.pointer(&format!("/tasks/{count}"));
-            object.get("sync").is_some_and(|sync| sync == "Synced")
-                && object
-                    .get("health")
-                    .is_some_and(|health| health == "Healthy")
-                && tasks("healthy") == tasks("desired")
-                && tasks("running") == tasks("desired")
-        })
 }
 
 /// The start of a commit's id.
