@@ -1,0 +1,235 @@
+//! The allocator: cuts offers for demands.
+//!
+//! *Flow:* the seat furthest below its weighted share gets room for one more task of its first demand, again and again, until
+//! nothing more fits or nobody wants more. *Guarantees:* offers of one round never overlap, so turns may run in parallel and none is
+//! refused for want of room; the result depends on the state alone. *Caveats:* an agent that a demand was shown and that its
+//! scheduler declined is not cut again for that demand before it has new room or the demand changes; the caller keeps that memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kelson_model::agent::AgentState;
+use kelson_model::id::AgentId;
+use kelson_model::quantity::Resources;
+use kelson_model::template::TaskTemplate;
+
+use crate::fairness::Queue;
+use crate::port::{Demand, Offer, Placement, SeatId};
+use crate::state::State;
+
+/// Most tasks that one seat is offered in one round.
+const MAX_TASKS_PER_SEAT: u32 = 5000;
+
+/// What an agent still has while a round is cut.
+struct Room {
+    free: Resources,
+    free_ports: u32,
+    taken_ports: BTreeSet<u16>,
+}
+
+/// A demand while a round is cut.
+struct Open<'a> {
+    demand: &'a Demand,
+    template: Arc<TaskTemplate>,
+    left: u32,
+    /// Agents that may suit, best first: (rank, second rank, agent).
+    candidates: BTreeSet<(u64, u64, AgentId)>,
+    given: BTreeMap<AgentId, u32>,
+}
+
+/// Cuts offers for the demands of these seats. `is_declined` says whether an agent is not to be shown to a demand again.
+pub(crate) fn cut_offers(
+    state: &State,
+    seats: &BTreeMap<SeatId, Arc<Vec<Demand>>>,
+    is_declined: impl Fn(&SeatId, &Demand, AgentId) -> bool,
+) -> BTreeMap<SeatId, Vec<Offer>> {
+    let mut rooms: BTreeMap<AgentId, Room> = BTreeMap::new();
+    for agent in state
+        .agents
+        .values()
+        .filter(|agent| agent.state == AgentState::Ready)
+    {
+        rooms.insert(
+            agent.id,
+            Room {
+                free: agent.free(),
+                free_ports: agent.free_ports(),
+                taken_ports: BTreeSet::new(),
+            },
+        );
+    }
+    let mut open: BTreeMap<SeatId, Vec<Open<'_>>> = BTreeMap::new();
+    for (seat, demands) in seats {
+        let mut sorted: Vec<&Demand> = demands.iter().filter(|demand| demand.count > 0).collect();
+        sorted.sort_by_key(|demand| (std::cmp::Reverse(demand.priority), demand.key));
+        let mut list: Vec<Open<'_>> = Vec::new();
+        for demand in sorted {
+            let Some(template) = demanded_template(state, demand) else {
+                continue;
+            };
+            let suits = |agent: &AgentId| !is_declined(seat, demand, *agent);
+            let candidates = candidates(state, demand, &template, &rooms, suits);
+            list.push(Open {
+                demand,
+                template,
+                left: demand.count,
+                candidates,
+                given: BTreeMap::new(),
+            });
+        }
+        // First demand last, so that it can be popped.
+        list.reverse();
+        open.insert(seat.clone(), list);
+    }
+    let mut queue = Queue::new(state, open.keys());
+    let mut offers: BTreeMap<SeatId, Vec<Offer>> = BTreeMap::new();
+    let mut counts: BTreeMap<SeatId, u32> = BTreeMap::new();
+    while let Some(seat) = queue.first() {
+        let count = counts.entry(seat.clone()).or_default();
+        let list = open
+            .get_mut(&seat)
+            .filter(|list| *count < MAX_TASKS_PER_SEAT && !list.is_empty());
+        let Some(list) = list else {
+            queue.remove(&seat);
+            continue;
+        };
+        let placed = list
+            .last_mut()
+            .and_then(|demand| place_one(demand, &mut rooms));
+        match placed {
+            Some(resources) => {
+                *count += 1;
+                queue.charge(&seat, &resources);
+            }
+            None => {
+                if let Some(done) = list.pop() {
+                    offers.entry(seat).or_default().extend(offers_of(&done));
+                }
+            }
+        }
+    }
+    for (seat, list) in open {
+        let rest: Vec<Offer> = list.iter().rev().flat_map(offers_of).collect();
+        if !rest.is_empty() {
+            offers.entry(seat).or_default().extend(rest);
+        }
+    }
+    offers.retain(|_, offers| !offers.is_empty());
+    offers
+}
+
+/// The template whose shape a demand asks for; nothing where the demand names something that is not there any more.
+pub(crate) fn demanded_template(state: &State, demand: &Demand) -> Option<Arc<TaskTemplate>> {
+    let object = state.object_of(demand.workload)?;
+    let generation = object.generation_of(demand.generation)?;
+    generation
+        .templates
+        .get(usize::try_from(demand.template).ok()?)
+        .cloned()
+}
+
+fn candidates(
+    state: &State,
+    demand: &Demand,
+    template: &TaskTemplate,
+    rooms: &BTreeMap<AgentId, Room>,
+    suits: impl Fn(&AgentId) -> bool,
+) -> BTreeSet<(u64, u64, AgentId)> {
+    let mut of_workload: BTreeMap<AgentId, u64> = BTreeMap::new();
+    for task in state
+        .tasks_of(demand.workload)
+        .filter(|task| !task.state.is_terminal())
+    {
+        *of_workload.entry(task.agent).or_default() += 1;
+    }
+    let fits = |agent: &AgentId, room: &Room| {
+        let known = state.agents.get(agent);
+        room.free.fits(&template.resources)
+            && known.is_some_and(|known| {
+                has_ports(template, room, |port| known.used_ports.contains_key(&port))
+            })
+    };
+    rooms
+        .iter()
+        .filter(|(agent, room)| fits(agent, room) && suits(agent))
+        .map(|(agent, room)| match demand.placement {
+            Placement::Spread => (
+                of_workload.get(agent).copied().unwrap_or(0),
+                u64::MAX - room.free.cpus.0,
+                *agent,
+            ),
+            Placement::Pack => (room.free.cpus.0, room.free.memory.0, *agent),
+        })
+        .collect()
+}
+
+/// Whether an agent has the ports that a template asks for; `is_used` says which are held already.
+pub(crate) fn has_free_ports(
+    template: &TaskTemplate,
+    free_ports: u32,
+    is_used: impl Fn(u16) -> bool,
+) -> bool {
+    let dynamic = template
+        .ports
+        .iter()
+        .filter(|port| port.port.is_none())
+        .count();
+    let fixed_are_free = template
+        .ports
+        .iter()
+        .filter_map(|port| port.port)
+        .all(|port| !is_used(port));
+    u32::try_from(dynamic).is_ok_and(|dynamic| dynamic <= free_ports) && fixed_are_free
+}
+
+fn has_ports(template: &TaskTemplate, room: &Room, is_used: impl Fn(u16) -> bool) -> bool {
+    has_free_ports(template, room.free_ports, |port| {
+        is_used(port) || room.taken_ports.contains(&port)
+    })
+}
+
+/// Gives one task of a demand a place; returns what it takes, or nothing where no place is left or no more is wanted.
+fn place_one(open: &mut Open<'_>, rooms: &mut BTreeMap<AgentId, Room>) -> Option<Resources> {
+    if open.left == 0 {
+        return None;
+    }
+    while let Some((rank, second, agent)) = open.candidates.pop_first() {
+        let Some(room) = rooms.get_mut(&agent) else {
+            continue;
+        };
+        if !room.free.fits(&open.template.resources) || !has_ports(&open.template, room, |_| false)
+        {
+            continue;
+        }
+        room.free = room.free.minus(&open.template.resources);
+        for port in &open.template.ports {
+            match port.port {
+                Some(number) => {
+                    room.taken_ports.insert(number);
+                }
+                None => room.free_ports -= 1,
+            }
+        }
+        let again = match open.demand.placement {
+            Placement::Spread => (rank + 1, u64::MAX - room.free.cpus.0, agent),
+            Placement::Pack => (0, second, agent),
+        };
+        open.candidates.insert(again);
+        *open.given.entry(agent).or_default() += 1;
+        open.left -= 1;
+        return Some(open.template.resources);
+    }
+    None
+}
+
+fn offers_of(open: &Open<'_>) -> Vec<Offer> {
+    let offer = |(agent, count): (&AgentId, &u32)| Offer {
+        key: open.demand.key,
+        workload: open.demand.workload,
+        generation: open.demand.generation,
+        template: open.demand.template,
+        agent: *agent,
+        count: *count,
+    };
+    open.given.iter().map(offer).collect()
+}

@@ -1,0 +1,237 @@
+//! Accept: flips to a staged revision. Objects, inventory and revision change in one step.
+
+use std::sync::Arc;
+
+use kelson_model::id::TaskId;
+use kelson_model::object::{DesiredObject, ObjectKey, spec_digest};
+use kelson_model::request::{Accept, Refusal};
+use kelson_model::source::SourceRecord;
+use kelson_model::task::StopReason;
+
+use crate::apply::{Context, Reply, refusal};
+use crate::command::stop_task::order_stop;
+use crate::object::{Object, Status};
+use crate::state::State;
+
+pub(super) fn apply(
+    state: &mut State,
+    context: &Context,
+    command: &Accept,
+) -> Result<Reply, Refusal> {
+    let source = state
+        .sources
+        .get(&command.source)
+        .map(|record| SourceRecord::clone(record))
+        .unwrap_or_default();
+    if source.applied != command.previous {
+        let applied = source
+            .applied
+            .as_ref()
+            .map_or("nothing", |revision| revision.short());
+        return Err(refusal(
+            "K0301",
+            format!("the plan was made against another revision; {applied} is applied now"),
+            "plan again",
+        ));
+    }
+    let staged = match state.staged.get(&command.source) {
+        Some(staged) if staged.revision == command.revision && staged.parts == command.parts => {
+            staged.clone()
+        }
+        None if command.parts == 0 => Arc::new(crate::record::Staged {
+            revision: command.revision.clone(),
+            parts: 0,
+            objects: imbl::Vector::new(),
+        }),
+        Some(_) | None => {
+            let message = format!(
+                "revision {} is not staged in {} parts",
+                command.revision.short(),
+                command.parts
+            );
+            return Err(refusal(
+                "K0306",
+                message,
+                "stage the revision again from part 0",
+            ));
+        }
+    };
+    if staged.objects.len() != usize::try_from(command.objects).unwrap_or(usize::MAX) {
+        let message = format!(
+            "{} objects are staged where {} were announced",
+            staged.objects.len(),
+            command.objects
+        );
+        return Err(refusal(
+            "K0306",
+            message,
+            "stage the revision again from part 0",
+        ));
+    }
+    for key in &command.prune {
+        let owner = state
+            .objects
+            .get(key)
+            .and_then(|object| object.source.clone());
+        if owner.is_some_and(|owner| owner != command.source) {
+            return Err(refusal(
+                "K0301",
+                format!("{key} belongs to another source"),
+                "only the owner of an object removes it",
+            ));
+        }
+    }
+    for desired in &staged.objects {
+        accept_object(state, context, command, desired);
+    }
+    for key in &command.prune {
+        remove_object(state, context, key);
+    }
+    state.staged.remove(&command.source);
+    if source.applied.as_ref() != Some(&command.revision) {
+        let message = format!(
+            "revision {} accepted: {} objects set, {} removed",
+            command.revision.short(),
+            staged.objects.len(),
+            command.prune.len()
+        );
+        state.push_event(context.event("RevisionAccepted", None, message));
+    }
+    let accepted = Some(command.revision.clone());
+    state.put_source(SourceRecord {
+        name: command.source.clone(),
+        applied: accepted,
+        held: None,
+        ..source
+    });
+    Ok(context.done(None))
+}
+
+fn accept_object(state: &mut State, context: &Context, command: &Accept, desired: &DesiredObject) {
+    let pointers = state.template_pointers(&desired.key);
+    let seat = state.seat_of(&desired.key);
+    let before = state
+        .objects
+        .get(&desired.key)
+        .filter(|object| !object.is_removed);
+    let is_new = before.is_none();
+    if is_new && state.objects.contains_key(&desired.key) {
+        // It was removed, its last tasks are still ending, and git wants it again: those tasks belong to the old one.
+        orphan_tasks(state, &desired.key);
+    }
+    let mut object = match state.objects.get(&desired.key) {
+        Some(object) => Object::clone(object),
+        None => {
+            let workload = seat.is_some().then(|| next_workload(state));
+            new_object(desired, workload, context)
+        }
+    };
+    object.labels.clone_from(&desired.labels);
+    object.lifecycle = desired.lifecycle;
+    object.origin = Some(desired.origin.clone());
+    object.source = Some(command.source.clone());
+    object.revision = Some(command.revision.clone());
+    object.desired = Some(spec_digest(&desired.spec));
+    let is_changed = object.put_spec(
+        &Arc::new(desired.spec.clone()),
+        &pointers,
+        context.now,
+        &context.principal,
+        context.wall,
+    );
+    if let Some(workload) = object.workload {
+        state.workloads.insert(workload, desired.key.clone());
+    }
+    if let Some(seat) = &seat {
+        state.ensure_seat(seat);
+    }
+    if is_changed {
+        let verb = if is_new { "created" } else { "changed" };
+        let message = format!("{} {verb}: generation {}", desired.key, object.generation);
+        state.push_event(context.event(
+            if is_new {
+                "ObjectCreated"
+            } else {
+                "ObjectChanged"
+            },
+            Some(&desired.key),
+            message,
+        ));
+    }
+    state.put_object(object);
+}
+
+fn next_workload(state: &mut State) -> kelson_model::id::WorkloadId {
+    state.last_workload.0 += 1;
+    state.last_workload
+}
+
+fn new_object(
+    desired: &DesiredObject,
+    workload: Option<kelson_model::id::WorkloadId>,
+    context: &Context,
+) -> Object {
+    Object {
+        key: desired.key.clone(),
+        labels: desired.labels.clone(),
+        lifecycle: desired.lifecycle,
+        origin: Some(desired.origin.clone()),
+        spec: Arc::default(),
+        desired: None,
+        source: None,
+        revision: None,
+        generation: 0,
+        generation_since: context.now,
+        workload,
+        history: imbl::Vector::new(),
+        good_generation: 0,
+        quarantine: None,
+        status: Status::default(),
+        changed_by: context.principal.clone(),
+        changed_at: context.wall,
+        is_removed: false,
+    }
+}
+
+/// Lets an object that is being removed go at once; its tasks end on their own and are kept under its old number.
+fn orphan_tasks(state: &mut State, key: &ObjectKey) {
+    let Some(object) = state.objects.remove(key) else {
+        return;
+    };
+    if let Some(workload) = object.workload {
+        state.workloads.remove(&workload);
+    }
+}
+
+fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) {
+    let Some(object) = state.objects.get(key).cloned() else {
+        return;
+    };
+    state.push_event(context.event(
+        "ObjectRemoved",
+        Some(key),
+        format!("{key} is removed: no manifest wants it any more"),
+    ));
+    let running: Vec<TaskId> = match object.workload {
+        Some(workload) => state
+            .tasks_of(workload)
+            .filter(|task| !task.state.is_terminal())
+            .map(|task| task.id)
+            .collect(),
+        None => Vec::new(),
+    };
+    if running.is_empty() {
+        state.drop_object(key);
+        if key.kind == "Framework" {
+            state.drop_framework(key);
+        }
+        return;
+    }
+    let mut object = Arc::unwrap_or_clone(object);
+    object.is_removed = true;
+    object.desired = None;
+    state.put_object(object);
+    for task in running {
+        order_stop(state, context, task, StopReason::Removed);
+    }
+}

@@ -1,0 +1,91 @@
+//! SetAgentState: an agent's session has ended, or it will not come back.
+
+use std::sync::Arc;
+
+use kelson_model::agent::AgentState;
+use kelson_model::id::{AgentId, TaskId};
+use kelson_model::request::Refusal;
+use kelson_model::task::{Exit, TaskState};
+use serde::{Deserialize, Serialize};
+
+use crate::apply::{Context, Reply, refusal};
+use crate::command::record_statuses::end_task;
+use crate::state::State;
+
+/// Says that an agent can or cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetAgentState {
+    /// Which.
+    pub agent: AgentId,
+    /// The incarnation whose session this is about; a newer one is left alone.
+    pub incarnation: u64,
+    /// The new state.
+    pub state: AgentState,
+}
+
+pub(super) fn apply(
+    state: &mut State,
+    context: &Context,
+    command: &SetAgentState,
+) -> Result<Reply, Refusal> {
+    let Some(agent) = state.agents.get(&command.agent).cloned() else {
+        return Err(refusal(
+            "K0308",
+            format!("{} is not an agent of this cluster", command.agent),
+            "see `kelson agents`",
+        ));
+    };
+    if agent.incarnation != command.incarnation || agent.state == command.state {
+        return Ok(context.done(None));
+    }
+    let mut agent = Arc::unwrap_or_clone(agent);
+    agent.state = command.state;
+    agent.state_since = context.now;
+    agent.room_version = state.next_room_version();
+    let tasks: Vec<TaskId> = state
+        .tasks_on(agent.id)
+        .filter(|task| !task.state.is_terminal())
+        .map(|task| task.id)
+        .collect();
+    let (reason, message) = match command.state {
+        AgentState::Ready => ("AgentReady", format!("{} can be reached again", agent.id)),
+        AgentState::Unreachable => (
+            "AgentUnreachable",
+            format!(
+                "{} cannot be reached; its {} tasks are left alone for now",
+                agent.id,
+                tasks.len()
+            ),
+        ),
+        AgentState::Gone => (
+            "AgentGone",
+            format!(
+                "{} will not come back; its {} tasks are lost",
+                agent.id,
+                tasks.len()
+            ),
+        ),
+    };
+    state.push_event(context.event(reason, None, message));
+    let is_gone = command.state == AgentState::Gone;
+    state.put_agent(agent, true);
+    for id in tasks {
+        if !is_gone {
+            state.touch(crate::state::RowKey::Task(id));
+        } else if let Some(task) = state.tasks.get(&id).cloned() {
+            let exit = Exit {
+                reason: "its agent is gone".to_owned(),
+                ..Exit::default()
+            };
+            end_task(
+                state,
+                context,
+                Arc::unwrap_or_clone(task),
+                TaskState::Lost,
+                exit,
+            );
+        }
+    }
+    Ok(context.done(None))
+}

@@ -1,0 +1,182 @@
+//! RecordStatuses: what an agent says of its tasks; each (task, sequence) counts once, and terminal is terminal.
+
+use std::sync::Arc;
+
+use kelson_model::id::{AgentId, TaskId, WorkloadId};
+use kelson_model::request::Refusal;
+use kelson_model::task::{CheckState, Exit, TaskState, TaskStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::apply::{Context, Reply, refusal};
+use crate::record::{KEPT_ENDED_TASKS, Task};
+use crate::state::State;
+
+/// Records a batch of status updates of one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordStatuses {
+    /// Who says so.
+    pub agent: AgentId,
+    /// The incarnation of its session; an older one is refused.
+    pub incarnation: u64,
+    /// What it says.
+    pub statuses: Vec<TaskStatus>,
+}
+
+pub(super) fn apply(
+    state: &mut State,
+    context: &Context,
+    command: &RecordStatuses,
+) -> Result<Reply, Refusal> {
+    let known = state.agents.get(&command.agent);
+    if known.is_none_or(|agent| agent.incarnation != command.incarnation) {
+        let message = format!(
+            "the session of {} (incarnation {}) is over",
+            command.agent, command.incarnation
+        );
+        return Err(refusal("K0308", message, "attach again"));
+    }
+    for status in &command.statuses {
+        record(state, context, command.agent, status);
+    }
+    Ok(context.done(None))
+}
+
+/// Applies one update; unknown tasks, repeated sequences and updates after the end change nothing.
+fn record(state: &mut State, context: &Context, agent: AgentId, status: &TaskStatus) {
+    let Some(task) = state.tasks.get(&status.task) else {
+        return;
+    };
+    if task.agent != agent || task.sequence >= status.sequence || task.state.is_terminal() {
+        return;
+    }
+    let mut task = Task::clone(task);
+    task.sequence = status.sequence;
+    task.health = status.health;
+    task.is_ready = status.ready && !status.state.is_terminal();
+    task.pid = status.pid;
+    task.started_at = status.started_at.or(task.started_at);
+    task.isolation.clone_from(&status.isolation);
+    task.message.clone_from(&status.message);
+    task.healthy_since = match (status.health, task.healthy_since) {
+        (CheckState::Healthy, Some(since)) => Some(since),
+        (CheckState::Healthy, None) => Some(kelson_model::time::ClusterTime(
+            context.now.0.saturating_sub(status.healthy_for),
+        )),
+        (CheckState::Unknown | CheckState::Unhealthy, _) => None,
+    };
+    if status.state.is_terminal() {
+        end_task(
+            state,
+            context,
+            task,
+            status.state,
+            status.exit.clone().unwrap_or_default(),
+        );
+        return;
+    }
+    if task.state != status.state {
+        task.state = status.state;
+        task.state_since = context.now;
+        if status.state == TaskState::Running {
+            let place = format!("{} runs on {}", task.name(), task.agent);
+            let pid = task
+                .pid
+                .map(|pid| format!(" as process {pid}"))
+                .unwrap_or_default();
+            state.push_event(context.event(
+                "TaskRunning",
+                Some(&task.object),
+                format!("{place}{pid}"),
+            ));
+        }
+    }
+    state.put_task(task);
+}
+
+/// Ends a task for good: gives back what it held, and drops its workload where that was removed and this was its last task.
+pub(super) fn end_task(
+    state: &mut State,
+    context: &Context,
+    mut task: Task,
+    end: TaskState,
+    exit: Exit,
+) {
+    task.state = end;
+    task.state_since = context.now;
+    task.is_ready = false;
+    task.assignment += 1;
+    let message = format!("{} {}: {}", task.name(), ended(end), exit.reason);
+    task.exit = Some(exit);
+    state.account(&task, false);
+    state.push_event(context.event("TaskEnded", Some(&task.object), message));
+    let (workload, key) = (task.workload, task.object.clone());
+    state.put_task(task);
+    let is_removed = state
+        .objects
+        .get(&key)
+        .is_none_or(|object| object.is_removed);
+    if is_removed
+        && state
+            .tasks_of(workload)
+            .all(|task| task.state.is_terminal())
+    {
+        state.drop_object(&key);
+    }
+}
+
+fn ended(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Finished => "finished",
+        TaskState::Failed => "failed",
+        TaskState::Killed => "was stopped",
+        TaskState::Lost => "is lost",
+        TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Stopping => {
+            "goes on"
+        }
+    }
+}
+
+/// Drops the oldest forgotten tasks of a workload, so that a bounded number is kept for people.
+pub(super) fn drop_old_tasks(state: &mut State, workload: WorkloadId) {
+    let forgotten: Vec<TaskId> = state
+        .tasks_of(workload)
+        .filter(|task| task.is_forgotten)
+        .map(|task| task.id)
+        .collect();
+    let surplus = forgotten.len().saturating_sub(KEPT_ENDED_TASKS);
+    for id in forgotten.into_iter().take(surplus) {
+        state.drop_task(id);
+    }
+}
+
+/// The attempt that a new task of a slot is: one more than that of the slot's newest task, unless that one stayed healthy.
+pub(super) fn next_attempt(
+    state: &State,
+    context: &Context,
+    workload: WorkloadId,
+    slot: u32,
+    template_id: u64,
+) -> u32 {
+    let newest: Option<&Arc<Task>> = state
+        .tasks_of(workload)
+        .filter(|task| task.slot == slot)
+        .max_by_key(|task| task.id);
+    match newest {
+        Some(task)
+            if task.template_id == template_id
+                && task.state.is_terminal()
+                && !task.is_ended_by_hand() =>
+        {
+            let was_steady = task
+                .healthy_since
+                .is_some_and(|since| context.now.since(since) >= crate::record::STEADY);
+            if was_steady {
+                1
+            } else {
+                task.attempts.saturating_add(1)
+            }
+        }
+        Some(_) | None => 1,
+    }
+}

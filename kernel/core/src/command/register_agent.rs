@@ -1,0 +1,121 @@
+//! RegisterAgent: attaches an agent, new or known.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use kelson_model::agent::{AgentDescription, AgentState};
+use kelson_model::id::AgentId;
+use kelson_model::quantity::Resources;
+use kelson_model::request::Refusal;
+use serde::{Deserialize, Serialize};
+
+use crate::apply::{Context, Reply, refusal};
+use crate::record::Agent;
+use crate::state::State;
+
+/// Attaches an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterAgent {
+    /// The id it was given before; absent: it is new.
+    pub agent: Option<AgentId>,
+    /// Names its data directory.
+    pub token: String,
+    /// Grows with each start of the agent.
+    pub incarnation: u64,
+    /// What it says about itself.
+    pub description: AgentDescription,
+}
+
+pub(super) fn apply(
+    state: &mut State,
+    context: &Context,
+    command: &RegisterAgent,
+) -> Result<Reply, Refusal> {
+    let known = match command.agent {
+        // An agent that lost the answer to its first registration asks again under the same token.
+        None => state
+            .agents
+            .values()
+            .find(|agent| agent.token == command.token)
+            .cloned(),
+        Some(id) => Some(state.agents.get(&id).cloned().ok_or_else(|| {
+            refusal(
+                "K0308",
+                format!("{id} is not an agent of this cluster"),
+                "give the agent an empty data directory to register it anew",
+            )
+        })?),
+    };
+    let description = command.description.clone();
+    let attributes = Arc::new(description.attributes.clone().into_iter().collect());
+    let agent = match known {
+        Some(known) if known.token != command.token => {
+            let message = format!("{} belongs to another data directory", known.id);
+            return Err(refusal(
+                "K0308",
+                message,
+                "two agents never share an id: give this one an empty data directory",
+            ));
+        }
+        Some(known)
+            if known.incarnation > command.incarnation || known.state == AgentState::Gone =>
+        {
+            let message = format!(
+                "incarnation {} of {} is over; {} has attached",
+                command.incarnation, known.id, known.incarnation
+            );
+            return Err(refusal(
+                "K0308",
+                message,
+                "only the newest process of an agent may attach",
+            ));
+        }
+        Some(known) => {
+            let range = description.ports;
+            let used_in_range = known
+                .used_ports
+                .keys()
+                .filter(|port| (range.first..=range.last).contains(*port))
+                .count();
+            Agent {
+                incarnation: command.incarnation,
+                description,
+                attributes,
+                state: AgentState::Ready,
+                state_since: context.now,
+                used_in_range: u32::try_from(used_in_range).unwrap_or(u32::MAX),
+                room_version: state.next_room_version(),
+                ..(*known).clone()
+            }
+        }
+        None => {
+            state.last_agent.0 += 1;
+            Agent {
+                id: state.last_agent,
+                token: command.token.clone(),
+                incarnation: command.incarnation,
+                attributes,
+                state: AgentState::Ready,
+                state_since: context.now,
+                used: Resources::default(),
+                used_ports: OrdMap::new(),
+                used_in_range: 0,
+                last_port: description.ports.last,
+                description,
+                room_version: state.next_room_version(),
+            }
+        }
+    };
+    let (id, name) = (agent.id, agent.description.name.clone());
+    state.push_event(context.event(
+        "AgentAttached",
+        None,
+        format!(
+            "{id} ({name}) attached with {}",
+            agent.description.resources
+        ),
+    ));
+    state.put_agent(agent, true);
+    Ok(Reply::Attached { agent: id })
+}

@@ -1,0 +1,60 @@
+//! Stage: lays one part of a revision's objects beside the state. Nothing that runs sees them before they are accepted.
+
+use std::sync::Arc;
+
+use imbl::Vector;
+use kelson_model::request::{Refusal, Stage};
+
+use crate::apply::{Context, Reply, refusal};
+use crate::record::Staged;
+use crate::state::State;
+
+/// Most objects of one revision that may be staged.
+const MAX_OBJECTS: usize = 200_000;
+
+pub(super) fn apply(
+    state: &mut State,
+    context: &Context,
+    command: &Stage,
+) -> Result<Reply, Refusal> {
+    let before = state
+        .staged
+        .get(&command.source)
+        .filter(|staged| staged.revision == command.revision && command.part > 0);
+    let mut staged = match before {
+        Some(staged) => Staged::clone(staged),
+        None => Staged {
+            revision: command.revision.clone(),
+            parts: 0,
+            objects: Vector::new(),
+        },
+    };
+    if staged.parts != command.part {
+        let message = format!(
+            "part {} of revision {} came where part {} was due",
+            command.part,
+            command.revision.short(),
+            staged.parts
+        );
+        return Err(refusal(
+            "K0306",
+            message,
+            "stage the revision again from part 0",
+        ));
+    }
+    if staged.objects.len() + command.objects.len() > MAX_OBJECTS {
+        return Err(refusal(
+            "K0306",
+            format!("a revision may change {MAX_OBJECTS} objects at the most"),
+            "split the change",
+        ));
+    }
+    staged.parts += 1;
+    staged
+        .objects
+        .extend(command.objects.iter().cloned().map(Arc::new));
+    state
+        .staged
+        .insert(command.source.clone(), Arc::new(staged));
+    Ok(context.done(None))
+}

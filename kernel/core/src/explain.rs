@@ -1,0 +1,224 @@
+//! Explanations: why something does not happen. The answer is always there.
+
+use kelson_model::agent::AgentState;
+use kelson_model::object::{Health, ObjectKey, Sync};
+use serde::{Deserialize, Serialize};
+
+use crate::allocator::{demanded_template, has_free_ports};
+use crate::port::Demand;
+use crate::round::RoundMemory;
+use crate::state::State;
+
+/// One link of the chain from an object to what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// One word: `NoRoom`, `Paused`, `RolledBack`.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+fn line(reason: &str, message: impl Into<String>) -> Explanation {
+    Explanation {
+        reason: reason.to_owned(),
+        message: message.into(),
+    }
+}
+
+/// Why an object is not as it should be; one line says that it is.
+pub fn explain_object(
+    state: &State,
+    memory: &RoundMemory,
+    key: &ObjectKey,
+) -> Option<Vec<Explanation>> {
+    let object = state.objects.get(key)?;
+    let mut lines = Vec::new();
+    for record in state.sources.values().filter(|record| {
+        object
+            .source
+            .as_deref()
+            .is_none_or(|source| source == record.name)
+    }) {
+        if let Some(held) = &record.held {
+            let cure = held
+                .confirm
+                .as_ref()
+                .map(|confirm| format!("; `{confirm}` releases it"))
+                .unwrap_or_default();
+            lines.push(line(
+                &held.reason,
+                format!("the newest revision is held: {}{cure}", held.message),
+            ));
+        }
+        for fault in record.errors.iter().filter(|fault| {
+            object
+                .origin
+                .as_ref()
+                .is_some_and(|origin| origin.file == fault.file)
+        }) {
+            lines.push(line(
+                "Invalid",
+                format!(
+                    "{}:{}:{}: {} {}",
+                    fault.file, fault.line, fault.column, fault.code, fault.message
+                ),
+            ));
+        }
+    }
+    if object.is_removed {
+        lines.push(line(
+            "Removed",
+            "no manifest wants it any more; it goes once its tasks have ended",
+        ));
+    }
+    if let Some(quarantine) = &object.quarantine {
+        let good = object.good_generation;
+        lines.push(line(
+            "RolledBack",
+            format!(
+                "generation {} is not tried again until git changes it: {}; generation {good} runs",
+                quarantine.generation, quarantine.reason
+            ),
+        ));
+    } else if object.sync() == Sync::OutOfSync {
+        lines.push(line(
+            "ChangedByHand",
+            format!(
+                "{} changed it; git asks for something else",
+                object.changed_by
+            ),
+        ));
+    }
+    match state.seat_of(key) {
+        None if key.kind != "Framework" => lines.push(line(
+            "NoFramework",
+            format!(
+                "no framework handles kind {} in namespace {}",
+                key.kind, key.namespace
+            ),
+        )),
+        None => {
+            if let Some(framework) = state.frameworks.get(key)
+                && let Some((_, reason)) = &framework.fault
+            {
+                lines.push(line("BadComponent", reason.clone()));
+            }
+        }
+        Some(seat) => {
+            if let Some(pause) = memory.pauses().get(&seat) {
+                lines.push(line(
+                    "SchedulerPaused",
+                    format!(
+                        "the scheduler of {seat} has failed {} times in a row: {}",
+                        pause.failures, pause.fault
+                    ),
+                ));
+            }
+            let demands = state
+                .seats
+                .get(&seat)
+                .map(|seat| seat.demand.clone())
+                .unwrap_or_default();
+            let own = demands
+                .iter()
+                .filter(|demand| Some(demand.workload) == object.workload && demand.count > 0);
+            lines.extend(own.map(|demand| explain_demand(state, demand)));
+        }
+    }
+    if !matches!(object.status.health, Health::Healthy | Health::Unknown)
+        && !object.status.message.is_empty()
+    {
+        lines.push(line(
+            if object.status.reason.is_empty() {
+                "Scheduler"
+            } else {
+                &object.status.reason
+            },
+            object.status.message.clone(),
+        ));
+    }
+    let waiting = object
+        .workload
+        .into_iter()
+        .flat_map(|workload| state.tasks_of(workload));
+    for task in waiting
+        .filter(|task| !task.is_forgotten && (!task.message.is_empty() || task.exit.is_some()))
+    {
+        let said = task
+            .exit
+            .as_ref()
+            .map_or_else(|| task.message.clone(), |exit| exit.reason.clone());
+        lines.push(line(
+            "Task",
+            format!("{} ({}): {said}", task.name(), task.id),
+        ));
+    }
+    if lines.is_empty() {
+        lines.push(line(
+            "AsItShouldBe",
+            format!("{key} is {} and {}", object.sync(), object.status.health),
+        ));
+    }
+    Some(lines)
+}
+
+/// Why a demand is not met yet.
+pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
+    let Some(template) = demanded_template(state, demand) else {
+        return line(
+            "Stale",
+            "the demand names a generation that is not kept any more",
+        );
+    };
+    let wanted = template.resources;
+    let ready: Vec<_> = state
+        .agents
+        .values()
+        .filter(|agent| agent.state == AgentState::Ready)
+        .collect();
+    if ready.is_empty() {
+        return line(
+            "NoAgents",
+            format!("{} tasks wait: no agent can be reached", demand.count),
+        );
+    }
+    let fits = |agent: &&&std::sync::Arc<crate::record::Agent>| agent.free().fits(&wanted);
+    let with_room: Vec<_> = ready.iter().filter(fits).collect();
+    if with_room.is_empty() {
+        let best = ready
+            .iter()
+            .map(|agent| agent.free())
+            .max_by_key(|free| (free.cpus, free.memory))
+            .unwrap_or_default();
+        return line(
+            "NoRoom",
+            format!(
+                "{} tasks of {wanted} wait: none of {} agents has room; the most free has {best}",
+                demand.count,
+                ready.len()
+            ),
+        );
+    }
+    let ports_free = |agent: &&&&std::sync::Arc<crate::record::Agent>| {
+        has_free_ports(&template, agent.free_ports(), |port| {
+            agent.used_ports.contains_key(&port)
+        })
+    };
+    if with_room.iter().filter(ports_free).count() == 0 {
+        return line(
+            "NoPorts",
+            format!(
+                "{} tasks wait: the ports they ask for are taken on every agent with room",
+                demand.count
+            ),
+        );
+    }
+    line(
+        "Waiting",
+        format!(
+            "{} tasks of {wanted} wait for their scheduler's next turn",
+            demand.count
+        ),
+    )
+}

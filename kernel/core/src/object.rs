@@ -1,0 +1,191 @@
+//! The kernel's record of one object: what git asks, what is accepted, and what its scheduler says of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::Vector;
+use kelson_model::id::{Digest, Revision, WorkloadId};
+use kelson_model::object::{Health, Lifecycle, ObjectKey, Origin, RolloutState, Sync, spec_digest};
+use kelson_model::principal::Principal;
+use kelson_model::template::TaskTemplate;
+use kelson_model::time::{ClusterTime, WallTime};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How many generations of a workload the kernel keeps, beside the good one.
+pub const KEPT_GENERATIONS: usize = 10;
+
+/// One object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Object {
+    /// What names it.
+    pub key: ObjectKey,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.lifecycle`.
+    pub lifecycle: Lifecycle,
+    /// Where git has it.
+    pub origin: Option<Origin>,
+    /// The normalised specification that is in force.
+    pub spec: Arc<Value>,
+    /// The digest of the specification that git last asked for; differs from that of `spec` after a change by hand.
+    pub desired: Option<Digest>,
+    /// The source that owns it.
+    pub source: Option<String>,
+    /// The revision that it was last accepted from.
+    pub revision: Option<Revision>,
+    /// Grows with each change of `spec`; begins at 1.
+    pub generation: u64,
+    /// When `generation` came to be.
+    pub generation_since: ClusterTime,
+    /// Its number, where a framework handles its kind.
+    pub workload: Option<WorkloadId>,
+    /// The newest generations, oldest first.
+    pub history: Vector<Arc<Generation>>,
+    /// The generation that its scheduler last declared good; 0: none.
+    pub good_generation: u64,
+    /// A specification that is not tried again until git changes it.
+    pub quarantine: Option<Quarantine>,
+    /// What its scheduler last said.
+    pub status: Status,
+    /// Who changed `spec` last.
+    pub changed_by: Principal,
+    /// When, for people.
+    pub changed_at: WallTime,
+    /// No manifest wants it any more; it goes once its tasks have ended.
+    pub is_removed: bool,
+}
+
+/// One generation of a specification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generation {
+    /// Its number.
+    pub number: u64,
+    /// The normalised specification.
+    pub spec: Arc<Value>,
+    /// The task templates in it, in the order of the kind's description.
+    pub templates: Vec<Arc<TaskTemplate>>,
+    /// Their content ids.
+    pub template_ids: Vec<u64>,
+}
+
+/// A specification that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quarantine {
+    /// Its generation.
+    pub generation: u64,
+    /// Its digest: the same specification under a new number stays quarantined.
+    pub spec: Digest,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a scheduler said about a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// The generation that it is about.
+    pub generation: u64,
+    /// How well it does.
+    pub health: Health,
+    /// Where its rollout stands.
+    pub rollout: RolloutState,
+    /// One word, or nothing.
+    pub reason: String,
+    /// One sentence, or nothing.
+    pub message: String,
+}
+
+impl Object {
+    /// The generation with this number, where it is still kept.
+    pub fn generation_of(&self, number: u64) -> Option<&Arc<Generation>> {
+        self.history
+            .iter()
+            .rev()
+            .find(|generation| generation.number == number)
+    }
+
+    /// Whether the specification in force is the one that git asks for, and is being carried out.
+    pub fn sync(&self) -> Sync {
+        match &self.desired {
+            None => Sync::Unknown,
+            Some(_) if self.is_removed => Sync::OutOfSync,
+            Some(desired) if *desired == spec_digest(&self.spec) && self.quarantine.is_none() => {
+                Sync::Synced
+            }
+            Some(_) => Sync::OutOfSync,
+        }
+    }
+
+    /// The quarantined generation; 0: none.
+    pub fn quarantined_generation(&self) -> u64 {
+        self.quarantine
+            .as_ref()
+            .map_or(0, |quarantine| quarantine.generation)
+    }
+
+    /// Puts a new specification in force and gives it the next generation; the same specification changes nothing.
+    /// Returns whether anything changed.
+    pub(crate) fn put_spec(
+        &mut self,
+        spec: &Arc<Value>,
+        pointers: &[String],
+        now: ClusterTime,
+        by: &Principal,
+        at: WallTime,
+    ) -> bool {
+        if self.generation > 0 && self.spec == *spec {
+            return false;
+        }
+        self.spec = spec.clone();
+        self.generation += 1;
+        self.generation_since = now;
+        self.changed_by = by.clone();
+        self.changed_at = at;
+        let digest = spec_digest(spec);
+        self.quarantine = self
+            .quarantine
+            .take()
+            .filter(|quarantine| quarantine.spec == digest)
+            .map(|mut quarantine| {
+                quarantine.generation = self.generation;
+                quarantine
+            });
+        self.bind_templates(pointers);
+        true
+    }
+
+    /// Reads the templates of the newest generation anew; called when the generation or the kind's description changes.
+    pub(crate) fn bind_templates(&mut self, pointers: &[String]) {
+        let templates: Vec<Arc<TaskTemplate>> = pointers
+            .iter()
+            .filter_map(|pointer| TaskTemplate::from_spec(&self.spec, pointer).ok())
+            .map(Arc::new)
+            .collect();
+        let template_ids = templates
+            .iter()
+            .map(|template| template.content_id())
+            .collect();
+        let number = self.generation;
+        self.history
+            .retain(|generation| generation.number != number);
+        self.history.push_back(Arc::new(Generation {
+            number,
+            spec: self.spec.clone(),
+            templates,
+            template_ids,
+        }));
+        let (good, mut surplus) = (
+            self.good_generation,
+            self.history.len().saturating_sub(KEPT_GENERATIONS),
+        );
+        self.history.retain(|generation| {
+            let is_dropped = surplus > 0 && generation.number != good;
+            surplus = surplus.saturating_sub(usize::from(is_dropped));
+            !is_dropped
+        });
+    }
+}

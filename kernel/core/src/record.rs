@@ -1,0 +1,273 @@
+//! The kernel's records of tasks, agents, seats, frameworks, sources and clients.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::{OrdMap, Vector};
+use kelson_model::agent::{AgentDescription, AgentState};
+use kelson_model::framework::{Description, Limits};
+use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, WorkloadId};
+use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
+use kelson_model::principal::Principal;
+use kelson_model::quantity::{Millis, Resources};
+use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
+use kelson_model::time::{ClusterTime, WallTime};
+use serde::{Deserialize, Serialize};
+
+use crate::apply::Reply;
+use crate::port::{Demand, RefusalRow, SeatId};
+
+/// A slot whose task stayed healthy for so long begins again with its first attempt.
+pub const STEADY: Millis = Millis(60_000);
+/// So many ended tasks of a workload are kept for people.
+pub const KEPT_ENDED_TASKS: usize = 10;
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Names it for ever.
+    pub id: TaskId,
+    /// Whose it is.
+    pub workload: WorkloadId,
+    /// The object of that workload.
+    pub object: ObjectKey,
+    /// The seat that launched it.
+    pub seat: SeatId,
+    /// What it runs.
+    pub generation: u64,
+    /// Which template of the generation.
+    pub template: u32,
+    /// Content id of that template.
+    pub template_id: u64,
+    /// Which slot of the workload.
+    pub slot: u32,
+    /// Where.
+    pub agent: AgentId,
+    /// What it takes from its agent until it has ended.
+    pub resources: Resources,
+    /// The ports it was given, by name.
+    pub ports: BTreeMap<String, u16>,
+    /// Whether, why and by whom it is asked to end.
+    pub stop: Option<StopOrder>,
+    /// Grows with each change of its assignment; begins at 1.
+    pub assignment: u64,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Since when.
+    pub state_since: ClusterTime,
+    /// What its health check says.
+    pub health: CheckState,
+    /// Since when it is healthy without a break.
+    pub healthy_since: Option<ClusterTime>,
+    /// Whether it is ready for traffic.
+    pub is_ready: bool,
+    /// The process id of its program.
+    pub pid: Option<u32>,
+    /// When its program started, for people.
+    pub started_at: Option<WallTime>,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// The sequence of the last status update that was applied.
+    pub sequence: u64,
+    /// How often its slot was tried in a row, this task included.
+    pub attempts: u32,
+    /// Its scheduler has done with it; it is kept for people only.
+    pub is_forgotten: bool,
+    /// What is not enforced for it.
+    pub isolation: String,
+    /// What its agent says it does or waits for.
+    pub message: String,
+}
+
+impl Task {
+    /// `web.2`: the workload's name and the slot.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.object.name, self.slot)
+    }
+
+    /// Whether a person ended it: by a stop order, or by a signal that neither its agent nor its memory limit sent.
+    pub fn is_ended_by_hand(&self) -> bool {
+        let by_order = self
+            .stop
+            .as_ref()
+            .is_some_and(|stop| stop.reason == StopReason::ByHand);
+        by_order
+            || self
+                .exit
+                .as_ref()
+                .is_some_and(|exit| exit.signal.is_some() && !exit.by_agent && !exit.oom)
+    }
+}
+
+/// Why and by whom a task is asked to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopOrder {
+    /// Why.
+    pub reason: StopReason,
+    /// Who asked.
+    pub by: Principal,
+}
+
+/// One agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// Names it for ever.
+    pub id: AgentId,
+    /// Binds the id to the agent's data directory.
+    pub token: String,
+    /// Grows with each start of the agent.
+    pub incarnation: u64,
+    /// What it says about itself.
+    pub description: AgentDescription,
+    /// Its attributes as schedulers see them.
+    pub attributes: Arc<Vec<(String, String)>>,
+    /// Whether it can be reached.
+    pub state: AgentState,
+    /// Since when.
+    pub state_since: ClusterTime,
+    /// What its tasks take.
+    pub used: Resources,
+    /// The ports that its tasks hold.
+    pub used_ports: OrdMap<u16, TaskId>,
+    /// How many of them stand in its own range.
+    pub used_in_range: u32,
+    /// The port of its range that was given last, so that a port is not used again at once.
+    pub last_port: u16,
+    /// How often room was made on it or its description changed: a declined offer is shown again after that.
+    pub room_version: u64,
+}
+
+impl Agent {
+    /// What is free on it; nothing while it is not ready.
+    pub fn free(&self) -> Resources {
+        match self.state {
+            AgentState::Ready => self.description.resources.minus(&self.used),
+            AgentState::Unreachable | AgentState::Gone => Resources::default(),
+        }
+    }
+
+    /// How many ports of its range are free.
+    pub fn free_ports(&self) -> u32 {
+        self.description
+            .ports
+            .count()
+            .saturating_sub(self.used_in_range)
+    }
+}
+
+/// One seat.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seat {
+    /// What names it.
+    pub id: SeatId,
+    /// The number of the last turn that counted.
+    pub turn_no: u64,
+    /// The index up to which that turn had seen changes.
+    pub cursor: Index,
+    /// What it wants offers for.
+    pub demand: Arc<Vec<Demand>>,
+    /// Grows with each change of the demand.
+    pub demand_version: u64,
+    /// When it wants a turn at the latest.
+    pub wake_at: Option<ClusterTime>,
+    /// Its own key-value pairs.
+    pub pairs: OrdMap<String, Arc<[u8]>>,
+    /// Bytes of keys and values.
+    pub pairs_size: u64,
+    /// What was refused of the last turn.
+    pub refusals: Arc<Vec<RefusalRow>>,
+    /// What its tasks hold.
+    pub used: Resources,
+}
+
+/// One framework.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Framework {
+    /// Its object; a built-in one has a key and no object.
+    pub key: ObjectKey,
+    /// The component that is in force; absent while it could not be loaded.
+    pub component: Option<Digest>,
+    /// What the component says about itself.
+    pub description: Option<Arc<Description>>,
+    /// The namespaces it serves; empty: all.
+    pub namespaces: Vec<Namespace>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Handed to the component, JSON text.
+    pub config: Arc<str>,
+    /// Whether it came in the box.
+    pub is_built_in: bool,
+    /// Why the newest component could not be loaded, and which one that was.
+    pub fault: Option<(Digest, String)>,
+}
+
+impl Framework {
+    /// The place of a kind in its description, with the JSON pointers of its templates.
+    pub fn kind(&self, kind: &str) -> Option<(u32, &kelson_model::framework::KindDescription)> {
+        let kinds = &self.description.as_ref()?.kinds;
+        let place = kinds.iter().position(|described| described.kind == kind)?;
+        Some((u32::try_from(place).ok()?, kinds.get(place)?))
+    }
+
+    /// Whether it serves a namespace.
+    pub fn serves(&self, namespace: &Namespace) -> bool {
+        if self.is_built_in && self.namespaces.is_empty() {
+            return true;
+        }
+        let own = std::slice::from_ref(&self.key.namespace);
+        let served = if self.namespaces.is_empty() {
+            own
+        } else {
+            &self.namespaces
+        };
+        served.iter().any(|root| namespace.is_within(root))
+    }
+}
+
+/// Objects of a revision that lie beside the state until they are accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Staged {
+    /// The revision.
+    pub revision: Revision,
+    /// How many parts have come.
+    pub parts: u32,
+    /// What has come.
+    pub objects: Vector<Arc<DesiredObject>>,
+}
+
+/// What the kernel remembers of a client, so that a repeated request is carried out once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// The sequence of its last request.
+    pub sequence: u64,
+    /// What it was answered.
+    pub reply: Reply,
+    /// When it last asked; the longest silent ones are dropped first.
+    pub at: ClusterTime,
+}
+
+/// What the kernel keeps of one namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceRecord {
+    /// Its weight in fair share.
+    pub weight: u32,
+    /// What its tasks hold.
+    pub used: Resources,
+}
+
+impl Default for NamespaceRecord {
+    fn default() -> Self {
+        Self {
+            weight: 1,
+            used: Resources::default(),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Reports: the contract's JSON, made from a state.
+
+use std::sync::Arc;
+
+use kelson_model::drift::{DriftItem, DriftState};
+use kelson_model::object::{Health, Namespace, RolloutState, Sync};
+use kelson_model::report::{
+    API_VERSION, DriftReport, DriftRow, DriftSummary, ExitRow, ObjectStatus, Rollout, SourceStatus,
+    StatusReport, TaskCounts, TaskList, TaskRow,
+};
+use kelson_model::source::SourceRecord;
+use kelson_model::task::{CheckState, TaskState};
+
+use crate::object::Object;
+use crate::record::Task;
+use crate::state::State;
+
+/// `GET /v1/status`; `namespace` absent: all.
+pub fn status_report(state: &State, namespace: Option<&Namespace>) -> StatusReport {
+    let objects = state
+        .objects
+        .values()
+        .filter(|object| namespace.is_none_or(|wanted| object.key.namespace == *wanted));
+    StatusReport {
+        api_version: API_VERSION.to_owned(),
+        kind: "Status".to_owned(),
+        index: state.index.0,
+        source: state
+            .sources
+            .values()
+            .next()
+            .map(|record| source_status(state, record)),
+        objects: objects.map(|object| object_status(state, object)).collect(),
+    }
+}
+
+fn source_status(state: &State, record: &SourceRecord) -> SourceStatus {
+    let mut own = state
+        .objects
+        .values()
+        .filter(|object| object.source.as_deref() == Some(&record.name));
+    let sync = match record.sync {
+        Sync::Synced if own.any(|object| object.sync() != Sync::Synced) => Sync::OutOfSync,
+        sync => sync,
+    };
+    SourceStatus {
+        name: record.name.clone(),
+        branch: record.branch.clone(),
+        observed: record.observed.as_ref().map(ToString::to_string),
+        applied: record.applied.as_ref().map(ToString::to_string),
+        sync,
+        held: record.held.clone(),
+        errors: record.errors.clone(),
+    }
+}
+
+/// One row of the status report.
+pub fn object_status(state: &State, object: &Object) -> ObjectStatus {
+    let said = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let (health, reason, message, rollout) = if object.key.kind == "Framework" {
+        framework_health(state, object)
+    } else if object.is_removed {
+        (
+            Health::Progressing,
+            Some("Removed".to_owned()),
+            Some("its tasks are ending".to_owned()),
+            None,
+        )
+    } else if object.workload.is_none() {
+        let message = format!("no framework handles kind {}", object.key.kind);
+        (
+            Health::Unknown,
+            Some("NoFramework".to_owned()),
+            Some(message),
+            None,
+        )
+    } else if object.status.generation != object.generation {
+        let message = "its scheduler has not looked at it yet".to_owned();
+        (
+            Health::Progressing,
+            None,
+            Some(message),
+            Some(RolloutState::Progressing),
+        )
+    } else {
+        (
+            object.status.health,
+            said(&object.status.reason),
+            said(&object.status.message),
+            Some(object.status.rollout),
+        )
+    };
+    ObjectStatus {
+        kind: object.key.kind.clone(),
+        namespace: object.key.namespace.to_string(),
+        name: object.key.name.clone(),
+        generation: object.generation,
+        revision: object.revision.as_ref().map(ToString::to_string),
+        sync: object.sync(),
+        health,
+        reason,
+        message,
+        origin: object.origin.clone(),
+        tasks: task_counts(state, object),
+        rollout: rollout.map(|state| Rollout { state }),
+    }
+}
+
+fn framework_health(
+    state: &State,
+    object: &Object,
+) -> (Health, Option<String>, Option<String>, Option<RolloutState>) {
+    let wanted = object.spec.get("digest").and_then(|digest| digest.as_str());
+    match state.frameworks.get(&object.key) {
+        Some(framework)
+            if framework
+                .fault
+                .as_ref()
+                .is_some_and(|(digest, _)| Some(digest.to_string().as_str()) == wanted) =>
+        {
+            (
+                Health::Degraded,
+                Some("BadComponent".to_owned()),
+                framework.fault.as_ref().map(|(_, reason)| reason.clone()),
+                None,
+            )
+        }
+        Some(framework)
+            if framework
+                .component
+                .as_ref()
+                .map(ToString::to_string)
+                .as_deref()
+                == wanted =>
+        {
+            (Health::Healthy, None, None, None)
+        }
+        Some(_) | None => (
+            Health::Progressing,
+            None,
+            Some("its component is being loaded".to_owned()),
+            None,
+        ),
+    }
+}
+
+fn task_counts(state: &State, object: &Object) -> TaskCounts {
+    let mut counts = TaskCounts::default();
+    let described = state.framework_for(&object.key.kind, &object.key.namespace);
+    let pointer = described
+        .and_then(|framework| framework.kind(&object.key.kind))
+        .and_then(|(_, kind)| kind.count.clone());
+    if let Some(pointer) = pointer
+        && !object.is_removed
+    {
+        counts.desired = object
+            .spec
+            .pointer(&pointer)
+            .and_then(|count| count.as_u64())
+            .unwrap_or(0);
+    }
+    for task in object
+        .workload
+        .into_iter()
+        .flat_map(|workload| state.tasks_of(workload))
+    {
+        if task.state == TaskState::Running {
+            counts.running += 1;
+            counts.healthy += u64::from(task.health == CheckState::Healthy);
+        }
+    }
+    counts
+}
+
+/// `GET /v1/tasks`; ended tasks only with `is_all`.
+pub fn task_list(state: &State, namespace: Option<&Namespace>, is_all: bool) -> TaskList {
+    let wanted = |task: &&Arc<Task>| {
+        namespace.is_none_or(|wanted| task.object.namespace == *wanted)
+            && (is_all || !task.state.is_terminal())
+    };
+    TaskList {
+        api_version: API_VERSION.to_owned(),
+        kind: "TaskList".to_owned(),
+        index: state.index.0,
+        items: state
+            .tasks
+            .values()
+            .filter(wanted)
+            .map(|task| task_row(state, task))
+            .collect(),
+    }
+}
+
+/// One row of the task list.
+pub fn task_row(state: &State, task: &Task) -> TaskRow {
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let exit = task.exit.clone();
+    TaskRow {
+        id: task.id.to_string(),
+        name: task.name(),
+        workload: task.object.clone(),
+        generation: task.generation,
+        agent: task.agent.to_string(),
+        state: if task.stop.is_some() && !task.state.is_terminal() {
+            TaskState::Stopping
+        } else {
+            task.state
+        },
+        health: task.health,
+        ready: task.is_ready,
+        pid: if task.state.is_terminal() {
+            None
+        } else {
+            task.pid
+        },
+        address: state
+            .agents
+            .get(&task.agent)
+            .map(|agent| agent.description.address.clone()),
+        ports: task.ports.clone(),
+        started_at: task.started_at.map(|at| at.to_string()),
+        exit: exit.map_or_else(ExitRow::default, |exit| ExitRow {
+            code: exit.code,
+            signal: exit.signal,
+            oom: exit.oom,
+            reason: said(&exit.reason),
+        }),
+        isolation: said(&task.isolation),
+        message: said(&task.message),
+    }
+}
+
+/// `GET /v1/drift`.
+pub fn drift_report(state: &State) -> DriftReport {
+    let (mut open, mut healed): (Vec<&DriftItem>, Vec<&DriftItem>) = state
+        .drift
+        .iter()
+        .map(AsRef::as_ref)
+        .partition(|item| item.state == DriftState::Open);
+    open.sort_by_key(|item| std::cmp::Reverse(item.first_seen));
+    healed.sort_by_key(|item| std::cmp::Reverse(item.healed_at));
+    let count = |items: &Vec<&DriftItem>| u64::try_from(items.len()).unwrap_or(u64::MAX);
+    DriftReport {
+        api_version: API_VERSION.to_owned(),
+        kind: "DriftReport".to_owned(),
+        revision: state
+            .sources
+            .values()
+            .next()
+            .and_then(|record| record.applied.as_ref())
+            .map(ToString::to_string),
+        summary: DriftSummary {
+            open: count(&open),
+            healed: count(&healed),
+        },
+        items: open.into_iter().chain(healed).map(drift_row).collect(),
+    }
+}
+
+fn drift_row(item: &DriftItem) -> DriftRow {
+    DriftRow {
+        object: item.object.clone(),
+        task: item.task.map(|task| task.to_string()),
+        plane: item.plane,
+        state: item.state,
+        policy: item.policy,
+        origin: item.origin.clone(),
+        fields: item.fields.clone(),
+        changed_by: item.changed_by.clone(),
+        first_seen: item.first_seen.to_string(),
+        healed_at: item.healed_at.map(|at| at.to_string()),
+        count: item.count,
+    }
+}

@@ -1,0 +1,331 @@
+//! Rounds: which seats get a turn now, with which changes and which offers.
+//!
+//! *Flow:* the leader calls `plan_round` after every change and at every wake-up; each planned turn runs in its sandbox, and what it
+//! wants is proposed in the round's order. *Guarantees:* a round in which nobody has changes, demand with new room, or a due wake-up
+//! plans nothing and costs what changed, not what there is. *Assumes:* one leader, which hands the same memory to every call and tells
+//! it how each turn ended. *Caveats:* the memory is the leader's own; a new leader starts with an empty one and shows every row once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kelson_model::id::{AgentId, Digest, Index};
+use kelson_model::quantity::Millis;
+use kelson_model::time::ClusterTime;
+
+use crate::allocator::cut_offers;
+use crate::fairness::Queue;
+use crate::port::{Demand, Offer, SeatId, SeatRows, TurnFault, TurnRequest};
+use crate::rows::{StateView, rows_of};
+use crate::state::{RowKey, State};
+
+/// First and longest pause of a seat whose turn was void; it doubles in between.
+const FIRST_PAUSE: Millis = Millis(1000);
+const LONGEST_PAUSE: Millis = Millis(60_000);
+/// Shortest time between two wake-ups that a scheduler asks for.
+const SHORTEST_WAKE: Millis = Millis(10);
+
+/// What a leader remembers from round to round. Nothing in it is replicated.
+#[derive(Debug, Clone, Default)]
+pub struct RoundMemory {
+    scanned: Option<Index>,
+    pending: BTreeMap<SeatId, BTreeSet<RowKey>>,
+    pauses: BTreeMap<SeatId, Pause>,
+    declined: BTreeMap<SeatId, Declined>,
+    seen_room: u64,
+    seen_demand: BTreeMap<SeatId, u64>,
+    woken: BTreeMap<SeatId, u64>,
+}
+
+/// Why and until when a seat gets no turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// The last fault.
+    pub fault: String,
+    /// How many turns in a row were void.
+    pub failures: u32,
+    /// When it is tried again.
+    pub until: ClusterTime,
+    /// The component that was at fault; another one is tried at once.
+    pub component: Digest,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Declined {
+    demand_version: u64,
+    /// For each demand and agent, the agent's room when it was declined.
+    rooms: BTreeMap<(u64, AgentId), u64>,
+}
+
+/// One turn to run.
+#[derive(Clone)]
+pub struct PlannedTurn {
+    /// Everything that the turn is a function of.
+    pub request: TurnRequest,
+    /// The index up to which it sees changes.
+    pub cursor: Index,
+    /// The changed rows, to be shown again where the turn does not become true.
+    keys: BTreeSet<RowKey>,
+}
+
+/// One round.
+#[derive(Clone, Default)]
+pub struct Round {
+    /// In fair-share order; their outcomes are proposed in this order.
+    pub turns: Vec<PlannedTurn>,
+    /// When the next round is due even if nothing changes.
+    pub wake_at: Option<ClusterTime>,
+}
+
+impl RoundMemory {
+    /// The seats that are paused, and why.
+    pub fn pauses(&self) -> &BTreeMap<SeatId, Pause> {
+        &self.pauses
+    }
+
+    /// Lets a paused seat be tried again at once.
+    pub fn reset(&mut self, seat: &SeatId) {
+        self.pauses.remove(seat);
+    }
+
+    /// Says that a turn was void: its changes are shown again after a pause.
+    pub fn turn_was_void(&mut self, turn: &PlannedTurn, fault: &TurnFault, now: ClusterTime) {
+        let seat = &turn.request.seat;
+        let is_guard = matches!(fault, TurnFault::TimedOut { .. });
+        let failures =
+            self.pauses.get(seat).map_or(0, |pause| pause.failures) + u32::from(!is_guard);
+        let doubled = FIRST_PAUSE
+            .0
+            .checked_shl(failures.saturating_sub(1).min(16))
+            .unwrap_or(LONGEST_PAUSE.0);
+        let until = now.after(Millis(doubled.min(LONGEST_PAUSE.0)));
+        let pause = Pause {
+            fault: fault.to_string(),
+            failures,
+            until,
+            component: turn.request.component.clone(),
+        };
+        self.pauses.insert(seat.clone(), pause);
+        self.show_again(turn);
+    }
+
+    /// Says that a turn was not committed for no fault of its own: it is shown again at once.
+    pub fn turn_was_lost(&mut self, turn: &PlannedTurn) {
+        self.show_again(turn);
+    }
+
+    fn show_again(&mut self, turn: &PlannedTurn) {
+        let seat = &turn.request.seat;
+        self.pending
+            .entry(seat.clone())
+            .or_default()
+            .extend(turn.keys.iter().cloned());
+        self.seen_demand.remove(seat);
+        self.declined.remove(seat);
+    }
+
+    /// Says that a turn counts: agents that it was offered and left are declined for the demands that asked for them.
+    pub fn turn_counted(&mut self, turn: &PlannedTurn, before: &State) {
+        let seat = &turn.request.seat;
+        self.pauses.remove(seat);
+        let version = before.seats.get(seat).map_or(0, |seat| seat.demand_version);
+        let declined = self.declined.entry(seat.clone()).or_default();
+        if declined.demand_version != version {
+            *declined = Declined {
+                demand_version: version,
+                rooms: BTreeMap::new(),
+            };
+        }
+        for offer in &turn.request.offers {
+            let room = before
+                .agents
+                .get(&offer.agent)
+                .map_or(0, |agent| agent.room_version);
+            declined.rooms.insert((offer.key, offer.agent), room);
+        }
+    }
+}
+
+/// Plans the next round. `now` is cluster time; the state's own time may lag behind it.
+pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> Round {
+    collect_changes(state, memory);
+    let mut wake_at: Option<ClusterTime> = None;
+    let mut note_wake =
+        |at: ClusterTime| wake_at = Some(wake_at.map_or(at, |known: ClusterTime| known.min(at)));
+    let room_is_new = memory.seen_room != state.room_version;
+    memory.seen_room = state.room_version;
+    let mut due: BTreeSet<SeatId> = BTreeSet::new();
+    let mut wanting: BTreeMap<SeatId, Arc<Vec<Demand>>> = BTreeMap::new();
+    for (id, seat) in &state.seats {
+        let component = state
+            .frameworks
+            .get(&id.framework)
+            .and_then(|framework| framework.component.clone());
+        let Some(component) = component else { continue };
+        if let Some(pause) = memory.pauses.get(id) {
+            if pause.until > now && pause.component == component {
+                note_wake(pause.until);
+                continue;
+            }
+            due.insert(id.clone());
+        }
+        if let Some(at) = seat.wake_at {
+            let is_fresh = memory.woken.get(id) != Some(&seat.turn_no);
+            if at <= now && is_fresh {
+                memory.woken.insert(id.clone(), seat.turn_no);
+                due.insert(id.clone());
+            } else if at > now {
+                note_wake(at.max(now.after(SHORTEST_WAKE)));
+            }
+        }
+        if memory.pending.contains_key(id)
+            || !seat.refusals.is_empty() && !memory.seen_demand.contains_key(id)
+        {
+            due.insert(id.clone());
+        }
+        let is_new_demand = memory.seen_demand.get(id) != Some(&seat.demand_version);
+        if !seat.demand.is_empty() && (room_is_new || is_new_demand || due.contains(id)) {
+            wanting.insert(id.clone(), seat.demand.clone());
+        }
+        memory.seen_demand.insert(id.clone(), seat.demand_version);
+    }
+    let declined = &memory.declined;
+    let offers = cut_offers(state, &wanting, |seat, demand, agent| {
+        let known = declined.get(seat).filter(|known| {
+            state
+                .seats
+                .get(seat)
+                .is_some_and(|seat| seat.demand_version == known.demand_version)
+        });
+        let room = state
+            .agents
+            .get(&agent)
+            .map_or(0, |agent| agent.room_version);
+        known
+            .and_then(|known| known.rooms.get(&(demand.key, agent)))
+            .is_some_and(|declined| *declined == room)
+    });
+    due.extend(offers.keys().cloned());
+    let order = Queue::new(state, due.iter()).in_order();
+    let turns = order
+        .into_iter()
+        .filter_map(|seat| {
+            plan_turn(
+                state,
+                memory,
+                &seat,
+                offers.get(&seat).cloned().unwrap_or_default(),
+                now,
+            )
+        })
+        .collect();
+    Round { turns, wake_at }
+}
+
+/// Sorts the rows that have changed since the last round by the seats that care.
+fn collect_changes(state: &State, memory: &mut RoundMemory) {
+    let since = memory.scanned.unwrap_or_default();
+    memory.scanned = Some(state.index);
+    let changed = state.changed_since(since);
+    let keys: Vec<RowKey> = match changed {
+        Some(keys) => keys.cloned().collect(),
+        None => (state.objects.keys().cloned().map(RowKey::Object))
+            .chain(state.tasks.keys().copied().map(RowKey::Task))
+            .collect(),
+    };
+    for key in keys {
+        match &key {
+            RowKey::Object(object) => {
+                if let Some(seat) = state
+                    .objects
+                    .get(object)
+                    .and_then(|object| state.seat_of(&object.key))
+                {
+                    memory.pending.entry(seat).or_default().insert(key);
+                }
+            }
+            RowKey::Task(id) => {
+                if let Some(task) = state.tasks.get(id) {
+                    memory
+                        .pending
+                        .entry(task.seat.clone())
+                        .or_default()
+                        .insert(key);
+                }
+            }
+            RowKey::Agent(id) => {
+                let seats: BTreeSet<SeatId> = state
+                    .tasks_on(*id)
+                    .filter(|task| !task.is_forgotten)
+                    .map(|task| task.seat.clone())
+                    .collect();
+                for seat in seats {
+                    memory.pending.entry(seat).or_default().insert(key.clone());
+                }
+            }
+            RowKey::Framework(framework) => {
+                let seats = state
+                    .seats
+                    .keys()
+                    .filter(|seat| seat.framework == *framework);
+                for seat in seats.cloned().collect::<Vec<_>>() {
+                    memory.pending.entry(seat).or_default().insert(key.clone());
+                }
+            }
+            RowKey::Source(_) | RowKey::Drift | RowKey::Event(..) => {}
+        }
+    }
+}
+
+fn plan_turn(
+    state: &State,
+    memory: &mut RoundMemory,
+    seat: &SeatId,
+    offers: Vec<Offer>,
+    now: ClusterTime,
+) -> Option<PlannedTurn> {
+    let record = state.seats.get(seat)?;
+    let framework = state.frameworks.get(&seat.framework)?;
+    let keys = memory.pending.remove(seat).unwrap_or_default();
+    let offered: Vec<AgentId> = offers.iter().map(|offer| offer.agent).collect();
+    let changed: SeatRows = rows_of(state, seat, &keys, &offered);
+    let turn_no = record.turn_no + 1;
+    let request = TurnRequest {
+        seat: seat.clone(),
+        component: framework.component.clone()?,
+        limits: framework.limits.clone(),
+        config: framework.config.clone(),
+        turn_no,
+        now,
+        seed: seed(state, seat, turn_no),
+        changed,
+        offers,
+        refusals: record.refusals.to_vec(),
+        pairs: record.pairs.clone(),
+        view: Arc::new(StateView {
+            state: state.clone(),
+            seat: seat.clone(),
+        }),
+        is_throw_away: false,
+    };
+    Some(PlannedTurn {
+        request,
+        cursor: state.index,
+        keys,
+    })
+}
+
+/// A hash of cluster, seat and turn number, below 2^53.
+fn seed(state: &State, seat: &SeatId, turn_no: u64) -> u64 {
+    let digest = Digest::of(
+        format!(
+            "{} {} {} {turn_no}",
+            state.cluster, seat.framework, seat.namespace
+        )
+        .as_bytes(),
+    );
+    digest
+        .hex()
+        .get(..13)
+        .and_then(|hex| u64::from_str_radix(hex, 16).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,211 @@
+//! Rows: what a seat sees of the state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kelson_model::id::{AgentId, WorkloadId};
+use kelson_model::object::ObjectKey;
+
+use crate::object::Object;
+use crate::port::{AgentRow, SeatId, SeatRows, SeatView, TaskRow, WorkloadRow};
+use crate::record::{Agent, Task};
+use crate::state::{RowKey, State};
+
+/// A state as one seat reads it.
+#[derive(Clone)]
+pub struct StateView {
+    /// The state; a clone costs nothing.
+    pub state: State,
+    /// Who reads.
+    pub seat: SeatId,
+}
+
+impl SeatView for StateView {
+    fn all_rows(&self) -> SeatRows {
+        all_rows(&self.state, &self.seat)
+    }
+
+    fn spec(&self, workload: WorkloadId, generation: u64) -> Option<String> {
+        let object = self.state.object_of(workload)?;
+        Some(object.generation_of(generation)?.spec.to_string())
+    }
+
+    fn name(&self, workload: WorkloadId) -> Option<String> {
+        Some(self.state.object_of(workload)?.key.name.clone())
+    }
+
+    fn attributes(&self, agent: AgentId) -> Option<Arc<Vec<(String, String)>>> {
+        Some(self.state.agents.get(&agent)?.attributes.clone())
+    }
+}
+
+/// All rows of a seat: its workloads, their tasks, and the agents that run them.
+pub(crate) fn all_rows(state: &State, seat: &SeatId) -> SeatRows {
+    let kinds = state
+        .frameworks
+        .get(&seat.framework)
+        .and_then(|framework| framework.description.clone());
+    let mut keys = BTreeSet::new();
+    for kind in kinds.iter().flat_map(|description| &description.kinds) {
+        let first = ObjectKey::new(&kind.kind, seat.namespace.clone(), "");
+        let of_seat = state
+            .objects
+            .range(first..)
+            .take_while(|(key, _)| key.kind == kind.kind && key.namespace == seat.namespace);
+        for (key, object) in of_seat.filter(|(key, _)| state.seat_of(key).as_ref() == Some(seat)) {
+            keys.insert(RowKey::Object(key.clone()));
+            keys.extend(
+                object
+                    .workload
+                    .iter()
+                    .flat_map(|workload| state.tasks_of(*workload))
+                    .map(|task| RowKey::Task(task.id)),
+            );
+        }
+    }
+    rows_of(state, seat, &keys, &[])
+}
+
+/// These rows of a seat, and the agents named beside them. A row that is gone appears with its `gone` flag.
+pub(crate) fn rows_of(
+    state: &State,
+    seat: &SeatId,
+    keys: &BTreeSet<RowKey>,
+    offered: &[AgentId],
+) -> SeatRows {
+    let mut rows = SeatRows::default();
+    let mut agents: BTreeSet<AgentId> = offered.iter().copied().collect();
+    let mut workloads = BTreeMap::new();
+    for key in keys {
+        match key {
+            RowKey::Object(key) => {
+                if let Some(row) = state
+                    .objects
+                    .get(key)
+                    .and_then(|object| workload_row(state, object))
+                {
+                    workloads.insert(row.id, row);
+                }
+            }
+            RowKey::Task(id) => match state.tasks.get(id) {
+                Some(task) => {
+                    rows.tasks.push(task_row(task));
+                    agents.insert(task.agent);
+                    if !state.workloads.contains_key(&task.workload) {
+                        workloads.insert(task.workload, gone_workload(task.workload));
+                    }
+                }
+                None => rows.tasks.push(gone_task(*id)),
+            },
+            RowKey::Agent(id) => {
+                agents.insert(*id);
+            }
+            RowKey::Framework(_) | RowKey::Source(_) | RowKey::Drift | RowKey::Event(..) => {}
+        }
+    }
+    rows.workloads = workloads.into_values().collect();
+    rows.agents = agents
+        .iter()
+        .filter_map(|id| state.agents.get(id))
+        .map(|agent| agent_row(agent))
+        .collect();
+    debug_assert!(rows.workloads.iter().all(|row| {
+        row.is_gone
+            || state
+                .object_of(row.id)
+                .is_some_and(|object| state.seat_of(&object.key).as_ref() == Some(seat))
+    }));
+    rows
+}
+
+fn workload_row(state: &State, object: &Object) -> Option<WorkloadRow> {
+    let template_id = |number: u64| {
+        object
+            .generation_of(number)
+            .and_then(|generation| generation.template_ids.first().copied())
+    };
+    let framework = state.framework_for(&object.key.kind, &object.key.namespace)?;
+    let (kind, _) = framework.kind(&object.key.kind)?;
+    Some(WorkloadRow {
+        id: object.workload?,
+        generation: object.generation,
+        good_generation: object.good_generation,
+        quarantined_generation: object.quarantined_generation(),
+        template_id: template_id(object.generation).unwrap_or(0),
+        good_template_id: template_id(object.good_generation).unwrap_or(0),
+        generation_since: object.generation_since,
+        kind,
+        is_gone: object.is_removed,
+        is_suspended: false,
+    })
+}
+
+fn gone_workload(id: WorkloadId) -> WorkloadRow {
+    WorkloadRow {
+        id,
+        generation: 0,
+        good_generation: 0,
+        quarantined_generation: 0,
+        template_id: 0,
+        good_template_id: 0,
+        generation_since: kelson_model::time::ClusterTime(0),
+        kind: 0,
+        is_gone: true,
+        is_suspended: false,
+    }
+}
+
+fn task_row(task: &Task) -> TaskRow {
+    TaskRow {
+        id: task.id,
+        workload: task.workload,
+        generation: task.generation,
+        template: task.template,
+        template_id: task.template_id,
+        slot: task.slot,
+        agent: task.agent,
+        state: task.state,
+        health: task.health,
+        is_ready: task.is_ready,
+        is_stop_asked: task.stop.is_some(),
+        is_ended_by_hand: task.is_ended_by_hand(),
+        is_out_of_memory: task.exit.as_ref().is_some_and(|exit| exit.oom),
+        is_gone: task.is_forgotten,
+        state_since: task.state_since,
+        healthy_since: task.healthy_since,
+        exit_code: task.exit.as_ref().and_then(|exit| exit.code),
+        attempts: task.attempts,
+    }
+}
+
+fn gone_task(id: kelson_model::id::TaskId) -> TaskRow {
+    TaskRow {
+        id,
+        workload: WorkloadId(0),
+        generation: 0,
+        template: 0,
+        template_id: 0,
+        slot: 0,
+        agent: AgentId(0),
+        state: kelson_model::task::TaskState::Lost,
+        health: kelson_model::task::CheckState::Unknown,
+        is_ready: false,
+        is_stop_asked: false,
+        is_ended_by_hand: false,
+        is_out_of_memory: false,
+        is_gone: true,
+        state_since: kelson_model::time::ClusterTime(0),
+        healthy_since: None,
+        exit_code: None,
+        attempts: 0,
+    }
+}
+
+fn agent_row(agent: &Agent) -> AgentRow {
+    AgentRow {
+        id: agent.id,
+        state: agent.state,
+        free: agent.free(),
+        attributes: agent.attributes.clone(),
+    }
+}
