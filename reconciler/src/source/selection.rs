@@ -14,6 +14,12 @@ pub(super) fn is_manifest_name(name: &[u8]) -> bool {
         .any(|ending| name.len() > ending.len() && name.ends_with(ending))
 }
 
+/// Tells whether something that is no folder stands where manifests are looked for: one by its name, or all of them in
+/// the place of the usual folder, which a link there would hide.
+pub(super) fn is_looked_at(folder: &str, name: &[u8], is_link: bool) -> bool {
+    is_manifest_name(name) || is_link && folder.is_empty() && name == USUAL_FOLDER.as_bytes()
+}
+
 /// Tells whether a folder is skipped by its name.
 pub(super) fn is_skipped_folder(name: &[u8]) -> bool {
     name.starts_with(b".")

@@ -11,7 +11,7 @@ use super::limits::Limits;
 use super::listing::{FaultCause, FileMode, Listing, TreeFault, TreeFile, shown};
 use super::object_id::BlobId;
 use super::path::{folders_down_to, joined};
-use super::selection::{is_manifest_name, is_skipped_folder};
+use super::selection::{is_looked_at, is_skipped_folder};
 
 const LINK: i32 = 0o120_000;
 const SUBMODULE: i32 = 0o160_000;
@@ -240,10 +240,12 @@ impl<'r> Walk<'r, '_> {
                 break;
             }
             let mode = entry.filemode();
-            let manifest = is_manifest_name(entry.name_bytes());
-            if mode == FOLDER && is_skipped_folder(entry.name_bytes())
-                || mode != FOLDER && mode != SUBMODULE && !manifest
-            {
+            let skipped = match mode {
+                FOLDER => is_skipped_folder(entry.name_bytes()),
+                SUBMODULE => false,
+                mode => !is_looked_at(path, entry.name_bytes(), mode == LINK),
+            };
+            if skipped {
                 continue;
             }
             let Ok(name) = std::str::from_utf8(entry.name_bytes()) else {

@@ -61,9 +61,13 @@ impl GitSource {
             let statuses = repository
                 .statuses(Some(&mut options))
                 .map_err(SourceError::git("to compare the work tree"))?;
-            let manifests = statuses
-                .iter()
-                .filter(|entry| is_manifest_name(entry.path_bytes()));
+            let manifests = statuses.iter().filter(|entry| {
+                entry
+                    .path_bytes()
+                    .rsplit(|byte| *byte == b'/')
+                    .next()
+                    .is_some_and(is_manifest_name)
+            });
             let named = manifests
                 .filter_map(|entry| Some((entry.path().ok()?.to_owned(), change(entry.status())?)));
             Ok(named.collect::<Vec<_>>())

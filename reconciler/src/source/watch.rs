@@ -157,7 +157,7 @@ enum Order {
 /// What the notification thread leaves for the worker; many notifications make one order.
 struct Signal {
     pending: AtomicBool,
-    /// A watched folder is gone, and its watch with it.
+    /// A watched folder is gone, and its watch with it, or the system has lost count.
     lost: AtomicBool,
 }
 
@@ -322,9 +322,10 @@ struct Filter {
 impl Filter {
     fn heard(&self, event: &notify::Event) -> Heard {
         if event.need_rescan() {
+            // The system dropped notifications, perhaps that of a new folder, which is then not watched.
             return Heard {
                 relevant: true,
-                lost: false,
+                lost: true,
             };
         }
         // Reading is an event too, and whoever looks reads.
@@ -424,6 +425,16 @@ mod tests {
             ),
             (true, false)
         );
+    }
+
+    #[test]
+    fn notifications_that_were_dropped_are_made_up_for() {
+        let dropped = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        let wanted = Heard {
+            relevant: true,
+            lost: true,
+        };
+        assert_eq!(filter().heard(&dropped), wanted);
     }
 
     #[tokio::test]

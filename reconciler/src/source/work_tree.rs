@@ -23,7 +23,7 @@ use super::listing::{
 use super::object_id::BlobId;
 use super::path::{folders_down_to, joined, normalised};
 use super::repository::discover;
-use super::selection::{USUAL_FOLDER, is_manifest_name, is_skipped_folder};
+use super::selection::{USUAL_FOLDER, is_looked_at, is_skipped_folder};
 
 /// Reads the working tree of a repository, or any folder.
 ///
@@ -332,7 +332,7 @@ impl Walk<'_> {
         let skipped = if kind.is_dir() {
             is_skipped_folder(name.as_bytes())
         } else {
-            !is_manifest_name(name.as_bytes())
+            !is_looked_at(folder, name.as_bytes(), kind.is_symlink())
         };
         if skipped {
             return;

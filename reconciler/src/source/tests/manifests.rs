@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use super::fixture::{Repository, at_tip, faults, paths};
-use crate::source::{FileMode, GitSource, Limits, ManifestSource, SourceError};
+use crate::source::{FileMode, GitSource, Limits, ManifestSource, SourceError, WorkTree};
 
 #[test]
 fn without_a_kelson_folder_the_whole_commit_is_looked_at() {
@@ -410,4 +410,47 @@ fn one_commit_is_a_source_of_manifests() {
     assert_eq!(&source.read_at("run.sh").unwrap().bytes[..], b"#!/bin/sh\n");
     assert_eq!(source.revision(), Some(revision));
     assert_eq!(listing.files[0].mode, FileMode::Plain);
+}
+
+#[test]
+fn a_link_in_the_place_of_the_kelson_folder_is_a_fault() {
+    let repository = Repository::with(&[("deploy/a.yaml", "1")]);
+    symlink("deploy", repository.path.join("kelson")).unwrap();
+    repository.commit(&[]);
+    let commit = at_tip(&repository.open());
+    let disk = WorkTree::open(&repository.path, None)
+        .unwrap()
+        .files()
+        .unwrap();
+    assert_eq!(commit, disk);
+    let link = "it is a symbolic link, which is not followed".to_owned();
+    assert_eq!(faults(&commit), [("kelson", link)]);
+}
+
+#[test]
+fn a_renamed_file_keeps_its_content_name() {
+    let repository = Repository::with(&[("a.yaml", "one")]);
+    let before = at_tip(&repository.open()).files[0].clone();
+    repository.git(["mv", "a.yaml", "b.yaml"]);
+    repository.commit(&[]);
+    let after = at_tip(&repository.open()).files[0].clone();
+    assert_eq!((&*after.path, after.blob), ("b.yaml", before.blob));
+}
+
+#[test]
+fn many_may_ask_one_source_at_once() {
+    let repository = Repository::with(&[("a.yaml", "one"), ("b/c.yaml", "two")]);
+    let source = repository.open();
+    let revision = repository.head();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let listing = source.tree(&revision).unwrap();
+                    assert_eq!(paths(&listing), ["a.yaml", "b/c.yaml"]);
+                    assert_eq!(&source.blob(listing.files[1].blob).unwrap()[..], b"two");
+                }
+            });
+        }
+    });
 }

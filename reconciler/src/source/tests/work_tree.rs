@@ -201,6 +201,7 @@ fn uncommitted_manifests_are_named() {
     repository.write("kelson/draft-x.yaml", "2");
     repository.write("kelson/.hidden/y.yaml", "2");
     repository.write("kelson/notes.txt", "2");
+    repository.write("kelson/.yaml", "2");
     repository.write("outside.yaml", "2");
     let named: Vec<_> = source
         .uncommitted()
