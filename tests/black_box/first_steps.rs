@@ -1,0 +1,84 @@
+//! A commit becomes a running service.
+
+use kelson_testkit::manifest::service;
+use kelson_testkit::{http, status};
+
+use crate::cluster::{Cluster, DEADLINE, fetch};
+
+#[test]
+fn a_commit_becomes_running_tasks_that_answer() {
+    let (cluster, commit) = Cluster::with(&[("web", service("web").instances(2))]);
+    assert_eq!(cluster.answers("Service/web"), ["web 1", "web 1"]);
+    let now = cluster.dev.status().unwrap();
+    assert_eq!(now.get("kind").unwrap(), "Status");
+    assert!(status::source_is(&now, "observed", &commit));
+    assert!(status::source_is(&now, "branch", "main"));
+    let web = status::object(&now, "Service/web").unwrap();
+    assert_eq!(web.pointer("/origin/file").unwrap(), "kelson/web.yaml");
+    assert_eq!(web.pointer("/namespace").unwrap(), "shop");
+    assert_eq!(
+        cluster.dev.drift().unwrap(),
+        Vec::<serde_json::Value>::new(),
+        "nobody has changed anything"
+    );
+}
+
+#[test]
+fn an_unborn_branch_waits_for_its_first_commit() {
+    let cluster = Cluster::empty();
+    assert!(status::objects(&cluster.dev.status().unwrap()).is_empty());
+    let commit = cluster.commit("web", &service("web"));
+    cluster.dev.settle(&commit).unwrap();
+    assert_eq!(cluster.answers("Service/web"), ["web 1"]);
+}
+
+#[test]
+fn a_task_has_the_documented_environment_and_nothing_of_its_agent() {
+    let named = service("web")
+        .yaml()
+        .replace("args: [", "env: {LOG_LEVEL: info}, args: [");
+    let cluster = Cluster::empty();
+    let commit = cluster
+        .repo
+        .commit_file("kelson/web.yaml", named, "web")
+        .unwrap();
+    cluster.dev.settle(&commit).unwrap();
+    let tasks = cluster.dev.running("Service/web").unwrap();
+    let task = tasks.first().unwrap();
+    let id = task.get("id").unwrap().as_str().unwrap();
+    let port = task.pointer("/ports/http").unwrap().to_string();
+    assert_eq!(fetch(task, "/env/KELSON_TASK_ID"), id);
+    assert_eq!(fetch(task, "/env/KELSON_NAMESPACE"), "shop");
+    assert_eq!(fetch(task, "/env/PORT_HTTP"), port);
+    assert_eq!(fetch(task, "/env/PORT"), port);
+    assert_eq!(fetch(task, "/env/LOG_LEVEL"), "info");
+    assert_eq!(fetch(task, "/env/HOME"), fetch(task, "/env/TMPDIR"));
+    assert_eq!(fetch(task, "/pid"), task.get("pid").unwrap().to_string());
+    // The harness has put this into the environment of `kelson dev`.
+    let url = kelson_testkit::url(task, "http").unwrap();
+    assert_eq!(
+        http::get(&format!("{url}/env/KELSON_TESTKIT"), DEADLINE)
+            .unwrap()
+            .status,
+        404
+    );
+}
+
+#[test]
+fn a_file_of_the_commit_stands_in_the_task_and_its_change_is_a_new_version() {
+    let manifest = service("web").yaml().replace("args: [--text, \"web 1\"", "files: [{path: site/index.html, source: pages/index.html}], args: [--file, site/index.html");
+    let cluster = Cluster::empty();
+    cluster.repo.write("pages/index.html", "first").unwrap();
+    let commit = cluster
+        .repo
+        .commit_file("kelson/web.yaml", manifest, "web")
+        .unwrap();
+    cluster.dev.settle(&commit).unwrap();
+    assert_eq!(cluster.answers("Service/web"), ["first"]);
+    let commit = cluster
+        .repo
+        .commit_file("pages/index.html", "second", "another page")
+        .unwrap();
+    cluster.dev.settle(&commit).unwrap();
+    assert_eq!(cluster.answers("Service/web"), ["second"]);
+}
