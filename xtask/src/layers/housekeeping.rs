@@ -8,6 +8,8 @@ use super::violation::Violation;
 const MAX_LINES: usize = 700;
 /// What stands in a file of its own, not in a `lib.rs` or `mod.rs`.
 const NOT_IN_AN_INDEX: &[&str] = &["fn", "struct", "enum", "impl", "trait"];
+/// Below these folders a `lib.rs` may be a whole program: a component of one file is easier to copy.
+const ONE_FILE_PROGRAMS: &[&str] = &["tests/components/", "examples/"];
 /// Names that say nothing about what is in a module.
 const EMPTY_NAMES: &[&str] = &[
     "util", "utils", "helper", "helpers", "common", "misc", "manager", "base", "handler",
@@ -35,7 +37,11 @@ pub(crate) fn of_source(source: &Source) -> Vec<Violation> {
             problem: format!("the name {empty} does not say what is in it"),
         });
     }
-    if matches!(file, "lib.rs" | "mod.rs") {
+    let is_index = matches!(file, "lib.rs" | "mod.rs")
+        && !ONE_FILE_PROGRAMS
+            .iter()
+            .any(|folder| source.name.starts_with(folder));
+    if is_index {
         let items = NOT_IN_AN_INDEX
             .iter()
             .filter_map(|word| Some((*code::lines_with(&source.code, word).first()?, *word)));

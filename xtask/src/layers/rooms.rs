@@ -84,7 +84,11 @@ pub(crate) const ROOMS: &[Room] = &[
 ];
 
 /// Packages whose name starts so are schedulers for tests or examples: they live on the SDK alone.
-pub(crate) const SCHEDULER_PREFIXES: &[&str] = &["kelson-component-", "kelson-example-scheduler-"];
+pub(crate) const SCHEDULER_PREFIXES: &[&str] = &[
+    "kelson-test-",
+    "kelson-component-",
+    "kelson-example-scheduler-",
+];
 /// What a scheduler may import of ours.
 pub(crate) const SCHEDULER: Room = room("(a scheduler)", &["kelson-sdk"]);
 
@@ -182,8 +186,8 @@ pub(crate) const KEPT: &[Kept] = &[
     Kept {
         dependency: "wit-bindgen",
         path: "wit_bindgen",
-        // The probe breaks the treaty on purpose, which the SDK would not let it.
-        packages: &["kelson-sdk", "kelson-component-probe"],
+        // The probe and the cheat break the treaty on purpose, which the SDK would not let them.
+        packages: &["kelson-sdk", "kelson-component-probe", "kelson-test-cheat"],
         folders: &["sdk/rust/", "tests/components/"],
     },
 ];
