@@ -237,6 +237,11 @@ fn a_repository_of_another_user_is_refused_with_the_cure() {
         println!("skipped: only root can give a repository away");
         return;
     }
+    let config = git2::Config::open_default().unwrap();
+    if config.get_string("safe.directory").is_ok() {
+        println!("skipped: this machine's git configuration trusts folders of others");
+        return;
+    }
     let error = GitSource::open(&repository.path, None, None).unwrap_err();
     assert!(
         matches!(&error, SourceError::NotOwned { path } if *path == repository.path),
