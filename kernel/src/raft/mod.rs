@@ -1,0 +1,41 @@
+//! The replicated log: what every member agrees on, in which order, and that it survives a power cut.
+//!
+//! This room decides nothing about resources, tasks or frameworks: it carries opaque payloads to a [`Machine`] in one order on every member, and
+//! keeps them on disk. It is the only user of openraft, and no openraft type leaves it: neither in an interface, nor on disk, nor on a wire.
+//!
+//! The data directory of a member:
+//!
+//! ```text
+//! lock               held while a process uses the directory; names its process id
+//! identity           which cluster and which member this is; never changes
+//! reserve            space given back when the disk is full, so that a restart can still compact
+//! log/               segments of the write-ahead log: votes, entries, truncations, purges, commits
+//! snapshots/         the newest snapshot of the machine and the one before it
+//! ```
+//!
+//! Read `member.rs` first (the handle that the kernel holds), then `machine.rs` (what the kernel gives), `log/mod.rs` and `snapshot/mod.rs`.
+
+mod config;
+mod error;
+mod identity;
+mod lock;
+mod log;
+mod machine;
+mod member;
+mod network;
+mod replica;
+mod reserve;
+mod snapshot;
+mod types;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::MemberConfig;
+pub use error::{ProposeError, RaftError, ReadError};
+pub use identity::ClusterId;
+pub use log::LogError;
+pub use machine::{Encode, Machine, MachineError, Position};
+pub use member::{Committed, MAX_PAYLOAD_BYTES, Member};
+pub use snapshot::SnapshotError;

@@ -1,0 +1,141 @@
+//! A disk that fills up: a small tmpfs, so only for root; otherwise skipped, and said so.
+
+use std::process::Command;
+
+use super::*;
+use crate::raft::{ProposeError, RaftError};
+
+/// A small file system that is unmounted when dropped.
+struct SmallDisk {
+    directory: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount(bytes: usize) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root can mount a small tmpfs");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(directory.path())
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self { directory }),
+            Ok(output) => {
+                println!(
+                    "skipped: no tmpfs can be mounted here: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
+                None
+            }
+            Err(error) => {
+                println!("skipped: mount cannot be run: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.directory.path())
+            .status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_member_by_name_and_a_restart_can_compact() {
+    let Some(disk) = SmallDisk::mount(2 << 20) else {
+        return;
+    };
+    let directory = disk.directory.path().join("data");
+    let roomy = || MemberConfig {
+        reserve_bytes: 256 << 10,
+        segment_bytes: 64 << 10,
+        ..config(&directory)
+    };
+    let running = start_with(roomy()).await.unwrap();
+    let mut answered = 0;
+    let refused = loop {
+        match within(
+            running
+                .member
+                .propose(format!("{answered} {}", "x".repeat(1000))),
+        )
+        .await
+        {
+            Ok(_) => answered += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(&refused, ProposeError::Stopped { reason } if reason.contains("no space left")),
+        "{refused}"
+    );
+    let reason = within(running.member.stopped()).await.to_string();
+    assert!(reason.contains("no space left for the log"), "{reason}");
+    assert!(
+        !directory.join("reserve").exists(),
+        "the reserve was given back"
+    );
+    running.shutdown().await;
+
+    let running = start_with(roomy()).await.unwrap();
+    assert!(
+        running.lines().len() >= answered,
+        "everything answered is there"
+    );
+    let refused = within(running.member.propose("more")).await.unwrap_err();
+    assert_eq!(
+        refused,
+        ProposeError::DiskFull,
+        "what was given back is not for new load"
+    );
+    let lines = running.lines();
+    running.shutdown().await;
+
+    // A member that somebody gives a little room takes proposals again, and keeps what it had.
+    let grown = Command::new("mount")
+        .args(["-o", "remount,size=8M"])
+        .arg(disk.directory.path())
+        .status()
+        .unwrap();
+    assert!(grown.success());
+    let running = start_with(roomy()).await.unwrap();
+    assert_eq!(running.lines(), lines);
+    running.propose("more").await;
+    for _ in 0..2 {
+        within(running.member.snapshot_now()).await.unwrap();
+        running.propose("and more").await;
+    }
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_disk_without_any_room_is_named_at_the_start() {
+    let Some(disk) = SmallDisk::mount(64 << 10) else {
+        return;
+    };
+    let filler = disk.directory.path().join("filler");
+    let _ = std::fs::write(&filler, vec![0; 64 << 10]);
+    let refused = start_with(config(&disk.directory.path().join("data")))
+        .await
+        .err()
+        .unwrap();
+    let text = refused.to_string();
+    assert!(
+        matches!(
+            refused,
+            RaftError::Io { .. } | RaftError::Log(_) | RaftError::Snapshot(_) | RaftError::Fatal(_)
+        ),
+        "{text}"
+    );
+    assert!(
+        text.to_lowercase().contains("no space") || text.contains("os error 28"),
+        "{text}"
+    );
+}
