@@ -5,13 +5,16 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::sources::Source;
-use super::{housekeeping, imports, metadata, sources};
+use super::{housekeeping, imports, lock, metadata, sources};
 
 /// Checks the workspace at `root`; an error follows when anything breaks a rule, after every violation has been printed.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let packages = metadata::read(root)?;
     let files = Source::read_all(root, &packages)?;
     let mut violations = imports::violations(&packages);
+    violations.extend(lock::violations(&std::fs::read_to_string(
+        root.join("Cargo.lock"),
+    )?));
     violations.extend(files.iter().flat_map(sources::violations));
     violations.extend(files.iter().flat_map(housekeeping::of_source));
     for package in packages.iter().filter(|package| package.folder != root) {

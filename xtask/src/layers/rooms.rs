@@ -192,6 +192,19 @@ pub(crate) const KEPT: &[Kept] = &[
     },
 ];
 
+/// Packages that may not be in the tree at all, however they would get there, and why. deny.toml has the same list.
+pub(crate) const BANNED: &[(&str, &str)] = &[
+    (
+        "serde_yml",
+        "unsound; yaml_serde, under the name serde_yaml",
+    ),
+    ("libyml", "unsound; yaml_serde, under the name serde_yaml"),
+    (
+        "serde_yaml",
+        "unmaintained; yaml_serde, under the name serde_yaml",
+    ),
+];
+
 /// A word that may not stand in a core, and why. `::` and letters on both sides count: `std::fs` is not `std::fsx`.
 pub(crate) const NOT_IN_A_CORE: &[(&str, &str)] = &[
     ("SystemTime", "time is an argument"),
