@@ -86,6 +86,20 @@ fn validate_needs_no_cluster_and_names_every_fault_with_its_position() {
 }
 
 #[test]
+fn the_quickstart_is_valid() {
+    let repo = TestRepo::init().unwrap();
+    repo.copy_from(&programs::workspace().unwrap().join("examples/quickstart"))
+        .unwrap();
+    let outcome = alone(&repo).run(&["validate", "-o", "json"]).unwrap();
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let report = outcome.json().unwrap();
+    assert_eq!(
+        (report.get("files").unwrap(), report.get("objects").unwrap()),
+        (&3.into(), &3.into())
+    );
+}
+
+#[test]
 fn an_object_that_is_not_there_is_exit_code_five() {
     let cluster = Cluster::empty();
     let outcome = cluster
