@@ -34,7 +34,6 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<()> {
         root,
         Command::new(shell::cargo()).args([
             "build",
-            "--quiet",
             "--package",
             "kelson",
             "--package",
