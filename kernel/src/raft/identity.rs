@@ -191,7 +191,7 @@ mod tests {
             member: 7,
         }
         .encode();
-        let mut expected = b"KELSONID\x01\0\0\00123456789abcdef\x07\0\0\0\0\0\0\0".to_vec();
+        let mut expected = b"KELSONID\x01\0\0\x000123456789abcdef\x07\0\0\0\0\0\0\0".to_vec();
         expected.extend(0xa01f_6790_u32.to_le_bytes());
         assert_eq!(bytes, expected);
     }

@@ -4,17 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{
-    ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError as ApiError,
+    ForwardReason, ForwardToLeader, LinearizableReadError, RaftError as ApiError,
 };
-use openraft::impls::ProgressResponder;
 use openraft::{Raft, RaftMetrics, ReadPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::compaction::{Compaction, Compactor, run_compactor};
 use super::config::MemberConfig;
 use super::error::{ProposeError, RaftError, ReadError};
 use super::identity::{ClusterId, ensure_identity};
@@ -22,27 +20,13 @@ use super::lock::DirectoryLock;
 use super::log::{LogOptions, LogStore, LogWatch};
 use super::machine::{Machine, Position};
 use super::network::Network;
-use super::replica::{Compaction, Replica};
+use super::replica::Replica;
 use super::reserve::Reserve;
 use super::snapshot::{SnapshotDirectory, SnapshotError};
-use super::types::{Payload, Peer, TypeConfig};
+use super::types::{Peer, TypeConfig};
 
-/// Longest payload of an entry, in bytes; what is larger is staged in parts.
-pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
-
-/// How long a proposal waits before it asks again who leads.
-const RETRY: Duration = Duration::from_millis(2);
-/// How long a snapshot waits for the log to be purged after it; a purge that is held up happens later.
-const PURGE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What became of a proposal: committed, applied, and shown before this was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// Where it stands in the log.
-    pub at: Position,
-    /// What the machine answered.
-    pub reply: Bytes,
-}
+/// How long a call waits before it asks again who leads.
+pub(super) const RETRY: Duration = Duration::from_millis(2);
 
 /// A running member; clones are the same member.
 ///
@@ -50,15 +34,16 @@ pub struct Committed {
 /// machine ends the member for good: [`stopped`](Member::stopped) says so and the process must exit. *Assumes*: it lives in a tokio runtime with timers.
 #[derive(Clone)]
 pub struct Member {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    raft: Raft<TypeConfig, Replica>,
-    config: MemberConfig,
+/// What the clones of a member share.
+pub(super) struct Inner {
+    pub(super) raft: Raft<TypeConfig, Replica>,
+    pub(super) config: MemberConfig,
     cluster: ClusterId,
     log: LogWatch,
-    reserve: Arc<Reserve>,
+    pub(super) reserve: Arc<Reserve>,
     progress: watch::Receiver<Position>,
     failure: watch::Receiver<Option<String>>,
     snapshots: mpsc::Sender<oneshot::Sender<Result<(), Arc<SnapshotError>>>>,
@@ -134,6 +119,10 @@ impl Member {
             failure_sender,
             stopping.clone(),
         ));
+        if reserve.is_missing() {
+            // A full disk: what snapshots already cover can go, and perhaps a new one covers more.
+            compaction.due.notify_one();
+        }
         let compactor = Compactor {
             raft: raft.clone(),
             snapshots,
@@ -215,120 +204,6 @@ impl Member {
             .await
             .map_err(|error| fatal(error.to_string()))?;
         Ok(())
-    }
-
-    /// Proposes a payload; answers when it is committed and applied here. Many callers at once share one sync of the disk.
-    ///
-    /// # Errors
-    /// See [`ProposeError`]: only `Unknown` leaves open whether the payload is in the log.
-    pub async fn propose(&self, payload: impl Into<Bytes>) -> Result<Committed, ProposeError> {
-        self.propose_fenced(payload.into(), None).await
-    }
-
-    /// Proposes a payload that is only meant for this term: refused when another leader came in between.
-    ///
-    /// # Errors
-    /// As [`propose`](Member::propose), and `TermOver`.
-    pub async fn propose_in_term(
-        &self,
-        term: u64,
-        payload: impl Into<Bytes>,
-    ) -> Result<Committed, ProposeError> {
-        self.propose_fenced(payload.into(), Some(term)).await
-    }
-
-    async fn propose_fenced(
-        &self,
-        payload: Bytes,
-        term: Option<u64>,
-    ) -> Result<Committed, ProposeError> {
-        self.check_payload(&payload)?;
-        let deadline = Instant::now() + self.inner.config.patience;
-        loop {
-            let (responder, answer) = ProgressResponder::complete_only();
-            let request = self
-                .inner
-                .raft
-                .write(Payload(payload.clone()))
-                .responder(responder);
-            let request = match term {
-                Some(term) => request.with_leader(term),
-                None => request,
-            };
-            request.await.map_err(|error| self.inner.stopped(&error))?;
-            match timeout_at(deadline, answer).await {
-                Err(_) => {
-                    return Err(ProposeError::Unknown {
-                        reason: "no answer came in time".to_owned(),
-                    });
-                }
-                Ok(Err(_)) => return Err(self.inner.stopped(&"the answer was dropped")),
-                Ok(Ok(Ok(written))) => {
-                    return Ok(Committed {
-                        at: position(&written.log_id),
-                        reply: written.data.0,
-                    });
-                }
-                Ok(Ok(Err(error))) => match self.refusal(error, term) {
-                    Some(refusal) => return Err(refusal),
-                    None => self.retry(deadline).await?,
-                },
-            }
-        }
-    }
-
-    /// Proposes payloads together: they take consecutive places in the log, in this order, each with its own answer.
-    ///
-    /// # Errors
-    /// The whole is refused when one of them is too large, or when none of them reached the log.
-    pub async fn propose_many(
-        &self,
-        payloads: Vec<Bytes>,
-    ) -> Result<Vec<Result<Committed, ProposeError>>, ProposeError> {
-        for payload in &payloads {
-            self.check_payload(payload)?;
-        }
-        if payloads.is_empty() {
-            return Ok(Vec::new());
-        }
-        let deadline = Instant::now() + self.inner.config.patience;
-        loop {
-            let batch = payloads.iter().cloned().map(Payload);
-            let mut answers = self
-                .inner
-                .raft
-                .client_write_many(batch)
-                .await
-                .map_err(|error| self.inner.stopped(&error))?;
-            let mut outcomes = Vec::with_capacity(payloads.len());
-            let mut is_refused = false;
-            while outcomes.len() < payloads.len() && !is_refused {
-                let outcome = match timeout_at(deadline, answers.next()).await {
-                    Err(_) => Err(ProposeError::Unknown {
-                        reason: "no answer came in time".to_owned(),
-                    }),
-                    Ok(None) => Err(self.inner.stopped(&"the answers ended early")),
-                    Ok(Some(Err(error))) => Err(self.inner.stopped(&error)),
-                    Ok(Some(Ok(Ok(written)))) => Ok(Committed {
-                        at: position(&written.log_id),
-                        reply: written.response.0,
-                    }),
-                    Ok(Some(Ok(Err(error)))) => match self.refusal(error, None) {
-                        Some(refusal) => Err(refusal),
-                        // They stand or fall together before they are in the log, so the first refusal speaks for all.
-                        None => {
-                            is_refused = true;
-                            continue;
-                        }
-                    },
-                };
-                outcomes.push(outcome);
-            }
-            if !is_refused {
-                return Ok(outcomes);
-            }
-            self.retry(deadline).await?;
-        }
     }
 
     /// Waits until everything committed before this call is applied here, and this member was leader all the while: what is read then is not stale.
@@ -450,49 +325,8 @@ impl Member {
         close(self.inner.log.clone()).await;
     }
 
-    fn check_payload(&self, payload: &Bytes) -> Result<(), ProposeError> {
-        if payload.len() > MAX_PAYLOAD_BYTES {
-            return Err(ProposeError::TooLarge {
-                bytes: payload.len(),
-            });
-        }
-        if self.inner.reserve.is_missing() && !self.inner.reserve.ensure() {
-            return Err(ProposeError::DiskFull);
-        }
-        Ok(())
-    }
-
-    /// Says what a refused write means for its proposer; `None` when it never reached the log and may be tried again.
-    fn refusal(
-        &self,
-        error: ClientWriteError<TypeConfig>,
-        term: Option<u64>,
-    ) -> Option<ProposeError> {
-        match error {
-            ClientWriteError::ForwardToLeader(_)
-                if term.is_some_and(|term| term != self.term()) =>
-            {
-                term.map(|expected| ProposeError::TermOver { expected })
-            }
-            ClientWriteError::ForwardToLeader(forward) if self.may_lead_soon(&forward) => None,
-            ClientWriteError::ForwardToLeader(forward) => Some(ProposeError::NotLeader {
-                leader: forward.leader_id,
-                address: forward.leader_node.map(|peer| peer.address),
-            }),
-            ClientWriteError::LogEntryDiscarded(_) => Some(ProposeError::Unknown {
-                reason: "leadership was lost".to_owned(),
-            }),
-            ClientWriteError::ChangeMembershipError(error) => Some(ProposeError::Unknown {
-                reason: error.to_string(),
-            }),
-            ClientWriteError::PreconditionFailed(_) => Some(ProposeError::TermOver {
-                expected: term.unwrap_or_default(),
-            }),
-        }
-    }
-
     /// Right after an election, and after a pause of the process, a leader has to hear from a majority before it goes on: that takes a moment.
-    fn may_lead_soon(&self, forward: &ForwardToLeader<TypeConfig>) -> bool {
+    pub(super) fn may_lead_soon(&self, forward: &ForwardToLeader<TypeConfig>) -> bool {
         match forward.reason {
             ForwardReason::LeaseExpired => true,
             ForwardReason::LeadershipTransfer => false,
@@ -500,14 +334,6 @@ impl Member {
                 .leader_id
                 .is_none_or(|leader| leader == self.inner.config.member),
         }
-    }
-
-    async fn retry(&self, deadline: Instant) -> Result<(), ProposeError> {
-        if Instant::now() + RETRY >= deadline {
-            return Err(ProposeError::NoLeaderInTime);
-        }
-        sleep(RETRY).await;
-        Ok(())
     }
 }
 
@@ -520,17 +346,10 @@ impl Inner {
             .unwrap_or(symptom)
     }
 
-    fn stopped(&self, symptom: &dyn std::fmt::Display) -> ProposeError {
+    pub(super) fn stopped(&self, symptom: &dyn std::fmt::Display) -> ProposeError {
         ProposeError::Stopped {
             reason: self.reason(symptom.to_string()),
         }
-    }
-}
-
-fn position(id: &super::types::LogId) -> Position {
-    Position {
-        term: id.leader_id.term,
-        index: id.index,
     }
 }
 
@@ -607,116 +426,5 @@ async fn run_monitor(
         failure.send_replace(Some(reason));
         // Keeps the reason readable for as long as the member is held.
         let _ = stopping.wait_for(|stop| *stop).await;
-    }
-}
-
-/// What the loop of snapshots works with.
-struct Compactor {
-    raft: Raft<TypeConfig, Replica>,
-    snapshots: Arc<SnapshotDirectory>,
-    reserve: Arc<Reserve>,
-    log: LogWatch,
-    compaction: Arc<Compaction>,
-    progress: watch::Receiver<Position>,
-    kept_entries: u64,
-}
-
-/// Makes a snapshot when enough was logged, or when asked; one at a time.
-async fn run_compactor(
-    compactor: Compactor,
-    mut requests: mpsc::Receiver<oneshot::Sender<Result<(), Arc<SnapshotError>>>>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    loop {
-        let request = tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
-            () = compactor.compaction.due.notified() => None,
-            request = requests.recv() => match request {
-                Some(request) => Some(request),
-                None => return,
-            },
-        };
-        let outcome = tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
-            outcome = compactor.compact() => outcome,
-        };
-        if let Some(request) = request {
-            let _ = request.send(outcome);
-        }
-    }
-}
-
-impl Compactor {
-    async fn compact(&self) -> Result<(), Arc<SnapshotError>> {
-        let stopped = || Arc::new(SnapshotError::Stopped);
-        let newest = || {
-            self.snapshots
-                .newest()
-                .and_then(|newest| newest.meta.last_log_id)
-        };
-        let applied = self.progress.borrow().index;
-        if newest().is_none_or(|newest| newest.index < applied) {
-            let mut outcomes = self.compaction.outcome.subscribe();
-            let before = outcomes.borrow_and_update().0;
-            self.raft
-                .trigger()
-                .snapshot()
-                .await
-                .map_err(|_| stopped())?;
-            let outcome = outcomes
-                .wait_for(|(attempts, _)| *attempts > before)
-                .await
-                .map_err(|_| stopped())?
-                .1
-                .clone();
-            if let Some(error) = outcome {
-                return Err(error);
-            }
-        }
-        let Some(newest) = newest() else {
-            return Err(Arc::new(SnapshotError::Nothing));
-        };
-        // The file is there; openraft has to have heard of it before it lets entries go.
-        let knows = |metrics: &RaftMetrics<TypeConfig>| {
-            metrics.running_state.is_err()
-                || metrics
-                    .snapshot
-                    .is_some_and(|known| known.index >= newest.index)
-        };
-        self.raft
-            .wait(None)
-            .metrics(knows, "the snapshot is known")
-            .await
-            .map_err(|_| stopped())?;
-        if let Some(fallback) = self.snapshots.fallback() {
-            let upto = fallback
-                .index
-                .min(newest.index.saturating_sub(self.kept_entries));
-            if self.log.purged().is_none_or(|purged| purged.index < upto) && upto > 0 {
-                self.raft
-                    .trigger()
-                    .purge_log(upto)
-                    .await
-                    .map_err(|_| stopped())?;
-                let is_purged = |metrics: &RaftMetrics<TypeConfig>| {
-                    metrics.running_state.is_err()
-                        || metrics.purged.is_some_and(|purged| purged.index >= upto)
-                };
-                if self
-                    .raft
-                    .wait(Some(PURGE_PATIENCE))
-                    .metrics(is_purged, "the log is purged")
-                    .await
-                    .is_err()
-                {
-                    tracing::debug!(
-                        upto,
-                        "the log is still in use by another member and will be purged later"
-                    );
-                }
-            }
-        }
-        self.reserve.ensure();
-        Ok(())
     }
 }

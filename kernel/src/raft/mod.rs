@@ -15,6 +15,7 @@
 //!
 //! Read `member.rs` first (the handle that the kernel holds), then `machine.rs` (what the kernel gives), `log/mod.rs` and `snapshot/mod.rs`.
 
+mod compaction;
 mod config;
 mod error;
 mod identity;
@@ -23,6 +24,7 @@ mod log;
 mod machine;
 mod member;
 mod network;
+mod propose;
 mod replica;
 mod reserve;
 mod snapshot;
@@ -37,5 +39,6 @@ pub use error::{ProposeError, RaftError, ReadError};
 pub use identity::ClusterId;
 pub use log::LogError;
 pub use machine::{Encode, Machine, MachineError, Position};
-pub use member::{Committed, MAX_PAYLOAD_BYTES, Member};
+pub use member::Member;
+pub use propose::{Committed, MAX_PAYLOAD_BYTES};
 pub use snapshot::SnapshotError;

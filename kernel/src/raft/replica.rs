@@ -3,61 +3,24 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
+use super::compaction::Compaction;
 use super::log::LogWatch;
 use super::machine::{Encode, Machine, Position};
 use super::reserve::Reserve;
 use super::snapshot::{Snapshot, SnapshotDirectory, SnapshotError, SnapshotFile, SnapshotMeta};
-use super::types::{LogId, Payload, Reply, StoredMembership, TypeConfig};
+use super::types::{LogId, Payload, Reply, StoredMembership, TypeConfig, position};
 
 /// Entries applied before the state is shown and the proposers are answered.
 const PUBLISH_EVERY: usize = 1024;
-
-/// When a snapshot is due, and what became of the last attempt.
-pub(crate) struct Compaction {
-    after_bytes: u64,
-    written_at_last: AtomicU64,
-    /// Wakes the loop that asks for snapshots.
-    pub(crate) due: Notify,
-    /// Counts attempts, with the outcome of the last.
-    pub(crate) outcome: watch::Sender<(u64, Option<Arc<SnapshotError>>)>,
-}
-
-impl Compaction {
-    /// Starts counting at nothing.
-    pub(crate) fn new(after_bytes: u64) -> Self {
-        Self {
-            after_bytes,
-            written_at_last: AtomicU64::new(0),
-            due: Notify::new(),
-            outcome: watch::Sender::new((0, None)),
-        }
-    }
-
-    fn note_written(&self, written: u64) {
-        if written.saturating_sub(self.written_at_last.load(Ordering::Relaxed)) >= self.after_bytes
-        {
-            // Counted from here even if the attempt fails: a full disk must not make one attempt per entry.
-            self.written_at_last.store(written, Ordering::Relaxed);
-            self.due.notify_one();
-        }
-    }
-
-    fn finish(&self, failure: Option<Arc<SnapshotError>>) {
-        self.outcome.send_modify(|(attempts, last)| {
-            *attempts += 1;
-            *last = failure;
-        });
-    }
-}
 
 /// One member's copy of the machine.
 pub(crate) struct Replica {
@@ -129,8 +92,9 @@ impl Replica {
         }
     }
 
-    fn builder(&self) -> Builder {
+    fn builder(&self, is_forced: bool) -> Builder {
         Builder {
+            is_forced,
             job: Mutex::new(Some((self.meta(), self.machine.snapshot()))),
             snapshots: Arc::clone(&self.snapshots),
             compaction: Arc::clone(&self.compaction),
@@ -138,20 +102,17 @@ impl Replica {
     }
 
     fn check_room(&self) -> Result<(), SnapshotError> {
-        let needed = self.snapshots.expected_bytes();
+        // Before there is a first snapshot, the log is the best guess at what is in it.
+        let needed = self
+            .snapshots
+            .expected_bytes()
+            .unwrap_or_else(|| self.log.written_bytes());
         match self.reserve.available() {
             Some(available) if available < needed => {
                 Err(SnapshotError::NoRoom { needed, available })
             }
             _ => Ok(()),
         }
-    }
-}
-
-fn position(id: &LogId) -> Position {
-    Position {
-        term: id.leader_id.term,
-        index: id.index,
     }
 }
 
@@ -217,11 +178,11 @@ impl RaftStateMachine<TypeConfig> for Replica {
                 return None;
             }
         }
-        Some(self.builder())
+        Some(self.builder(force))
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        self.builder()
+        self.builder(true)
     }
 
     async fn install_snapshot(
@@ -258,6 +219,8 @@ impl RaftStateMachine<TypeConfig> for Replica {
 
 /// Writes one snapshot, of the state as it was when this was made.
 pub(crate) struct Builder {
+    /// Whether openraft cannot go on without it.
+    is_forced: bool,
     job: Mutex<Option<(SnapshotMeta, Encode)>>,
     snapshots: Arc<SnapshotDirectory>,
     compaction: Arc<Compaction>,
@@ -286,8 +249,18 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
                 tracing::error!(%error, "a snapshot could not be made");
                 let failed = error.to_io();
                 self.compaction.finish(Some(Arc::new(error)));
-                // openraft stops a member that cannot make a snapshot. While there is an older one nothing is lost, so that one is given again.
-                self.snapshots.newest().ok_or(failed)
+                // openraft stops a member whose snapshot fails. The log still holds everything, so a full disk is no reason for that: a snapshot of
+                // nothing tells openraft that nothing has changed.
+                if self.is_forced {
+                    Err(failed)
+                } else {
+                    Ok(Snapshot {
+                        meta: SnapshotMeta::default(),
+                        snapshot: SnapshotFile {
+                            path: PathBuf::new(),
+                        },
+                    })
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use openraft::alias::{LogIdOf, StoredMembershipOf, VoteOf};
 use openraft::impls::leader_id_std;
 
+use super::machine::Position;
 use super::wire::Fields;
 
 openraft::declare_raft_types!(
@@ -36,6 +37,14 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId {
         leader_id: term.into(),
         index,
+    }
+}
+
+/// Gives the two numbers of a log id.
+pub(crate) fn position(id: &LogId) -> Position {
+    Position {
+        term: id.leader_id.term,
+        index: id.index,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The write-ahead log: one ordered stream of votes, entries, truncations, purges and commit marks, in segments.
 //!
-//! *Flow*: `store.rs` is what openraft calls. A call changes the in-memory `state.rs` and appends frames to its queue, both under one short lock; the
+//! *Flow*: `store.rs` is what openraft calls. A call changes the in-memory `index.rs` and appends frames to the queue of
+//! `shared.rs`, both under one short lock; the
 //! thread of `writer.rs` takes the whole queue, does one write and one fdatasync for all of it, and then completes the callbacks in their order. So
 //! votes and entries can never be reordered, and many proposals share one fdatasync without anyone waiting on a timer.
 //!
@@ -19,6 +20,7 @@ mod index;
 mod record;
 mod recovery;
 mod segment;
+mod shared;
 mod store;
 mod writer;
 
@@ -28,4 +30,5 @@ mod crash_tests;
 mod suite_tests;
 
 pub use error::LogError;
-pub(crate) use store::{LogOptions, LogStore, LogWatch};
+pub(crate) use shared::LogOptions;
+pub(crate) use store::{LogStore, LogWatch};

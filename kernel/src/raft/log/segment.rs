@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn the_header_keeps_its_bytes() {
         let mut expected =
-            b"KELSWAL\0\x01\0\0\0\0\0\0\00123456789abcdef\x02\0\0\0\0\0\0\0\x2c\x01\0\0\0\0\0\0"
+            b"KELSWAL\0\x01\0\0\0\0\0\0\x000123456789abcdef\x02\0\0\0\0\0\0\0\x2c\x01\0\0\0\0\0\0"
                 .to_vec();
         expected.extend(crc32c::crc32c(&expected).to_le_bytes());
         assert_eq!(HEADER.encode(), expected);

@@ -14,10 +14,12 @@ use openraft::{OptionalSend, RaftLogReader, StorageError};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, watch};
 
-use super::store::{LogOptions, LogReader, LogStore};
+use super::shared::LogOptions;
+use super::store::{LogReader, LogStore};
 use crate::raft::ClusterId;
+use crate::raft::compaction::Compaction;
 use crate::raft::machine::Position;
-use crate::raft::replica::{Compaction, Replica};
+use crate::raft::replica::Replica;
 use crate::raft::reserve::Reserve;
 use crate::raft::snapshot::SnapshotDirectory;
 use crate::raft::tests::Journal;

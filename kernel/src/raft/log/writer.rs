@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::error::LogError;
 use super::segment::segment_path;
-use super::store::Shared;
+use super::shared::Shared;
 use crate::raft::identity::sync_directory;
 use crate::raft::types::TypeConfig;
 

@@ -111,11 +111,11 @@ impl SnapshotDirectory {
         }
     }
 
-    /// About how many bytes the next snapshot will take, judged by the last.
-    pub(crate) fn expected_bytes(&self) -> u64 {
+    /// About how many bytes the next snapshot will take, judged by the last; `None` when there is none.
+    pub(crate) fn expected_bytes(&self) -> Option<u64> {
         self.kept()
             .last()
-            .map_or(0, |kept| kept.bytes.saturating_add(kept.bytes / 4))
+            .map(|kept| kept.bytes.saturating_add(kept.bytes / 4))
     }
 
     /// Writes a snapshot of what `encode` gives. Blocks on I/O.

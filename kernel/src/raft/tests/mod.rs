@@ -12,7 +12,7 @@ mod disk_full;
 mod life;
 mod snapshots;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A machine that writes down every payload it was given, and shows the list.
 pub(crate) struct Journal {
     lines: Vec<String>,
+    is_broken: bool,
     shown: watch::Sender<(Position, Vec<String>)>,
 }
 
@@ -33,6 +34,7 @@ impl Default for Journal {
     fn default() -> Self {
         Self {
             lines: Vec::new(),
+            is_broken: false,
             shown: watch::Sender::new((Position::default(), Vec::new())),
         }
     }
@@ -47,6 +49,14 @@ impl Machine for Journal {
                 reason: "command 99 is not known".to_owned(),
             }),
             "panic" => panic!("this machine panics when asked to"),
+            "break snapshots" => {
+                self.is_broken = true;
+                Ok(Vec::new())
+            }
+            "mend snapshots" => {
+                self.is_broken = false;
+                Ok(Vec::new())
+            }
             _ => {
                 self.lines.push(line);
                 Ok(format!("line {}", self.lines.len()).into_bytes())
@@ -59,9 +69,14 @@ impl Machine for Journal {
     }
 
     fn snapshot(&self) -> Encode {
-        let lines = self.lines.clone();
+        let (lines, is_broken) = (self.lines.clone(), self.is_broken);
         Box::new(move |out: &mut dyn Write| {
-            lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+            lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            if is_broken {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(())
+            }
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::raft::RaftError;
+use crate::raft::{RaftError, SnapshotError};
 
 async fn propose_numbers(running: &Running, range: std::ops::Range<usize>) {
     let payloads = numbered(range).into_iter().map(Into::into).collect();
@@ -123,4 +123,22 @@ async fn a_snapshot_of_what_is_already_in_one_is_the_same_snapshot() {
     within(running.member.snapshot_now()).await.unwrap();
     assert_eq!(files(&directory.path().join("snapshots")), before);
     running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_fails_is_told_and_the_member_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path()).await;
+    for expected in [0, 1] {
+        running.propose("a").await;
+        running.propose("break snapshots").await;
+        let failed = within(running.member.snapshot_now()).await.unwrap_err();
+        assert!(matches!(*failed, SnapshotError::Io { .. }), "{failed}");
+        assert_eq!(files(&directory.path().join("snapshots")).len(), expected);
+        running.propose("mend snapshots").await;
+        within(running.member.snapshot_now()).await.unwrap();
+    }
+    let lines = running.lines();
+    running.shutdown().await;
+    assert_eq!(start(directory.path()).await.lines(), lines);
 }

@@ -1,0 +1,180 @@
+//! When snapshots are made, and how the log is cut behind them.
+//!
+//! *Flow*: the replica counts what was logged and wakes the loop here; the loop asks openraft for a snapshot, waits for its outcome, and purges the log up to
+//! the older of the two snapshots that are kept, so that a damaged newest one costs nothing. *Guarantees*: one attempt at a time; a failed attempt is told
+//! and leaves everything as it was. *Caveats*: entries that a lagging member still needs are purged later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use openraft::{Raft, RaftMetrics};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::log::LogWatch;
+use super::machine::Position;
+use super::replica::Replica;
+use super::reserve::Reserve;
+use super::snapshot::{SnapshotDirectory, SnapshotError};
+use super::types::TypeConfig;
+
+/// How long a snapshot waits for the log to be purged after it; a purge that is held up happens later.
+const PURGE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// When a snapshot is due, and what became of the last attempt.
+pub(crate) struct Compaction {
+    after_bytes: u64,
+    written_at_last: AtomicU64,
+    /// Wakes the loop that asks for snapshots.
+    pub(crate) due: Notify,
+    /// Counts attempts, with the outcome of the last.
+    pub(crate) outcome: watch::Sender<(u64, Option<Arc<SnapshotError>>)>,
+}
+
+impl Compaction {
+    /// Starts counting at nothing.
+    pub(crate) fn new(after_bytes: u64) -> Self {
+        Self {
+            after_bytes,
+            written_at_last: AtomicU64::new(0),
+            due: Notify::new(),
+            outcome: watch::Sender::new((0, None)),
+        }
+    }
+
+    /// Notes how much was logged, and wakes the loop when it is enough.
+    pub(crate) fn note_written(&self, written: u64) {
+        if written.saturating_sub(self.written_at_last.load(Ordering::Relaxed)) >= self.after_bytes
+        {
+            // Counted from here even if the attempt fails: a full disk must not make one attempt per entry.
+            self.written_at_last.store(written, Ordering::Relaxed);
+            self.due.notify_one();
+        }
+    }
+
+    /// Notes the end of an attempt.
+    pub(crate) fn finish(&self, failure: Option<Arc<SnapshotError>>) {
+        self.outcome.send_modify(|(attempts, last)| {
+            *attempts += 1;
+            *last = failure;
+        });
+    }
+}
+
+/// What the loop of snapshots works with.
+pub(crate) struct Compactor {
+    /// The member's openraft.
+    pub(crate) raft: Raft<TypeConfig, Replica>,
+    /// Its snapshots.
+    pub(crate) snapshots: Arc<SnapshotDirectory>,
+    /// What it keeps back for a full disk.
+    pub(crate) reserve: Arc<Reserve>,
+    /// Its log.
+    pub(crate) log: LogWatch,
+    /// Who counts.
+    pub(crate) compaction: Arc<Compaction>,
+    /// What is applied.
+    pub(crate) progress: watch::Receiver<Position>,
+    /// How many entries stay behind the newest snapshot.
+    pub(crate) kept_entries: u64,
+}
+
+/// Makes a snapshot when enough was logged, or when asked; one at a time.
+pub(crate) async fn run_compactor(
+    compactor: Compactor,
+    mut requests: mpsc::Receiver<oneshot::Sender<Result<(), Arc<SnapshotError>>>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let request = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = compactor.compaction.due.notified() => None,
+            request = requests.recv() => match request {
+                Some(request) => Some(request),
+                None => return,
+            },
+        };
+        let outcome = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            outcome = compactor.compact() => outcome,
+        };
+        if let Some(request) = request {
+            let _ = request.send(outcome);
+        }
+    }
+}
+
+impl Compactor {
+    async fn compact(&self) -> Result<(), Arc<SnapshotError>> {
+        let stopped = || Arc::new(SnapshotError::Stopped);
+        let newest = || {
+            self.snapshots
+                .newest()
+                .and_then(|newest| newest.meta.last_log_id)
+        };
+        let applied = self.progress.borrow().index;
+        if newest().is_none_or(|newest| newest.index < applied) {
+            let mut outcomes = self.compaction.outcome.subscribe();
+            let before = outcomes.borrow_and_update().0;
+            self.raft
+                .trigger()
+                .snapshot()
+                .await
+                .map_err(|_| stopped())?;
+            let outcome = outcomes
+                .wait_for(|(attempts, _)| *attempts > before)
+                .await
+                .map_err(|_| stopped())?
+                .1
+                .clone();
+            if let Some(error) = outcome {
+                return Err(error);
+            }
+        }
+        let Some(newest) = newest() else {
+            return Err(Arc::new(SnapshotError::Nothing));
+        };
+        // The file is there; openraft has to have heard of it before it lets entries go.
+        let knows = |metrics: &RaftMetrics<TypeConfig>| {
+            metrics.running_state.is_err()
+                || metrics
+                    .snapshot
+                    .is_some_and(|known| known.index >= newest.index)
+        };
+        self.raft
+            .wait(None)
+            .metrics(knows, "the snapshot is known")
+            .await
+            .map_err(|_| stopped())?;
+        if let Some(fallback) = self.snapshots.fallback() {
+            let upto = fallback
+                .index
+                .min(newest.index.saturating_sub(self.kept_entries));
+            if self.log.purged().is_none_or(|purged| purged.index < upto) && upto > 0 {
+                self.raft
+                    .trigger()
+                    .purge_log(upto)
+                    .await
+                    .map_err(|_| stopped())?;
+                let is_purged = |metrics: &RaftMetrics<TypeConfig>| {
+                    metrics.running_state.is_err()
+                        || metrics.purged.is_some_and(|purged| purged.index >= upto)
+                };
+                if self
+                    .raft
+                    .wait(Some(PURGE_PATIENCE))
+                    .metrics(is_purged, "the log is purged")
+                    .await
+                    .is_err()
+                {
+                    tracing::debug!(
+                        upto,
+                        "the log is still in use by another member and will be purged later"
+                    );
+                }
+            }
+        }
+        self.reserve.ensure();
+        Ok(())
+    }
+}
