@@ -12,6 +12,7 @@ mod cluster;
 mod columns;
 mod describe;
 mod export;
+pub mod quantity;
 mod rows;
 mod runner;
 mod scheduler;

@@ -1,4 +1,4 @@
-//! Asks for a million operations: its limit must void the turn.
+//! Asks for a hundred thousand operations: its limit must void the turn.
 //!
 //! It behaves until the seat has a workload, so that it loads and describes itself.
 
@@ -31,10 +31,10 @@ impl Scheduler for TooManyOperations {
         let Some(workload) = cluster.workloads().next() else {
             return Ok(());
         };
-        for task in 0..1_000_000 {
+        for task in 1..=100_000 {
             turn.forget(task);
         }
-        turn.note(workload.id, "asked for a million operations");
+        turn.note(workload.id, "asked for a hundred thousand operations");
         Ok(())
     }
 }
