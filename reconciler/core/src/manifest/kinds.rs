@@ -1,0 +1,202 @@
+//! Kinds: what may stand in a manifest, as the frameworks describe it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kelson_model::framework::{Description, KindDescription};
+use kelson_model::id::Digest;
+use serde_json::Value;
+
+use super::framework::{FRAMEWORK, framework_schema};
+use super::nearest::nearest;
+use super::schema::Schema;
+
+/// One kind that is known.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) schema: Schema,
+    /// JSON pointers into the specification where task templates stand.
+    pub(crate) templates: Vec<String>,
+    /// Whose kind it is; `None` for `Framework` itself.
+    pub(crate) framework: Option<String>,
+}
+
+/// A framework's description that cannot be used, wholly or in part.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KindsError {
+    /// The kind is taken already.
+    #[error("framework {framework} brings kind {kind}, which {owner} has already")]
+    Taken {
+        /// Who comes second.
+        framework: String,
+        /// The kind.
+        kind: String,
+        /// Who has it.
+        owner: String,
+    },
+    /// The name of the kind is not upper camel case of at most 63 characters.
+    #[error("framework {framework} brings kind '{kind}', which is not upper camel case")]
+    Name {
+        /// Whose it is.
+        framework: String,
+        /// The kind, cut.
+        kind: String,
+    },
+    /// The kind's schema is no JSON Schema, or its defaults contradict it.
+    #[error("framework {framework}, kind {kind}: {reason}")]
+    Schema {
+        /// Whose it is.
+        framework: String,
+        /// The kind.
+        kind: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// All kinds that manifests may have. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Kinds {
+    kinds: BTreeMap<String, Arc<Kind>>,
+    frameworks: BTreeSet<String>,
+    fingerprint: Digest,
+}
+
+impl Kinds {
+    /// Compiles the kinds of frameworks, each with its name, and adds `Framework`. What cannot be used is left out and told.
+    pub fn new<'a>(
+        frameworks: impl IntoIterator<Item = (&'a str, &'a Description)>,
+    ) -> (Self, Vec<KindsError>) {
+        let mut content = String::new();
+        let mut names = BTreeSet::new();
+        let mut kinds = BTreeMap::new();
+        let mut errors = Vec::new();
+        // The schema is ours and a test holds it valid.
+        if let Ok(schema) = Schema::compile(framework_schema()) {
+            kinds.insert(
+                FRAMEWORK.to_owned(),
+                Arc::new(Kind {
+                    schema,
+                    templates: Vec::new(),
+                    framework: None,
+                }),
+            );
+        }
+        for (name, description) in frameworks {
+            names.insert(name.to_owned());
+            content.push_str(name);
+            for kind in &description.kinds {
+                content.push_str(&format!("\n{} {}", kind.kind, kind.schema));
+                match compile(name, kind, &kinds) {
+                    Ok(compiled) => {
+                        kinds.insert(kind.kind.clone(), Arc::new(compiled));
+                    }
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+        let fingerprint = Digest::of(content.as_bytes());
+        (
+            Self {
+                kinds,
+                frameworks: names,
+                fingerprint,
+            },
+            errors,
+        )
+    }
+
+    pub(crate) fn get(&self, kind: &str) -> Option<&Kind> {
+        self.kinds.get(kind).map(Arc::as_ref)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Kind)> {
+        self.kinds
+            .iter()
+            .map(|(name, kind)| (name.as_str(), kind.as_ref()))
+    }
+
+    /// The names of all kinds, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.kinds.keys().map(String::as_str)
+    }
+
+    /// The schema of a kind's specification.
+    pub fn schema(&self, kind: &str) -> Option<&Value> {
+        self.get(kind).map(|kind| &kind.schema.json)
+    }
+
+    /// Which framework brings a kind; `None` for `Framework` and for what is not known.
+    pub fn framework_of(&self, kind: &str) -> Option<&str> {
+        self.get(kind)?.framework.as_deref()
+    }
+
+    /// Whether a framework of this name is among those that were described.
+    pub fn has_framework(&self, name: &str) -> bool {
+        self.frameworks.contains(name)
+    }
+
+    /// Names the content: equal for equal kinds.
+    pub fn fingerprint(&self) -> &Digest {
+        &self.fingerprint
+    }
+
+    /// The name of a known kind in another spelling: `service` is `Service`.
+    pub fn find(&self, kind: &str) -> Option<&str> {
+        self.names().find(|name| name.eq_ignore_ascii_case(kind))
+    }
+
+    /// The kind that was probably meant.
+    pub(crate) fn nearest(&self, kind: &str) -> Option<&str> {
+        nearest(kind, self.names())
+    }
+
+    /// Normalises and checks a whole specification that no file spells, as after a field was set by hand.
+    ///
+    /// # Errors
+    /// Says what is wrong, in one sentence.
+    pub fn normalise(&self, kind: &str, spec: &Value) -> Result<Value, String> {
+        match self.get(kind) {
+            Some(kind) => kind.schema.check_value(spec),
+            None => Err(format!("there is no kind {kind}")),
+        }
+    }
+}
+
+fn compile(
+    framework: &str,
+    described: &KindDescription,
+    known: &BTreeMap<String, Arc<Kind>>,
+) -> Result<Kind, KindsError> {
+    let kind = described.kind.as_str();
+    let is_name = kind.len() <= 63
+        && kind.starts_with(|c: char| c.is_ascii_uppercase())
+        && kind.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !is_name {
+        return Err(KindsError::Name {
+            framework: framework.to_owned(),
+            kind: kind.chars().take(63).collect(),
+        });
+    }
+    if let Some(owner) = known.get(kind) {
+        return Err(KindsError::Taken {
+            framework: framework.to_owned(),
+            kind: kind.to_owned(),
+            owner: owner
+                .framework
+                .clone()
+                .unwrap_or_else(|| "Kelson".to_owned()),
+        });
+    }
+    let schema =
+        Schema::compile(described.schema.clone()).map_err(|reason| KindsError::Schema {
+            framework: framework.to_owned(),
+            kind: kind.to_owned(),
+            reason,
+        })?;
+    Ok(Kind {
+        schema,
+        templates: described.templates.clone(),
+        framework: Some(framework.to_owned()),
+    })
+}

@@ -1,0 +1,290 @@
+//! Loads all manifests of a commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kelson_model::object::{DesiredObject, ObjectKey, Origin};
+use kelson_model::source::Fault;
+
+use super::envelope::envelope_schema;
+use super::file::{self, Outcome};
+use super::flaw::{Flaw, source_line, tidy};
+use super::framework::FRAMEWORK;
+use super::kinds::Kinds;
+use super::resolve::BlobNeed;
+use super::schema::Schema;
+use super::tree::{Position, Spans};
+use crate::codes::Code;
+
+/// A manifest file of a commit: its path from the repository's root, and what names its content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ManifestFile {
+    /// With `/` between folders.
+    pub path: Arc<str>,
+    /// The blob's id; equal ids mean equal bytes. Any text will do for files outside git, such as a digest.
+    pub blob: Arc<str>,
+}
+
+/// Why a file has no bytes to offer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unreadable {
+    /// What is wrong, in words.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// One object with the places of its fields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedObject {
+    /// The object, normalised.
+    pub desired: DesiredObject,
+    /// Where its fields stand; pointers begin at the document (`/spec/instances`).
+    pub spans: Spans,
+    /// The files of the same commit that it names.
+    pub needs: Vec<BlobNeed>,
+    pub(crate) text: Arc<str>,
+}
+
+impl LoadedObject {
+    /// Where the value of a field stands.
+    pub fn origin_of(&self, pointer: &str) -> Origin {
+        let position = self.spans.value(pointer);
+        Origin {
+            file: self.desired.origin.file.clone(),
+            line: position.line,
+            column: Some(position.column),
+        }
+    }
+}
+
+/// An object that cannot be judged before a framework of the same commit is there to say what its kind is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The object.
+    pub key: ObjectKey,
+    /// Where its document begins.
+    pub origin: Origin,
+}
+
+/// What a commit asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The objects of good files, ordered by key; no two have the same.
+    pub objects: Vec<Arc<LoadedObject>>,
+    /// Objects of kinds that a new framework of this commit may bring; they are wanted, and not judged yet.
+    pub waiting: Vec<Waiting>,
+    /// Everything that is wrong, ordered by file and place; at most [`super::MAX_FAULTS`].
+    pub faults: Vec<Fault>,
+    /// Files with a fault: none of their objects is in `objects`.
+    pub bad_files: BTreeSet<String>,
+    /// How many files were looked at.
+    pub files: usize,
+}
+
+impl Loaded {
+    /// All keys that the commit wants, judged or not.
+    pub fn wanted(&self) -> BTreeSet<&ObjectKey> {
+        let judged = self.objects.iter().map(|object| &object.desired.key);
+        judged
+            .chain(self.waiting.iter().map(|waiting| &waiting.key))
+            .collect()
+    }
+
+    /// The object of this key.
+    pub fn object(&self, key: &ObjectKey) -> Option<&LoadedObject> {
+        let at = self
+            .objects
+            .binary_search_by(|object| object.desired.key.cmp(key))
+            .ok()?;
+        self.objects.get(at).map(Arc::as_ref)
+    }
+
+    /// Takes faults that were found later, by a framework or by the source: their files become bad, and their objects leave.
+    pub fn refuse(&mut self, faults: Vec<Fault>) {
+        if faults.is_empty() {
+            return;
+        }
+        let bad = faults.iter().filter(|fault| !fault.file.is_empty());
+        self.bad_files.extend(bad.map(|fault| fault.file.clone()));
+        let bad_files = &self.bad_files;
+        self.objects
+            .retain(|object| !bad_files.contains(&object.desired.origin.file));
+        self.waiting
+            .retain(|waiting| !bad_files.contains(&waiting.origin.file));
+        self.faults.extend(faults);
+        self.faults = tidy(std::mem::take(&mut self.faults));
+    }
+}
+
+/// Remembers what files came to, by path, blob and kinds, for as long as commits have them.
+#[derive(Debug)]
+pub struct ParseCache {
+    outcomes: BTreeMap<ManifestFile, Arc<Outcome>>,
+    kinds: String,
+    envelope: Option<Schema>,
+    parsed: u64,
+}
+
+impl Default for ParseCache {
+    fn default() -> Self {
+        Self {
+            outcomes: BTreeMap::new(),
+            kinds: String::new(),
+            // The schema is ours and a test holds it valid.
+            envelope: Schema::compile(envelope_schema()).ok(),
+            parsed: 0,
+        }
+    }
+}
+
+impl ParseCache {
+    /// How many files were parsed so far, that is, were not found in here.
+    pub fn parsed(&self) -> u64 {
+        self.parsed
+    }
+}
+
+/// Loads the files of a commit. `read` is asked for the bytes of files that `cache` does not know; at most
+/// [`super::MAX_FILE_BYTES`] and one byte are needed to see that a file is too big.
+///
+/// Pure but for the cache: the same files and kinds give the same result in whatever order the files come.
+pub fn load(
+    files: &[ManifestFile],
+    kinds: &Kinds,
+    cache: &mut ParseCache,
+    mut read: impl FnMut(&ManifestFile) -> Result<Arc<[u8]>, Unreadable>,
+) -> Loaded {
+    if cache.kinds != kinds.fingerprint().hex() {
+        cache.outcomes.clear();
+        cache.kinds = kinds.fingerprint().hex().to_owned();
+    }
+    let mut outcomes = BTreeMap::new();
+    for file in files {
+        let known = cache.outcomes.get(file).cloned();
+        let outcome = match (known, &cache.envelope) {
+            (Some(outcome), _) => outcome,
+            (None, None) => continue,
+            (None, Some(envelope)) => {
+                let bytes = match read(file) {
+                    Ok(bytes) => bytes,
+                    Err(error) => {
+                        // Not remembered: it may be readable the next time.
+                        outcomes.insert(file.clone(), Arc::new(unreadable(&file.path, &error)));
+                        continue;
+                    }
+                };
+                cache.parsed += 1;
+                Arc::new(file::check(&file.path, &bytes, envelope, kinds))
+            }
+        };
+        outcomes.insert(file.clone(), outcome);
+    }
+    let loaded = gather(&outcomes, kinds);
+    outcomes.retain(|_, outcome| !outcome.is_unreadable());
+    cache.outcomes = outcomes;
+    loaded
+}
+
+impl Outcome {
+    fn is_unreadable(&self) -> bool {
+        self.faults
+            .iter()
+            .any(|fault| fault.code == Code::UnreadableFile.id())
+    }
+}
+
+fn unreadable(path: &str, error: &Unreadable) -> Outcome {
+    let flaw = Flaw::new(
+        Code::UnreadableFile,
+        Position::default(),
+        error.message.clone(),
+        error.hint.clone(),
+    );
+    Outcome {
+        faults: vec![flaw.in_file(path, "")],
+        ..Outcome::default()
+    }
+}
+
+fn gather(outcomes: &BTreeMap<ManifestFile, Arc<Outcome>>, kinds: &Kinds) -> Loaded {
+    let objects = || outcomes.values().flat_map(|outcome| &outcome.objects);
+    // A framework of this commit that has not described itself yet may bring what is unknown.
+    let brings_unknown = objects().any(|object| {
+        let key = &object.desired.key;
+        key.kind == FRAMEWORK && !kinds.has_framework(&key.name)
+    });
+    let mut faults: Vec<Fault> = Vec::new();
+    let mut waiting: Vec<Waiting> = Vec::new();
+    for outcome in outcomes.values() {
+        faults.extend(outcome.faults.iter().cloned());
+        for unknown in &outcome.unknown {
+            match &unknown.object {
+                Some((key, origin)) if brings_unknown => waiting.push(Waiting {
+                    key: key.clone(),
+                    origin: origin.clone(),
+                }),
+                _ => faults.push(unknown.fault.clone()),
+            }
+        }
+    }
+    let mut first: BTreeMap<&ObjectKey, &Arc<LoadedObject>> = BTreeMap::new();
+    for object in objects() {
+        if let Some(other) = first.get(&object.desired.key) {
+            faults.push(twice(object, other));
+            faults.push(twice(other, object));
+        } else {
+            first.insert(&object.desired.key, object);
+        }
+    }
+    waiting.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.origin.cmp(&b.origin)));
+    waiting.dedup_by(|a, b| a.key == b.key);
+    let bad_files: BTreeSet<String> = faults.iter().map(|fault| fault.file.clone()).collect();
+    waiting.retain(|waiting| !bad_files.contains(&waiting.origin.file));
+    Loaded {
+        objects: first
+            .into_values()
+            .filter(|object| !bad_files.contains(&object.desired.origin.file))
+            .cloned()
+            .collect(),
+        waiting,
+        faults: tidy(faults),
+        bad_files,
+        files: outcomes.len(),
+    }
+}
+
+fn twice(object: &LoadedObject, other: &LoadedObject) -> Fault {
+    let place = &other.desired.origin;
+    fault_at(
+        object,
+        "/metadata/name",
+        Code::DuplicateObject,
+        format!(
+            "{} stands here and at {}:{}",
+            object.desired.key, place.file, place.line
+        ),
+        "keep one of the two, or give one another name or namespace".to_owned(),
+    )
+}
+
+/// A fault at a field of an object, such as a problem that the framework of its kind found. `pointer` begins at the document (`/spec/run/command`).
+pub fn fault_at(
+    object: &LoadedObject,
+    pointer: &str,
+    code: Code,
+    message: String,
+    hint: String,
+) -> Fault {
+    let position = object.spans.value(pointer);
+    Fault {
+        code: code.id().to_owned(),
+        file: object.desired.origin.file.clone(),
+        line: position.line,
+        column: position.column,
+        message,
+        hint,
+        source_line: source_line(&object.text, position.line),
+    }
+}

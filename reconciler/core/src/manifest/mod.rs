@@ -1,0 +1,36 @@
+//! From the bytes of files to desired objects with their positions, and to faults.
+//!
+//! The way of a file: `yaml` (bytes to a spanned tree) → `envelope` (what every document has) → `schema` and `normal` (the kind's schema, in our words;
+//! defaults and quantities) → [`load`] (all files of a commit) → [`resolve`] (pins files of the commit by digest).
+
+mod editor;
+mod envelope;
+mod file;
+mod flaw;
+mod framework;
+mod kinds;
+mod load;
+mod nearest;
+mod normal;
+mod pointer;
+mod reference;
+mod resolve;
+mod schema;
+mod sentence;
+mod surprise;
+mod tree;
+mod words;
+mod yaml;
+
+pub use editor::editor_schema;
+pub use flaw::{MAX_FAULTS, tidy};
+pub use framework::{FRAMEWORK, framework_schema};
+pub use kinds::{Kinds, KindsError};
+pub use load::{
+    Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, Waiting, fault_at, load,
+};
+pub(crate) use pointer::{dotted as pointer_dotted, join as pointer_join};
+pub use reference::reference;
+pub use resolve::{BlobNeed, resolve};
+pub use tree::{Position, Spans};
+pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};

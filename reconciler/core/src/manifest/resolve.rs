@@ -1,0 +1,212 @@
+//! Resolves the files of a commit that manifests name: pins each by its digest.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kelson_model::id::Digest;
+use kelson_model::source::Fault;
+use serde_json::Value;
+
+use super::flaw::Flaw;
+use super::framework::FRAMEWORK;
+use super::load::{Loaded, LoadedObject, fault_at};
+use super::pointer;
+use super::tree::{Node, Position};
+use crate::codes::Code;
+
+/// A file of the same commit that an object names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobNeed {
+    /// Where the object names it, from the document: `/spec/run/files/0/source`.
+    pub pointer: String,
+    /// Where its digest belongs, from the specification: `/run/files/0/digest`.
+    pub digest_at: String,
+    /// Where it may stand, from the repository's root; the first that is there counts: as it is written, then beside the manifest.
+    pub paths: Vec<String>,
+}
+
+/// Finds what an object names, and what it must not name.
+pub(crate) fn needs(
+    file: &str,
+    kind: &str,
+    templates: &[String],
+    spec: &Value,
+    document: &Node,
+) -> (Vec<BlobNeed>, Vec<Flaw>) {
+    let mut wanted: Vec<(String, String)> = Vec::new();
+    if kind == FRAMEWORK {
+        wanted.push(("/component/path".to_owned(), "/digest".to_owned()));
+    }
+    for template in templates {
+        let files = format!("{template}/run/files");
+        let count = spec
+            .pointer(&files)
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
+        for index in 0..count {
+            wanted.push((
+                format!("{files}/{index}/source"),
+                format!("{files}/{index}/digest"),
+            ));
+        }
+    }
+    let mut needs = Vec::new();
+    let mut flaws = Vec::new();
+    for (source_at, digest_at) in wanted {
+        let Some(written) = spec.pointer(&source_at).and_then(Value::as_str) else {
+            continue;
+        };
+        let pointer = format!("/spec{source_at}");
+        let folder = file
+            .rfind('/')
+            .and_then(|end| file.get(..end))
+            .unwrap_or("");
+        let from_root = (!written.starts_with("./") && !written.starts_with("../"))
+            .then(|| within("", written))
+            .flatten();
+        let mut paths: Vec<String> = from_root.into_iter().collect();
+        if let Some(beside) = within(folder, written)
+            && !paths.contains(&beside)
+        {
+            paths.push(beside);
+        }
+        if paths.is_empty() {
+            let position = document
+                .at(&pointer)
+                .map_or(Position::default(), |node| node.position);
+            flaws.push(Flaw::new(
+                Code::BadPath,
+                position,
+                format!("{} leads out of the repository: {written}", pointer::dotted(&pointer)),
+                "name a file of the same commit, from the repository's root or from the manifest's folder",
+            ));
+        } else {
+            needs.push(BlobNeed {
+                pointer,
+                digest_at,
+                paths,
+            });
+        }
+    }
+    (needs, flaws)
+}
+
+/// A path below a folder with its `.` and `..` worked off; `None` where it leaves the repository or names no file.
+fn within(folder: &str, written: &str) -> Option<String> {
+    if written.starts_with('/') || written.contains(['\\', '\0']) || written.ends_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in written.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            ".git" => return None,
+            part => parts.push(part),
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// Pins every file that the objects name. `find` is asked for the digest of a path of the commit; a digest that a manifest gives must be the same.
+///
+/// Objects with a file that is not there, or is another one, become faults of their file.
+pub fn resolve(mut loaded: Loaded, mut find: impl FnMut(&str) -> Option<Digest>) -> Loaded {
+    let mut faults: Vec<Fault> = Vec::new();
+    for slot in &mut loaded.objects {
+        if slot.needs.is_empty() {
+            continue;
+        }
+        let mut object: LoadedObject = LoadedObject::clone(slot);
+        for need in &slot.needs {
+            let Some(digest) = need.paths.iter().find_map(|path| find(path)) else {
+                faults.push(fault_at(
+                    slot,
+                    &need.pointer,
+                    Code::MissingFile,
+                    format!("the commit has no file {}", need.paths.join(" or ")),
+                    "commit the file, or correct the path; it begins at the repository's root or at the manifest's folder"
+                        .to_owned(),
+                ));
+                continue;
+            };
+            let pinned = object
+                .desired
+                .spec
+                .pointer(&need.digest_at)
+                .and_then(Value::as_str);
+            if let Some(pinned) = pinned
+                && pinned != digest.to_string()
+            {
+                faults.push(fault_at(
+                    slot,
+                    &format!("/spec{}", need.digest_at),
+                    Code::DigestMismatch,
+                    format!("the file is {digest}, and the manifest pins {pinned}"),
+                    "correct the digest, or leave it out: the commit pins the file".to_owned(),
+                ));
+                continue;
+            }
+            put(
+                &mut object.desired.spec,
+                &need.digest_at,
+                digest.to_string(),
+            );
+        }
+        *slot = Arc::new(object);
+    }
+    loaded.refuse(faults);
+    loaded
+}
+
+impl Loaded {
+    /// All files of the commit that the objects name, in order, each once.
+    pub fn needed_paths(&self) -> BTreeSet<&str> {
+        let needs = self.objects.iter().flat_map(|object| &object.needs);
+        needs
+            .flat_map(|need| &need.paths)
+            .map(String::as_str)
+            .collect()
+    }
+}
+
+fn put(spec: &mut Value, path: &str, text: String) {
+    let Some((parent, field)) = path.rsplit_once('/') else {
+        return;
+    };
+    if let Some(Value::Object(map)) = spec.pointer_mut(parent) {
+        map.insert(field.to_owned(), Value::String(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within;
+
+    #[test]
+    fn a_path_stays_in_the_repository() {
+        assert_eq!(
+            within("", "site/index.html").as_deref(),
+            Some("site/index.html")
+        );
+        assert_eq!(
+            within("apps/web", "../site/a").as_deref(),
+            Some("apps/site/a")
+        );
+        assert_eq!(within("apps", "./a//b").as_deref(), Some("apps/a/b"));
+        for out in [
+            "../a",
+            "/etc/passwd",
+            "a/../../b",
+            "",
+            ".",
+            "a\\b",
+            ".git/config",
+            "a/",
+        ] {
+            assert_eq!(within("", out), None, "{out}");
+        }
+    }
+}

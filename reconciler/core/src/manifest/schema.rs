@@ -1,0 +1,394 @@
+//! Schemas: a kind's JSON Schema, compiled, and what it says about a document in our own words.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use jsonschema::error::ValidationErrorKind as Problem;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use kelson_model::id::Digest;
+use kelson_model::object::{Namespace, is_valid_name};
+use kelson_model::quantity::{Bytes, MilliCpus, Millis};
+use serde_json::Value;
+
+use super::flaw::Flaw;
+use super::normal::{self, Normal};
+use super::pointer;
+use super::sentence;
+use super::tree::{Node, Position};
+use super::words;
+use crate::codes::Code;
+
+/// Largest schema, in bytes of JSON.
+const MAX_SCHEMA_BYTES: usize = 1 << 20;
+/// Largest compiled pattern, in bytes.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+
+/// A schema that can be asked.
+pub(crate) struct Schema {
+    pub(crate) json: Value,
+    validator: Validator,
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema")
+            .field("json", &self.json)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a document.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Normalised: defaults filled in, quantities canonical. Meaningful only where there are no flaws.
+    pub(crate) value: Value,
+    pub(crate) flaws: Vec<Flaw>,
+}
+
+impl Schema {
+    /// Compiles; the message of an error is for the author of the framework.
+    pub(crate) fn compile(json: Value) -> Result<Self, String> {
+        if json.to_string().len() > MAX_SCHEMA_BYTES {
+            return Err(format!(
+                "the schema is larger than {MAX_SCHEMA_BYTES} bytes"
+            ));
+        }
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .with_pattern_options(
+                PatternOptions::regex()
+                    .size_limit(MAX_PATTERN_BYTES)
+                    .dfa_size_limit(MAX_PATTERN_BYTES),
+            )
+            .should_validate_formats(true)
+            .with_format("cpus", |text: &str| text.parse::<MilliCpus>().is_ok())
+            .with_format("bytes", |text: &str| text.parse::<Bytes>().is_ok())
+            .with_format("duration", |text: &str| text.parse::<Millis>().is_ok())
+            .with_format("port-name", is_valid_name)
+            .with_format("name", is_valid_name)
+            .with_format("namespace", |text: &str| text.parse::<Namespace>().is_ok())
+            .with_format("digest", |text: &str| text.parse::<Digest>().is_ok())
+            .build(&json)
+            .map_err(|error| format!("the schema is not a JSON Schema: {error}"))?;
+        Ok(Self { json, validator })
+    }
+
+    /// Normalises a node and says everything that is wrong with it. `base` is the pointer of the node in its document.
+    pub(crate) fn check(&self, node: &Node, base: &str, quiet: &BTreeSet<Position>) -> Checked {
+        let Normal {
+            value,
+            mut flaws,
+            mut spoiled,
+        } = normal::of_node(&self.json, node, base);
+        flaws.retain(|flaw| !quiet.contains(&flaw.position));
+        reserved(node, base, "", &mut spoiled, &mut flaws);
+        let view = View {
+            schema: &self.json,
+            node,
+            base,
+        };
+        for error in self.validator.iter_errors(&value) {
+            view.tell(&error, &spoiled, &mut flaws);
+        }
+        flaws.retain(|flaw| {
+            flaw.code == Code::UnknownField || !quiet.contains(&flaw.position) || is_own(flaw.code)
+        });
+        Checked { value, flaws }
+    }
+
+    /// Normalises and checks one value that stands at `path` of the specification (`/instances`), as `set` does.
+    pub(crate) fn check_value(&self, spec: &Value) -> Result<Value, String> {
+        let value = normal::of_value(&self.json, spec)?;
+        let wrong = self.validator.iter_errors(&value).next().map(|error| {
+            let path = pointer::dotted(error.instance_path().as_str());
+            if path.is_empty() {
+                error.to_string()
+            } else {
+                format!("{path}: {error}")
+            }
+        });
+        wrong.map_or(Ok(value), Err)
+    }
+}
+
+/// Codes that the checks here do not share with the reading of YAML, whose flaw at a place is told instead of theirs.
+fn is_own(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::WrongType | Code::BadValue | Code::BadName | Code::BadQuantity | Code::ApiVersion
+    )
+}
+
+/// Finds `secretRef`, which is reserved in every kind; what holds it is not looked at further.
+fn reserved(
+    node: &Node,
+    base: &str,
+    path: &str,
+    spoiled: &mut BTreeSet<String>,
+    flaws: &mut Vec<Flaw>,
+) {
+    match &node.content {
+        super::tree::Content::Scalar(_) => {}
+        super::tree::Content::Sequence(items) => {
+            for (index, item) in items.iter().enumerate() {
+                reserved(
+                    item,
+                    base,
+                    &pointer::join(path, &index.to_string()),
+                    spoiled,
+                    flaws,
+                );
+            }
+        }
+        super::tree::Content::Mapping(entries) => {
+            for entry in entries {
+                let below = pointer::join(path, &entry.key);
+                if entry.key == "secretRef" {
+                    flaws.push(Flaw::new(
+                        Code::Reserved,
+                        entry.key_position,
+                        format!("{} is reserved for secrets, which are not built yet", pointer::dotted(&format!("{base}{below}"))),
+                        "let the program read the secret from where it is kept; never write one into a manifest",
+                    ));
+                    spoiled.insert(path.to_owned());
+                    spoiled.insert(below);
+                } else {
+                    reserved(&entry.value, base, &below, spoiled, flaws);
+                }
+            }
+        }
+    }
+}
+
+/// Turns the errors of the schema library into flaws.
+struct View<'a> {
+    schema: &'a Value,
+    node: &'a Node,
+    base: &'a str,
+}
+
+impl View<'_> {
+    fn tell(&self, error: &ValidationError<'_>, spoiled: &BTreeSet<String>, flaws: &mut Vec<Flaw>) {
+        let path = error.instance_path().as_str();
+        if is_within(path, spoiled) {
+            return;
+        }
+        let keyword = self.schema.pointer(error.schema_path().as_str());
+        let parent = parent_of(error.schema_path().as_str());
+        let around = self.schema.pointer(parent).unwrap_or(&Value::Null);
+        let name = self.name(path);
+        let mut flaw = |code, message: String, hint: String| {
+            flaws.push(Flaw::new(code, self.value_position(path), message, hint));
+        };
+        match error.kind() {
+            Problem::AdditionalProperties { unexpected }
+            | Problem::UnevaluatedProperties { unexpected } => {
+                for field in unexpected {
+                    let below = pointer::join(path, field);
+                    if spoiled.contains(&below) {
+                        continue;
+                    }
+                    flaws.push(sentence::unknown_field(
+                        self.schema,
+                        around,
+                        &name,
+                        field,
+                        self.key_position(path, field),
+                    ));
+                }
+            }
+            Problem::Required { property } => {
+                let field = property.as_str().unwrap_or_default();
+                let missing = if name.is_empty() {
+                    field.to_owned()
+                } else {
+                    format!("{name}.{field}")
+                };
+                let about = around
+                    .pointer(&pointer::join("/properties", field))
+                    .and_then(words::description);
+                let hint = match about {
+                    Some(about) => format!("add `{field}:` here: {about}"),
+                    None => format!("add `{field}:` here"),
+                };
+                flaw(Code::MissingField, format!("{missing} is missing"), hint);
+            }
+            Problem::Type { .. } => {
+                let found = self.node.at(path);
+                let (message, hint) = sentence::wrong_type(&name, found, around);
+                flaw(Code::WrongType, message, hint);
+            }
+            Problem::Constant { expected_value }
+                if path == "/apiVersion" && self.base.is_empty() =>
+            {
+                flaw(
+                    Code::ApiVersion,
+                    format!(
+                        "the apiVersion is {}, and only {expected_value} is known",
+                        self.found(path)
+                    ),
+                    format!(
+                        "write `apiVersion: {}`",
+                        expected_value.as_str().unwrap_or_default()
+                    ),
+                )
+            }
+            Problem::Format { format } => {
+                let hint = words::format(format);
+                flaw(
+                    Code::BadName,
+                    format!("{name} is {}, and must be {hint}", self.found(path)),
+                    format!("write {hint}"),
+                );
+            }
+            Problem::PropertyNames { error: inner } => {
+                let key = inner.instance().as_str().unwrap_or_default().to_owned();
+                flaws.push(Flaw::new(
+                    Code::BadName,
+                    self.key_position(path, &key),
+                    format!(
+                        "\"{}\" is not a name that {name} may have",
+                        super::tree::cut(&key)
+                    ),
+                    keyword.map_or_else(String::new, |schema| {
+                        format!("write {}", words::schema(schema))
+                    }),
+                ));
+            }
+            Problem::OneOfNotValid { context } | Problem::AnyOf { context } => {
+                self.tell_choice(path, keyword, context, spoiled, flaws);
+            }
+            Problem::OneOfMultipleValid { .. } => {
+                let (message, hint) = match keyword.and_then(sentence::excluding_fields) {
+                    Some(fields) => sentence::exactly_one(&name, &fields, self.node.at(path)),
+                    None => (
+                        format!("{name} can be read in more than one way"),
+                        "leave out what is not needed".to_owned(),
+                    ),
+                };
+                flaw(Code::ExactlyOne, message, hint);
+            }
+            Problem::Referencing(_)
+            | Problem::BacktrackLimitExceeded { .. }
+            | Problem::RegexEngineFailure { .. } => flaw(
+                Code::BadValue,
+                format!("{name} cannot be checked: {}", error.masked()),
+                "this is the schema's fault; tell the framework's author".to_owned(),
+            ),
+            Problem::FalseSchema | Problem::Not { .. } => flaw(
+                Code::BadValue,
+                format!("{name} is not allowed here"),
+                words::description(around).unwrap_or_else(|| "leave it out".to_owned()),
+            ),
+            // What is left are limits: lengths, ranges, counts, options, patterns.
+            _ => {
+                let wanted = words::schema(around);
+                flaw(
+                    Code::BadValue,
+                    format!("{name} is {}, and must be {wanted}", self.found(path)),
+                    sentence::option_hint(around, self.node.at(path))
+                        .unwrap_or_else(|| format!("write {wanted}")),
+                );
+            }
+        }
+    }
+
+    /// None of several schemas fits: the one that was probably meant is told, where that can be seen.
+    fn tell_choice(
+        &self,
+        path: &str,
+        keyword: Option<&Value>,
+        context: &[Vec<ValidationError<'static>>],
+        spoiled: &BTreeSet<String>,
+        flaws: &mut Vec<Flaw>,
+    ) {
+        let name = self.name(path);
+        let position = self.value_position(path);
+        if let Some(fields) = keyword.and_then(sentence::excluding_fields) {
+            let (message, hint) = sentence::exactly_one(&name, &fields, self.node.at(path));
+            flaws.push(Flaw::new(Code::ExactlyOne, position, message, hint));
+            return;
+        }
+        // A branch whose type fits, and which is only wrong further down or in its limits, was meant.
+        let mut meant = context.iter().filter(|errors| {
+            !errors.iter().any(|error| {
+                error.instance_path().as_str() == path
+                    && matches!(
+                        error.kind(),
+                        Problem::Type { .. } | Problem::Constant { .. }
+                    )
+            })
+        });
+        if let (Some(errors), None) = (meant.next(), meant.next()) {
+            for error in errors {
+                self.tell(error, spoiled, flaws);
+            }
+            return;
+        }
+        let choices: Vec<String> = keyword
+            .and_then(Value::as_array)
+            .map(|branches| branches.iter().map(words::schema).collect())
+            .unwrap_or_default();
+        let wanted = choices.join(", or ");
+        flaws.push(Flaw::new(
+            Code::WrongType,
+            position,
+            format!("{name} is {}, and must be {wanted}", self.found(path)),
+            format!("write {wanted}"),
+        ));
+    }
+
+    fn name(&self, path: &str) -> String {
+        let name = pointer::dotted(&format!("{}{path}", self.base));
+        if name.is_empty() {
+            "the document".to_owned()
+        } else {
+            name
+        }
+    }
+
+    fn found(&self, path: &str) -> String {
+        self.node
+            .at(path)
+            .map_or_else(|| "not written".to_owned(), Node::describe)
+    }
+
+    fn value_position(&self, path: &str) -> Position {
+        let mut path = path;
+        loop {
+            if let Some(node) = self.node.at(path) {
+                return node.position;
+            }
+            if path.is_empty() {
+                return self.node.position;
+            }
+            path = parent_of(path);
+        }
+    }
+
+    fn key_position(&self, path: &str, key: &str) -> Position {
+        self.node
+            .at(path)
+            .and_then(|node| node.get(key))
+            .map_or_else(|| self.value_position(path), |entry| entry.key_position)
+    }
+}
+
+fn parent_of(path: &str) -> &str {
+    path.rfind('/')
+        .and_then(|end| path.get(..end))
+        .unwrap_or("")
+}
+
+fn is_within(path: &str, spoiled: &BTreeSet<String>) -> bool {
+    let mut path = path;
+    loop {
+        if spoiled.contains(path) {
+            return true;
+        }
+        if path.is_empty() {
+            return false;
+        }
+        path = parent_of(path);
+    }
+}

@@ -1,0 +1,212 @@
+//! The spanned tree: a YAML document with the position and the spelling of every value.
+
+use serde_json::Value;
+
+use super::pointer;
+
+/// A place in a file; both begin at 1, the column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    /// The line.
+    pub line: u32,
+    /// The column.
+    pub column: u32,
+}
+
+impl Position {
+    pub(crate) fn new(line: usize, column: usize) -> Self {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            line: number(line),
+            column: number(column),
+        }
+    }
+}
+
+/// One value of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) position: Position,
+    /// How many nodes this is, itself included, aliases unfolded.
+    pub(crate) size: usize,
+    pub(crate) content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Content {
+    Scalar(Scalar),
+    Sequence(Vec<Node>),
+    Mapping(Vec<Entry>),
+}
+
+/// One key with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_position: Position,
+    pub(crate) value: Node,
+}
+
+/// A scalar: what it was read as, and how it was spelt.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scalar {
+    /// The text without its quotes.
+    pub(crate) text: String,
+    pub(crate) is_plain: bool,
+    pub(crate) meaning: Meaning,
+}
+
+/// What a scalar was read as. A number keeps its spelling only, so that decimals never pass through a float on their way to a quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    Null,
+    Bool(bool),
+    Number,
+    Text,
+}
+
+impl Node {
+    /// The value in words, for messages; long texts are cut.
+    pub(crate) fn describe(&self) -> String {
+        match &self.content {
+            Content::Sequence(_) => "a list".to_owned(),
+            Content::Mapping(_) => "a mapping".to_owned(),
+            Content::Scalar(scalar) => match scalar.meaning {
+                Meaning::Null => "empty".to_owned(),
+                Meaning::Bool(_) => format!("the truth value {}", scalar.text),
+                Meaning::Number => format!("the number {}", cut(&scalar.text)),
+                Meaning::Text => format!("the text \"{}\"", cut(&scalar.text)),
+            },
+        }
+    }
+
+    pub(crate) fn as_mapping(&self) -> Option<&[Entry]> {
+        match &self.content {
+            Content::Mapping(entries) => Some(entries),
+            Content::Scalar(_) | Content::Sequence(_) => None,
+        }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.as_mapping()?.iter().find(|entry| entry.key == key)
+    }
+
+    /// The text of a scalar that was read as text.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Scalar(scalar) if scalar.meaning == Meaning::Text => Some(&scalar.text),
+            Content::Scalar(_) | Content::Sequence(_) | Content::Mapping(_) => None,
+        }
+    }
+
+    /// The node at a JSON pointer.
+    pub(crate) fn at(&self, path: &str) -> Option<&Node> {
+        let mut node = self;
+        for part in pointer::parts(path) {
+            node = match &node.content {
+                Content::Mapping(entries) => &entries.iter().find(|entry| entry.key == part)?.value,
+                Content::Sequence(items) => items.get(part.parse::<usize>().ok()?)?,
+                Content::Scalar(_) => return None,
+            };
+        }
+        Some(node)
+    }
+}
+
+impl Scalar {
+    /// As JSON; a number too large for 64 bits becomes text, which no schema takes for a number.
+    pub(crate) fn to_json(&self) -> Value {
+        match self.meaning {
+            Meaning::Null => Value::Null,
+            Meaning::Bool(yes) => Value::Bool(yes),
+            Meaning::Text => Value::String(self.text.clone()),
+            Meaning::Number => serde_json::from_str(&self.text)
+                .unwrap_or_else(|_| Value::String(self.text.clone())),
+        }
+    }
+}
+
+/// At most 60 characters of a text.
+pub(crate) fn cut(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// Where the fields of one object stand: the tree without its values.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spans {
+    position: Position,
+    children: Children,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Children {
+    #[default]
+    None,
+    Fields(Vec<(Box<str>, Position, Spans)>),
+    Items(Vec<Spans>),
+}
+
+impl Spans {
+    pub(crate) fn of(node: &Node) -> Self {
+        let children = match &node.content {
+            Content::Scalar(_) => Children::None,
+            Content::Sequence(items) => Children::Items(items.iter().map(Spans::of).collect()),
+            Content::Mapping(entries) => Children::Fields(
+                entries
+                    .iter()
+                    .map(|entry| {
+                        let key = entry.key.as_str().into();
+                        (key, entry.key_position, Spans::of(&entry.value))
+                    })
+                    .collect(),
+            ),
+        };
+        Self {
+            position: node.position,
+            children,
+        }
+    }
+
+    /// Where the document begins.
+    pub fn start(&self) -> Position {
+        self.position
+    }
+
+    /// Where the value at a JSON pointer (`/spec/instances`) begins; for one that is not written, where the nearest that holds it begins.
+    pub fn value(&self, path: &str) -> Position {
+        self.walk(path).1
+    }
+
+    /// Where the key of a JSON pointer stands; for an item of a list, or what is not written, as [`Spans::value`].
+    pub fn key(&self, path: &str) -> Position {
+        self.walk(path).0
+    }
+
+    fn walk(&self, path: &str) -> (Position, Position) {
+        let mut spans = self;
+        let mut at = (self.position, self.position);
+        for part in pointer::parts(path) {
+            let next = match &spans.children {
+                Children::None => None,
+                Children::Fields(fields) => fields
+                    .iter()
+                    .find(|(key, _, _)| **key == *part)
+                    .map(|(_, key, child)| (*key, child)),
+                Children::Items(items) => part
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|index| items.get(index))
+                    .map(|child| (child.position, child)),
+            };
+            let Some((key, child)) = next else {
+                return (at.1, at.1);
+            };
+            at = (key, child.position);
+            spans = child;
+        }
+        at
+    }
+}

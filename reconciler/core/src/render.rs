@@ -1,0 +1,181 @@
+//! Tells a plan to people, as plain lines; colour is the business of who prints them.
+
+use kelson_model::object::Origin;
+use kelson_model::source::Fault;
+use serde_json::Value;
+
+use crate::manifest::pointer_dotted;
+use crate::plan::{FieldChange, Plan, Step, StepKind};
+
+/// Longest value that is written out, in characters.
+const MAX_VALUE: usize = 48;
+
+/// What a line is about; a terminal may colour by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Something is new.
+    Added,
+    /// Something changes.
+    Changed,
+    /// Something goes.
+    Removed,
+    /// Something is left as it is.
+    Kept,
+    /// Everything waits.
+    Held,
+}
+
+impl Mark {
+    /// The sign at the beginning of the line.
+    pub fn sign(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Changed => '~',
+            Self::Removed => '-',
+            Self::Kept => '=',
+            Self::Held => '!',
+        }
+    }
+}
+
+/// One line of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is about.
+    pub mark: Mark,
+    /// The whole line, its sign included.
+    pub text: String,
+}
+
+/// The lines of a plan: the steps in their order, then what is left as it is, then what is held.
+pub fn plan_lines(plan: &Plan) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for step in &plan.steps {
+        step_lines(step, &mut lines);
+    }
+    for kept in &plan.report {
+        lines.push(line(
+            Mark::Kept,
+            &format!("{}  {}", kept.object, kept.message),
+        ));
+    }
+    if let Some(held) = &plan.held {
+        lines.push(line(Mark::Held, &format!("held: {}", held.message)));
+        if let Some(confirm) = &held.confirm {
+            lines.push(line(Mark::Held, &format!("  {confirm}")));
+        }
+    }
+    lines
+}
+
+/// One sentence about a plan: `1 to create, 2 to update, 3 unchanged`.
+pub fn summary(plan: &Plan) -> String {
+    let count = |kind| plan.steps.iter().filter(|step| step.kind == kind).count();
+    let moved = count(StepKind::Move);
+    let parts: Vec<String> = [
+        (count(StepKind::Create), "to create"),
+        (count(StepKind::Update), "to update"),
+        (count(StepKind::Delete), "to delete"),
+        (plan.report.len(), "left as they are"),
+        (plan.unchanged.saturating_sub(moved), "unchanged"),
+        (moved, "moved in git"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    if parts.is_empty() {
+        "nothing is asked for, and nothing is there".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// A fault as people read it: place, sentence, source line with a mark, cure.
+pub fn fault_lines(fault: &Fault) -> Vec<String> {
+    let place = match (fault.file.is_empty(), fault.line) {
+        (true, _) => String::new(),
+        (false, 0) => format!("{}: ", fault.file),
+        (false, line) => format!("{}:{line}:{}: ", fault.file, fault.column),
+    };
+    let mut lines = vec![format!("{place}{} {}", fault.code, fault.message)];
+    if !fault.source_line.is_empty() {
+        let number = fault.line.to_string();
+        let gap = " ".repeat(number.len());
+        // Tabs are kept, so that the mark stands below its character wherever the terminal puts it.
+        let before: String = fault
+            .source_line
+            .chars()
+            .take(usize::try_from(fault.column.saturating_sub(1)).unwrap_or(0))
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        lines.push(format!("  {number} | {}", fault.source_line));
+        lines.push(format!("  {gap} | {before}^"));
+    }
+    if !fault.hint.is_empty() {
+        lines.push(format!("  {}", fault.hint));
+    }
+    lines
+}
+
+fn line(mark: Mark, text: &str) -> Line {
+    Line {
+        mark,
+        text: format!("{} {text}", mark.sign()),
+    }
+}
+
+fn step_lines(step: &Step, lines: &mut Vec<Line>) {
+    let object = &step.object;
+    let place = place(step.origin.as_ref());
+    match step.kind {
+        StepKind::Create => lines.push(line(Mark::Added, &format!("{object}{place}"))),
+        StepKind::Delete => lines.push(line(Mark::Removed, &format!("{object}{place}"))),
+        StepKind::Move => {}
+        StepKind::Update => {
+            let undone = if step.is_drift {
+                "  undoes a change by hand"
+            } else {
+                ""
+            };
+            if let [field] = step.fields.as_slice() {
+                lines.push(line(
+                    Mark::Changed,
+                    &format!("{object}  {}{undone}", change(field)),
+                ));
+                return;
+            }
+            lines.push(line(Mark::Changed, &format!("{object}{place}{undone}")));
+            for field in &step.fields {
+                lines.push(line(Mark::Changed, &format!("  {}", change(field))));
+            }
+        }
+    }
+}
+
+fn change(field: &FieldChange) -> String {
+    let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), shown);
+    format!(
+        "{} {} → {}{}",
+        pointer_dotted(&field.path),
+        value(&field.before),
+        value(&field.after),
+        place(field.origin.as_ref()),
+    )
+}
+
+fn place(origin: Option<&Origin>) -> String {
+    origin.map_or_else(String::new, |origin| {
+        format!("  ({}:{})", origin.file, origin.line)
+    })
+}
+
+fn shown(value: &Value) -> String {
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), |text| text.replace('\n', "⏎"));
+    match text.char_indices().nth(MAX_VALUE) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}

@@ -1,0 +1,118 @@
+//! Manifests and the faults that people see of them, side by side in `golden/`: `NAME.yaml` and `NAME.faults`.
+//!
+//! `KELSON_BLESS=1 cargo test -p kelson-reconciler-core --test golden` writes the faults anew; read the difference before you commit it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use kelson_reconciler_core::codes::Code;
+use kelson_reconciler_core::render::fault_lines;
+use support::{load_commit, resolved};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "yaml"))
+        .collect();
+    cases.sort();
+    assert!(
+        cases.len() > 20,
+        "the golden files are not where they should be"
+    );
+    cases
+}
+
+/// The faults of one file, as text, and their codes.
+fn faults_of(path: &Path) -> (String, BTreeSet<String>) {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let loaded = resolved(load_commit(&[(name, &bytes)]));
+    let mut text = String::new();
+    for fault in &loaded.faults {
+        for line in fault_lines(fault) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
+    if loaded.faults.is_empty() {
+        text = format!("good: {} objects\n", loaded.objects.len());
+    }
+    (
+        text,
+        loaded.faults.into_iter().map(|fault| fault.code).collect(),
+    )
+}
+
+#[test]
+fn every_manifest_has_the_faults_beside_it() {
+    let bless = std::env::var_os("KELSON_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for path in cases() {
+        let (found, _) = faults_of(&path);
+        let golden = path.with_extension("faults");
+        if bless {
+            std::fs::write(&golden, &found).unwrap();
+            continue;
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        if found != expected {
+            wrong.push(format!(
+                "{}\n--- expected\n{expected}--- found\n{found}",
+                path.display()
+            ));
+        }
+    }
+    if !wrong.is_empty() {
+        panic!("{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn every_code_is_met_by_a_golden_manifest_or_made_in_tests() {
+    // Made in tests/loading.rs: they need more than one small file.
+    let elsewhere = [Code::UnreadableFile, Code::TooManyFaults, Code::Rejected];
+    let mut met: BTreeSet<String> = elsewhere.iter().map(|code| code.id().to_owned()).collect();
+    for path in cases() {
+        met.extend(faults_of(&path).1);
+    }
+    let missing: Vec<&str> = Code::ALL
+        .iter()
+        .map(|code| code.id())
+        .filter(|id| !met.contains(*id))
+        .collect();
+    assert!(missing.is_empty(), "no golden manifest for {missing:?}");
+}
+
+#[test]
+fn every_code_has_a_page_with_cause_and_cure() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
+    for code in Code::ALL {
+        let path = docs.join(format!("{code}.md"));
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            page.starts_with(&format!("# {code}: {}", code.title())),
+            "{} does not begin with the code and its title",
+            path.display()
+        );
+        for part in ["## Cause", "## Cure", "## Example"] {
+            assert!(page.contains(part), "{} has no {part}", path.display());
+        }
+    }
+}
+
+#[test]
+fn codes_are_unique_and_in_order() {
+    let ids: Vec<&str> = Code::ALL.iter().map(|code| code.id()).collect();
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(ids, sorted);
+}

@@ -1,0 +1,303 @@
+//! Whole commits: isolation, identity, the cache, bombs, positions.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::sync::Arc;
+
+use kelson_model::id::Digest;
+use kelson_reconciler_core::codes::Code;
+use kelson_reconciler_core::manifest::{
+    MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Unreadable, fault_at, load,
+};
+use serde_json::json;
+use support::*;
+
+#[test]
+fn defaults_and_quantities_have_one_form() {
+    let written = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run: {command: web}\n  resources: {cpus: 0.50, memory: 1024Mi}\n  stop: {grace: 60s}\n  health: {tcp: {port: http}}\n";
+    let loaded = load_commit(&[("web.yaml", written.as_bytes())]);
+    assert_eq!(places(&loaded.faults), Vec::<String>::new());
+    let spec = &loaded.objects[0].desired.spec;
+    assert_eq!(
+        spec["resources"],
+        json!({"cpus": "0.5", "memory": "1Gi", "disk": "0"})
+    );
+    assert_eq!(spec["stop"], json!({"signal": "SIGTERM", "grace": "1m"}));
+    assert_eq!(spec["instances"], json!(1));
+    assert_eq!(spec["health"]["interval"], json!("10s"));
+    assert_eq!(spec["restart"]["backoff"]["max"], json!("5m"));
+    assert_eq!(spec["update"]["maxSurge"], json!(1));
+    assert_eq!(loaded.objects[0].desired.key.namespace.as_str(), "default");
+}
+
+#[test]
+fn a_normalised_service_is_a_task_template() {
+    let text = service("web");
+    let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    let spec = &loaded.objects[0].desired.spec;
+    let template = kelson_model::template::TaskTemplate::from_spec(spec, "").unwrap();
+    assert_eq!(template.run.command, "web");
+    assert_eq!(
+        template.resources,
+        kelson_model::template::default_resources()
+    );
+}
+
+#[test]
+fn one_bad_file_among_a_hundred_leaves_ninety_nine() {
+    let texts: Vec<(String, String)> = (0..100)
+        .map(|n| {
+            let mut text = service(&format!("s{n}"));
+            if n == 42 {
+                text.push_str("  instnaces: 2\n");
+            }
+            (format!("s{n}.yaml"), text)
+        })
+        .collect();
+    let commit: Vec<(&str, &[u8])> = texts
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_bytes()))
+        .collect();
+    let loaded = load_commit(&commit);
+    assert_eq!(loaded.objects.len(), 99);
+    assert_eq!(places(&loaded.faults), ["K0102 s42.yaml:6:3"]);
+    assert_eq!(loaded.bad_files.iter().collect::<Vec<_>>(), ["s42.yaml"]);
+}
+
+#[test]
+fn two_files_with_one_identity_are_both_told_and_both_bad() {
+    let (a, b) = (service("web"), format!("# moved\n{}", service("web")));
+    let loaded = load_commit(&[
+        ("a.yaml", a.as_bytes()),
+        ("b.yaml", b.as_bytes()),
+        ("c.yaml", service("c").as_bytes()),
+    ]);
+    assert_eq!(
+        places(&loaded.faults),
+        ["K0120 a.yaml:3:18", "K0120 b.yaml:4:18"]
+    );
+    assert!(
+        loaded.faults[0].message.contains("b.yaml:2"),
+        "{}",
+        loaded.faults[0].message
+    );
+    assert_eq!(loaded.objects.len(), 1);
+}
+
+#[test]
+fn positions_are_right_in_a_later_document_and_with_crlf() {
+    let text = format!("{}---\n{}  instnaces: 1\n", service("a"), service("b"));
+    let loaded = load_commit(&[("x.yaml", text.as_bytes())]);
+    assert_eq!(places(&loaded.faults), ["K0102 x.yaml:12:3"]);
+    let crlf = text.replace('\n', "\r\n");
+    let loaded = load_commit(&[("x.yaml", crlf.as_bytes())]);
+    assert_eq!(places(&loaded.faults), ["K0102 x.yaml:12:3"]);
+    assert_eq!(loaded.faults[0].source_line, "  instnaces: 1");
+}
+
+#[test]
+fn a_field_knows_where_it_stands() {
+    let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  instances: 3\n  run: {command: web}\n";
+    let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    let origin = loaded.objects[0].origin_of("/spec/instances");
+    assert_eq!((origin.line, origin.column), (5, Some(14)));
+    let nearest = loaded.objects[0].origin_of("/spec/resources/memory");
+    assert_eq!(
+        (nearest.line, nearest.column),
+        (5, Some(3)),
+        "what is a default stands where what holds it begins"
+    );
+}
+
+#[test]
+fn an_empty_tree_asks_for_nothing_and_is_not_at_fault() {
+    let loaded = load_commit(&[]);
+    assert!(loaded.objects.is_empty() && loaded.faults.is_empty());
+    let loaded = load_commit(&[
+        ("empty.yaml", b""),
+        ("comment.yaml", b"# nothing\n"),
+        ("marks.yaml", b"---\n---\n"),
+    ]);
+    assert!(loaded.objects.is_empty(), "{:?}", loaded.objects);
+    assert_eq!(places(&loaded.faults), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_parsed_once_is_not_parsed_again() {
+    let texts: Vec<(String, String)> = (0..1000)
+        .map(|n| (format!("s{n}.yaml"), service(&format!("s{n}"))))
+        .collect();
+    let mut commit: Vec<(&str, &[u8])> = texts
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_bytes()))
+        .collect();
+    let kinds = kinds();
+    let mut cache = ParseCache::default();
+    let first = load_with(&commit, &kinds, &mut cache);
+    assert_eq!(cache.parsed(), 1000);
+    let again = load_with(&commit, &kinds, &mut cache);
+    assert_eq!(cache.parsed(), 1000);
+    assert_eq!(first.objects, again.objects);
+    let changed = service("changed");
+    commit[7].1 = changed.as_bytes();
+    let third = load_with(&commit, &kinds, &mut cache);
+    assert_eq!(cache.parsed(), 1001);
+    assert_eq!(third.objects.len(), 1000);
+    assert!(third.object(&key("changed")).is_some() && third.object(&key("s7")).is_none());
+    assert!(
+        Arc::ptr_eq(&first.objects[0], &third.objects[0]) || first.objects[0] == third.objects[0]
+    );
+}
+
+#[test]
+fn bombs_end_at_their_budget() {
+    let mut wide = String::from("a: &a [");
+    wide.push_str(&"x, ".repeat(40_000));
+    wide.push_str("x]\nb: [*a, *a, *a, *a]\n");
+    let mut nested = String::from("a0: &a0 x\n");
+    for n in 1..5000 {
+        nested.push_str(&format!("a{n}: &a{n} [*a{}]\n", n - 1));
+    }
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    let block: String = (0..500).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    let keys: String = (0..60_000).map(|n| format!("k{n}: 1\n")).collect();
+    let question = "? ".repeat(10_000);
+    for (text, expected) in [
+        (wide, Code::Expansion),
+        (nested, Code::Expansion),
+        (deep, Code::TooBig),
+        (block, Code::TooBig),
+        (keys, Code::TooBig),
+        (question, Code::TooBig),
+        ("x".repeat(MAX_FILE_BYTES + 1), Code::TooBig),
+    ] {
+        let loaded = load_commit(&[("bomb.yaml", text.as_bytes())]);
+        assert!(
+            loaded
+                .faults
+                .iter()
+                .any(|fault| fault.code == expected.id()),
+            "{expected:?}: {:?}",
+            loaded.faults.first()
+        );
+        assert!(loaded.objects.is_empty());
+    }
+}
+
+#[test]
+fn more_faults_than_are_listed_end_with_their_number() {
+    let texts: Vec<(String, String)> = (0..1200)
+        .map(|n| {
+            (
+                format!("s{n}.yaml"),
+                format!("{}  x: 1\n", service(&format!("s{n}"))),
+            )
+        })
+        .collect();
+    let commit: Vec<(&str, &[u8])> = texts
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_bytes()))
+        .collect();
+    let loaded = load_commit(&commit);
+    assert_eq!(loaded.faults.len(), MAX_FAULTS);
+    let last = loaded.faults.last().unwrap();
+    assert_eq!(last.code, Code::TooManyFaults.id());
+    assert!(last.message.contains("201"), "{}", last.message);
+    assert_eq!(
+        loaded.bad_files.len(),
+        1200,
+        "files beyond the list are bad all the same"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_bad_and_is_asked_for_again() {
+    let files = [ManifestFile {
+        path: Arc::from("web.yaml"),
+        blob: Arc::from("1"),
+    }];
+    let kinds = kinds();
+    let mut cache = ParseCache::default();
+    let loaded = load(&files, &kinds, &mut cache, |_| {
+        Err(Unreadable {
+            message: "the file is a symbolic link".to_owned(),
+            hint: "commit the file itself".to_owned(),
+        })
+    });
+    assert_eq!(places(&loaded.faults), ["K0125 web.yaml:0:0"]);
+    let text = service("web");
+    let loaded = load(&files, &kinds, &mut cache, |_| {
+        Ok(Arc::from(text.as_bytes()))
+    });
+    assert_eq!(loaded.objects.len(), 1);
+}
+
+#[test]
+fn what_a_framework_refuses_is_told_at_its_place_and_its_file_is_bad() {
+    let text = service("web");
+    let mut loaded = load_commit(&[
+        ("web.yaml", text.as_bytes()),
+        ("b.yaml", service("b").as_bytes()),
+    ]);
+    let fault = fault_at(
+        loaded.object(&key("web")).unwrap(),
+        "/spec/run/command",
+        Code::Rejected,
+        "no".to_owned(),
+        String::new(),
+    );
+    assert_eq!(fault.source_line, "  run: {command: web}");
+    loaded.refuse(vec![fault]);
+    assert_eq!(places(&loaded.faults), ["K0124 web.yaml:5:18"]);
+    assert_eq!(loaded.objects.len(), 1);
+}
+
+#[test]
+fn a_kind_of_a_framework_that_comes_with_the_commit_waits_and_is_no_fault() {
+    let framework = "apiVersion: kelson/v1\nkind: Framework\nmetadata: {name: birds}\nspec: {component: {path: site/index.html}}\n";
+    let flock = "apiVersion: kelson/v1\nkind: Flock\nmetadata: {name: geese}\nspec: {birds: 3}\n";
+    let loaded = resolved(load_commit(&[
+        ("a.yaml", framework.as_bytes()),
+        ("b.yaml", flock.as_bytes()),
+    ]));
+    assert_eq!(places(&loaded.faults), Vec::<String>::new());
+    assert_eq!(loaded.objects.len(), 1);
+    assert_eq!(loaded.waiting.len(), 1);
+    assert_eq!(loaded.waiting[0].key.name, "geese");
+    let alone = load_commit(&[("b.yaml", flock.as_bytes())]);
+    assert_eq!(places(&alone.faults), ["K0115 b.yaml:2:7"]);
+}
+
+#[test]
+fn files_of_the_commit_are_pinned_by_digest() {
+    let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run:\n    command: web\n    files:\n    - {path: a, source: site/index.html}\n    - {path: b, source: ./index.html}\n    - {path: c, content: hello}\n";
+    let loaded = load_commit(&[("site/web.yaml", text.as_bytes())]);
+    let needed: Vec<&str> = loaded.needed_paths().into_iter().collect();
+    assert_eq!(needed, ["site/index.html", "site/site/index.html"]);
+    let loaded = resolved(loaded);
+    assert_eq!(places(&loaded.faults), Vec::<String>::new());
+    let files = &loaded.objects[0].desired.spec["run"]["files"];
+    let digest = json!(Digest::of(b"<h1>hello</h1>\n").to_string());
+    assert_eq!(
+        (&files[0]["digest"], &files[1]["digest"]),
+        (&digest, &digest)
+    );
+    assert!(files[2].get("digest").is_none());
+}
+
+#[test]
+fn the_order_of_files_does_not_matter() {
+    let (a, b) = (service("a"), format!("{}  x: 1\n", service("b")));
+    let one = load_commit(&[("a.yaml", a.as_bytes()), ("b.yaml", b.as_bytes())]);
+    let other = load_commit(&[("b.yaml", b.as_bytes()), ("a.yaml", a.as_bytes())]);
+    assert_eq!(one.objects, other.objects);
+    assert_eq!(one.faults, other.faults);
+}
+
+#[test]
+fn faults_before_a_syntax_error_are_told_with_it() {
+    let text = format!("{}  instnaces: 2\n---\nkind: [\n", service("a"));
+    let loaded = load_commit(&[("x.yaml", text.as_bytes())]);
+    assert_eq!(codes(&loaded.faults), ["K0102", "K0103"]);
+}
