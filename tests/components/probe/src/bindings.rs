@@ -1,13 +1,6 @@
 //! The generated side of the treaty.
 
-#![expect(
-    unsafe_code,
-    missing_docs,
-    unreachable_pub,
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason,
-    reason = "generated"
-)]
+#![expect(unsafe_code, clippy::crate_in_macro_def, reason = "generated")]
 
 wit_bindgen::generate!({
     path: "../../../wit",

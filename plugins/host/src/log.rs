@@ -1,0 +1,46 @@
+//! The import `log`: lines for the author of a framework.
+
+use crate::bindings;
+use crate::limits;
+use crate::sandbox::Sandbox;
+use crate::text;
+
+/// The level under which the host says that lines were dropped: a warning.
+const WARN: u32 = 2;
+/// The highest level there is: an error.
+const ERROR: u32 = 3;
+
+/// The lines of one turn, as many as are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    lines: Vec<(u32, String)>,
+    dropped: u64,
+}
+
+impl Log {
+    fn write(&mut self, level: u32, line: &str) {
+        if self.lines.len() < limits::LOG_LINES {
+            self.lines
+                .push((level.min(ERROR), text::message(line, limits::MESSAGE_BYTES)));
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Takes the lines, with one more where some were dropped.
+    pub(crate) fn take(&mut self) -> Vec<(u32, String)> {
+        let Self { mut lines, dropped } = std::mem::take(self);
+        if dropped > 0 {
+            lines.push((WARN, format!("{dropped} more lines were dropped")));
+        }
+        lines
+    }
+}
+
+impl bindings::log::Host for Sandbox {
+    fn write(&mut self, level: u32, line: String) -> wasmtime::Result<()> {
+        self.meter.charge(line.len())?;
+        self.log.write(level, &line);
+        Ok(())
+    }
+}

@@ -1,0 +1,344 @@
+//! The import `outcome`: columns become operations, checked as they come. What breaks the treaty ends the call there and then.
+
+use std::collections::BTreeSet;
+
+use kelson_kernel_core::port::{Demand, Offer, Op, Operation, Placement};
+use kelson_model::id::{TaskId, WorkloadId};
+use kelson_model::object::{Health, RolloutState};
+use kelson_model::task::StopReason;
+use kelson_model::time::ClusterTime;
+
+use crate::bindings;
+use crate::fault::Breach;
+use crate::limits;
+use crate::sandbox::Sandbox;
+use crate::text;
+
+/// What a turn has wished for so far.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) demand: Option<Vec<Demand>>,
+    pub(crate) wake_at: Option<ClusterTime>,
+    /// For each offer of this turn, for how many more tasks there is room.
+    room: Vec<u32>,
+    limit: usize,
+}
+
+impl Outcome {
+    /// Begins a turn with these offers and at most `limit` operations.
+    pub(crate) fn new(offers: &[Offer], limit: u32) -> Self {
+        Self {
+            room: offers.iter().map(|offer| offer.count).collect(),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            ..Self::default()
+        }
+    }
+
+    /// Checks that `count` more operations are within the limit.
+    fn make_room(&mut self, count: usize) -> Result<(), Breach> {
+        if self.operations.len().saturating_add(count) > self.limit {
+            return Err(Breach::malformed(format!(
+                "more operations than {}, the limit of a turn",
+                self.limit
+            )));
+        }
+        self.operations.reserve(count);
+        Ok(())
+    }
+
+    fn push(&mut self, group: u32, op: Op) {
+        self.operations.push(Operation { group, op });
+    }
+}
+
+/// Checks that all columns have `rows` rows.
+fn check_columns(function: &str, rows: usize, columns: &[usize]) -> Result<(), Breach> {
+    if columns.iter().all(|column| *column == rows) {
+        return Ok(());
+    }
+    Err(Breach::malformed(format!(
+        "{function}: columns of unequal length"
+    )))
+}
+
+fn stop_reason(number: u32) -> Result<StopReason, Breach> {
+    match number {
+        0 => Ok(StopReason::Replaced),
+        1 => Ok(StopReason::ScaledDown),
+        2 => Ok(StopReason::Removed),
+        3 => Ok(StopReason::Unhealthy),
+        _ => Err(Breach::malformed(format!("kill: no reason {number}"))),
+    }
+}
+
+fn health(number: u32) -> Result<Health, Breach> {
+    match number {
+        0 => Ok(Health::Healthy),
+        1 => Ok(Health::Progressing),
+        2 => Ok(Health::Degraded),
+        3 => Ok(Health::Suspended),
+        _ => Err(Breach::malformed(format!("set-status: no health {number}"))),
+    }
+}
+
+fn rollout(number: u32) -> Result<RolloutState, Breach> {
+    match number {
+        0 => Ok(RolloutState::Progressing),
+        1 => Ok(RolloutState::Complete),
+        2 => Ok(RolloutState::RolledBack),
+        3 => Ok(RolloutState::Paused),
+        _ => Err(Breach::malformed(format!(
+            "set-status: no rollout {number}"
+        ))),
+    }
+}
+
+fn placement(number: u32) -> Result<Placement, Breach> {
+    match number {
+        0 => Ok(Placement::Spread),
+        1 => Ok(Placement::Pack),
+        _ => Err(Breach::malformed(format!("demand: no placement {number}"))),
+    }
+}
+
+impl Sandbox {
+    /// Takes the room for one task from an offer of this turn, for what that offer was cut for.
+    fn take_offer(
+        &mut self,
+        number: u32,
+        workload: u64,
+        generation: u64,
+        template: u32,
+    ) -> Result<Offer, Breach> {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let (Some(offer), Some(room)) = (
+            self.tables.offers.get(place),
+            self.outcome.room.get_mut(place),
+        ) else {
+            return Err(Breach::malformed(format!(
+                "launch: offer {number} is not of this turn"
+            )));
+        };
+        if offer.workload.0 != workload
+            || offer.generation != generation
+            || offer.template != template
+        {
+            return Err(Breach::malformed(format!(
+                "launch: offer {number} was not made for {}, generation {generation}, template {template}",
+                WorkloadId(workload)
+            )));
+        }
+        let Some(left) = room.checked_sub(1) else {
+            return Err(Breach::malformed(format!(
+                "launch: offer {number} has room for {}, not for more",
+                offer.count
+            )));
+        };
+        *room = left;
+        Ok(offer.clone())
+    }
+}
+
+impl bindings::outcome::Host for Sandbox {
+    fn launch(
+        &mut self,
+        group: Vec<u32>,
+        workload: Vec<u64>,
+        generation: Vec<u64>,
+        template: Vec<u32>,
+        slot: Vec<u32>,
+        offer: Vec<u32>,
+    ) -> wasmtime::Result<()> {
+        self.require_turn("outcome.launch")?;
+        self.meter.charge(group.len() * 32)?;
+        let columns = [
+            workload.len(),
+            generation.len(),
+            template.len(),
+            slot.len(),
+            offer.len(),
+        ];
+        check_columns("launch", group.len(), &columns)?;
+        self.outcome.make_room(group.len())?;
+        let rows = group.into_iter().zip(workload).zip(generation);
+        let rest = template.into_iter().zip(slot).zip(offer);
+        for (((group, workload), generation), ((template, slot), offer)) in rows.zip(rest) {
+            let offer = self.take_offer(offer, workload, generation, template)?;
+            self.outcome.push(
+                group,
+                Op::Launch {
+                    workload: offer.workload,
+                    generation,
+                    template,
+                    slot,
+                    agent: offer.agent,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, group: Vec<u32>, task: Vec<u64>, reason: Vec<u32>) -> wasmtime::Result<()> {
+        self.require_turn("outcome.kill")?;
+        self.meter.charge(group.len() * 16)?;
+        check_columns("kill", group.len(), &[task.len(), reason.len()])?;
+        self.outcome.make_room(group.len())?;
+        for ((group, task), reason) in group.into_iter().zip(task).zip(reason) {
+            let op = Op::Kill {
+                task: TaskId(task),
+                reason: stop_reason(reason)?,
+            };
+            self.outcome.push(group, op);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, group: Vec<u32>, task: Vec<u64>) -> wasmtime::Result<()> {
+        self.require_turn("outcome.forget")?;
+        self.meter.charge(group.len() * 12)?;
+        check_columns("forget", group.len(), &[task.len()])?;
+        self.outcome.make_room(group.len())?;
+        for (group, task) in group.into_iter().zip(task) {
+            self.outcome.push(group, Op::Forget { task: TaskId(task) });
+        }
+        Ok(())
+    }
+
+    fn set_status(
+        &mut self,
+        group: u32,
+        workload: u64,
+        generation: u64,
+        health_number: u32,
+        rollout_number: u32,
+        reason: String,
+        message: String,
+    ) -> wasmtime::Result<()> {
+        self.require_turn("outcome.set-status")?;
+        self.meter.charge(reason.len() + message.len())?;
+        self.outcome.make_room(1)?;
+        let op = Op::SetStatus {
+            workload: WorkloadId(workload),
+            generation,
+            health: health(health_number)?,
+            rollout: rollout(rollout_number)?,
+            reason: text::word(&reason, limits::REASON_BYTES),
+            message: text::message(&message, limits::MESSAGE_BYTES),
+        };
+        self.outcome.push(group, op);
+        Ok(())
+    }
+
+    fn set_good_generation(
+        &mut self,
+        group: u32,
+        workload: u64,
+        generation: u64,
+    ) -> wasmtime::Result<()> {
+        self.require_turn("outcome.set-good-generation")?;
+        self.meter.charge(0)?;
+        self.outcome.make_room(1)?;
+        let workload = WorkloadId(workload);
+        self.outcome.push(
+            group,
+            Op::SetGoodGeneration {
+                workload,
+                generation,
+            },
+        );
+        Ok(())
+    }
+
+    fn quarantine(
+        &mut self,
+        group: u32,
+        workload: u64,
+        generation: u64,
+        reason: String,
+    ) -> wasmtime::Result<()> {
+        self.require_turn("outcome.quarantine")?;
+        self.meter.charge(reason.len())?;
+        self.outcome.make_room(1)?;
+        let op = Op::Quarantine {
+            workload: WorkloadId(workload),
+            generation,
+            reason: text::message(&reason, limits::MESSAGE_BYTES),
+        };
+        self.outcome.push(group, op);
+        Ok(())
+    }
+
+    fn demand(
+        &mut self,
+        key: Vec<u64>,
+        workload: Vec<u64>,
+        generation: Vec<u64>,
+        template: Vec<u32>,
+        count: Vec<u32>,
+        placement_numbers: Vec<u32>,
+        priority: Vec<i32>,
+    ) -> wasmtime::Result<()> {
+        self.require_turn("outcome.demand")?;
+        self.meter.charge(key.len() * 40)?;
+        let columns = [
+            workload.len(),
+            generation.len(),
+            template.len(),
+            count.len(),
+            placement_numbers.len(),
+            priority.len(),
+        ];
+        check_columns("demand", key.len(), &columns)?;
+        if key.len() > self.outcome.limit {
+            return Err(Breach::malformed(format!(
+                "more rows of demand than {}, the limit of a turn",
+                self.outcome.limit
+            ))
+            .into());
+        }
+        if key.iter().collect::<BTreeSet<_>>().len() != key.len() {
+            return Err(Breach::malformed("demand: two rows have one key").into());
+        }
+        let names = key.into_iter().zip(workload).zip(generation).zip(template);
+        let wishes = count.into_iter().zip(placement_numbers).zip(priority);
+        let demand: Result<Vec<Demand>, Breach> = names
+            .zip(wishes)
+            .map(
+                |((((key, workload), generation), template), ((count, number), priority))| {
+                    Ok(Demand {
+                        key,
+                        workload: WorkloadId(workload),
+                        generation,
+                        template,
+                        count,
+                        placement: placement(number)?,
+                        priority,
+                    })
+                },
+            )
+            .collect();
+        self.outcome.demand = Some(demand?);
+        Ok(())
+    }
+
+    fn wake_at(&mut self, at: u64) -> wasmtime::Result<()> {
+        self.require_turn("outcome.wake-at")?;
+        self.meter.charge(0)?;
+        let at = ClusterTime(at);
+        self.outcome.wake_at = Some(self.outcome.wake_at.map_or(at, |before| before.min(at)));
+        Ok(())
+    }
+
+    fn note(&mut self, workload: u64, note: String) -> wasmtime::Result<()> {
+        self.require_turn("outcome.note")?;
+        self.meter.charge(note.len())?;
+        self.outcome.make_room(1)?;
+        let op = Op::Note {
+            workload: WorkloadId(workload),
+            text: text::message(&note, limits::MESSAGE_BYTES),
+        };
+        self.outcome.push(0, op);
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! What stands on the host's side of one instance: the tables it reads, the outcome it fills, and the accounts of what it uses.
+
+use kelson_model::framework::Limits;
+
+use crate::fault::Breach;
+use crate::log::Log;
+use crate::memory::MemoryLimit;
+use crate::meter::Meter;
+use crate::outcome::Outcome;
+use crate::state::State;
+use crate::tables::Tables;
+
+/// Which export is being called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Code of the component that runs before any export.
+    Start,
+    /// `describe`.
+    Describe,
+    /// `validate`.
+    Validate,
+    /// `restore`.
+    Restore,
+    /// `turn`.
+    Turn,
+    /// `query`.
+    Query,
+}
+
+impl Call {
+    /// The name, for faults.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Describe => "describe",
+            Self::Validate => "validate",
+            Self::Restore => "restore",
+            Self::Turn => "turn",
+            Self::Query => "query",
+        }
+    }
+}
+
+/// The data of one store.
+pub(crate) struct Sandbox {
+    pub(crate) call: Call,
+    pub(crate) tables: Tables,
+    pub(crate) outcome: Outcome,
+    pub(crate) state: State,
+    pub(crate) log: Log,
+    pub(crate) memory: MemoryLimit,
+    pub(crate) meter: Meter,
+}
+
+impl Sandbox {
+    /// Makes the data of an instance that has not been called yet: everything is empty.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            call: Call::Start,
+            tables: Tables::default(),
+            outcome: Outcome::default(),
+            state: State::default(),
+            log: Log::default(),
+            memory: MemoryLimit::new(limits.memory.0),
+            meter: Meter::default(),
+        }
+    }
+
+    /// Checks that a turn is going on, which is when wishes may be uttered.
+    pub(crate) fn require_turn(&self, function: &'static str) -> Result<(), Breach> {
+        match self.call {
+            Call::Turn => Ok(()),
+            Call::Start | Call::Describe | Call::Validate | Call::Restore | Call::Query => {
+                Err(Breach::Misplaced { function })
+            }
+        }
+    }
+}

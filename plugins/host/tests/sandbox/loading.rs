@@ -1,0 +1,130 @@
+//! Loading: what a component must be, and how often it is compiled.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use crate::bench::{Bench, probe, request};
+use kelson_kernel_core::port::{LoadFault, SchedulerHost};
+use kelson_model::framework::Limits;
+use kelson_model::id::Digest;
+use kelson_plugin_host::{HostConfig, WasmHost};
+
+fn load(content: &[u8]) -> LoadFault {
+    let bench = Bench::new();
+    bench
+        .host
+        .load(&Digest::of(content), content, &Limits::default())
+        .unwrap_err()
+}
+
+fn compiled(bench: &Bench, ending: &str) -> Vec<PathBuf> {
+    fs::read_dir(bench.folder.path().join("compiled"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == ending))
+        .collect()
+}
+
+/// A second host on the folder of the first.
+fn again(bench: &Bench) -> WasmHost {
+    WasmHost::new(HostConfig::new(bench.folder.path().join("compiled"))).unwrap()
+}
+
+#[test]
+fn a_component_describes_itself() {
+    let bench = Bench::new();
+    let (digest, content) = probe();
+    let description = bench
+        .host
+        .load(digest, content, &Limits::default())
+        .unwrap();
+    assert_eq!(description.name, "probe");
+    assert_eq!(description.kinds.len(), 1);
+}
+
+#[test]
+fn what_is_no_component_is_refused() {
+    assert!(matches!(load(b"#!/bin/sh"), LoadFault::NotAComponent(_)));
+    assert!(matches!(load(b""), LoadFault::NotAComponent(_)));
+    let module = load(b"\0asm\x01\x00\x00\x00");
+    assert!(module.to_string().contains("core module"), "{module}");
+    let cut = probe().1.get(..500).unwrap();
+    assert!(matches!(load(cut), LoadFault::NotAComponent(_)));
+}
+
+#[test]
+fn a_component_without_the_scheduler_is_refused() {
+    // The empty component.
+    let fault = load(b"\0asm\x0d\x00\x01\x00");
+    assert!(matches!(fault, LoadFault::MissingExport(_)), "{fault}");
+}
+
+#[test]
+fn an_import_that_the_sandbox_does_not_give_is_named() {
+    // (component (import "wasi:clocks/wall-clock@0.2.0" (instance)))
+    let name = b"wasi:clocks/wall-clock@0.2.0";
+    let mut content = b"\0asm\x0d\x00\x01\x00".to_vec();
+    // A type section with one empty instance type, and an import section with one instance of it.
+    content.extend(b"\x07\x03\x01\x42\x00");
+    let import_length = u8::try_from(1 + 1 + 1 + name.len() + 2).unwrap();
+    content.extend([0x0a, import_length, 1, 0]);
+    content.push(u8::try_from(name.len()).unwrap());
+    content.extend(name);
+    content.extend([0x05, 0x00]);
+    let fault = load(&content);
+    assert_eq!(
+        fault,
+        LoadFault::ForbiddenImport("wasi:clocks/wall-clock@0.2.0".to_owned())
+    );
+}
+
+#[test]
+fn content_must_have_the_digest_that_it_is_loaded_under() {
+    let bench = Bench::new();
+    let other = Digest::of(b"other");
+    let fault = bench
+        .host
+        .load(&other, &probe().1, &Limits::default())
+        .unwrap_err();
+    assert!(fault.to_string().contains("its digest is"), "{fault}");
+}
+
+#[test]
+fn a_component_is_compiled_once_and_kept_from_others() {
+    let bench = Bench::new();
+    let files = compiled(&bench, "cwasm");
+    assert_eq!(files.len(), 1);
+    let folder = fs::metadata(bench.folder.path().join("compiled")).unwrap();
+    assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    // Content that could not be compiled shows that the cache was used.
+    let second = again(&bench);
+    second
+        .load(&probe().0, b"not looked at", &Limits::default())
+        .unwrap();
+    assert!(second.turn(&request("turn clock")).is_ok());
+}
+
+#[test]
+fn a_damaged_file_of_the_cache_is_not_used() {
+    let bench = Bench::new();
+    for file in compiled(&bench, "cwasm") {
+        let mut code = fs::read(&file).unwrap();
+        let middle = code.len() / 2;
+        *code.get_mut(middle).unwrap() ^= 1;
+        fs::write(&file, code).unwrap();
+    }
+    let second = again(&bench);
+    let (digest, content) = probe();
+    assert!(
+        second
+            .load(digest, b"not a component", &Limits::default())
+            .is_err()
+    );
+    second.load(digest, content, &Limits::default()).unwrap();
+    // And it is whole again.
+    let third = again(&bench);
+    third
+        .load(digest, b"not looked at", &Limits::default())
+        .unwrap();
+}
