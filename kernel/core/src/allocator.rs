@@ -18,7 +18,7 @@ use crate::port::{Demand, Offer, Placement, SeatId};
 use crate::state::State;
 
 /// Most tasks that one seat is offered in one round.
-const MAX_TASKS_PER_SEAT: u32 = 5000;
+const MAX_TASKS_PER_SEAT: u32 = 2000;
 
 /// What an agent still has while a round is cut.
 struct Room {

@@ -311,7 +311,7 @@ fn launch(
         return Err("no room on the agent".to_owned());
     }
     let (ports, last_port) = give_ports(host, spec)?;
-    let attempts = next_attempt(state, context, workload, slot, *template_id);
+    let attempts = next_attempt(state, workload, slot, *template_id);
     state.last_task.0 += 1;
     let task = Task {
         id: state.last_task,

@@ -6,6 +6,7 @@ mod commit_turn;
 mod confirm;
 mod found_cluster;
 mod install_framework;
+mod record_agent_drift;
 mod record_drift;
 mod record_statuses;
 mod register_agent;
@@ -22,6 +23,7 @@ pub use agent_state::SetAgentState;
 pub use commit_turn::CommitTurn;
 pub use found_cluster::FoundCluster;
 pub use install_framework::{FailFramework, InstallFramework};
+pub use record_agent_drift::RecordAgentDrift;
 pub use record_statuses::RecordStatuses;
 pub use register_agent::RegisterAgent;
 
@@ -40,6 +42,8 @@ pub enum Command {
     SetAgentState(SetAgentState),
     /// Records what an agent says of its tasks.
     RecordStatuses(RecordStatuses),
+    /// Records what an agent sees differ on its machine.
+    RecordAgentDrift(RecordAgentDrift),
     /// Makes a turn true.
     CommitTurn(CommitTurn),
     /// Puts a component in force.
@@ -87,6 +91,7 @@ impl Command {
             Self::RegisterAgent(command) => register_agent::apply(state, context, command),
             Self::SetAgentState(command) => agent_state::apply(state, context, command),
             Self::RecordStatuses(command) => record_statuses::apply(state, context, command),
+            Self::RecordAgentDrift(command) => record_agent_drift::apply(state, context, command),
             Self::CommitTurn(command) => Ok(commit_turn::apply(state, context, command)),
             Self::InstallFramework(command) => install_framework::apply(state, context, command),
             Self::FailFramework(command) => install_framework::apply_fault(state, context, command),

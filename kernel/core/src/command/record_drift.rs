@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::Vector;
-use kelson_model::drift::{DriftItem, DriftState};
+use kelson_model::drift::{DriftItem, DriftState, Plane};
 use kelson_model::request::{DriftReportUpdate, Refusal};
 
 use crate::apply::{Context, Reply};
@@ -31,7 +31,11 @@ pub(super) fn apply(
         .cloned()
         .collect();
     let mut events = Vec::new();
-    for item in &command.items {
+    for item in command
+        .items
+        .iter()
+        .filter(|item| item.plane != Plane::Agent)
+    {
         let fields = item
             .fields
             .iter()
@@ -59,7 +63,29 @@ pub(super) fn apply(
             }
         }
     }
+    // What agents see on their machines is theirs to close.
+    open.extend(
+        state
+            .drift
+            .iter()
+            .filter(|item| item.state == DriftState::Open && item.plane == Plane::Agent)
+            .cloned(),
+    );
+    open.extend(healed);
+    put_ledger(state, open);
+    for event in events {
+        state.push_event(event);
+    }
+    Ok(context.done(None))
+}
+
+/// Writes the ledger: all open items, and the newest healed ones.
+pub(super) fn put_ledger(state: &mut State, items: Vec<Arc<DriftItem>>) {
+    let (mut open, mut healed): (Vec<_>, Vec<_>) = items
+        .into_iter()
+        .partition(|item| item.state == DriftState::Open);
     open.truncate(MAX_OPEN);
+    healed.sort_by_key(|item| item.healed_at);
     let surplus = healed.len().saturating_sub(DriftItem::KEPT_HEALED);
     let ledger: Vector<Arc<DriftItem>> = open
         .into_iter()
@@ -68,8 +94,4 @@ pub(super) fn apply(
     if ledger != state.drift {
         state.put_drift(ledger);
     }
-    for event in events {
-        state.push_event(event);
-    }
-    Ok(context.done(None))
 }

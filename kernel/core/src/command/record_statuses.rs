@@ -59,6 +59,10 @@ fn record(state: &mut State, context: &Context, agent: AgentId, status: &TaskSta
     task.isolation.clone_from(&status.isolation);
     task.message.clone_from(&status.message);
     task.healthy_since = match (status.health, task.healthy_since) {
+        // A task that ends has no health any more; how long it was healthy still counts for the next attempt.
+        (_, since) if matches!(status.state, TaskState::Stopping) || status.state.is_terminal() => {
+            since
+        }
         (CheckState::Healthy, Some(since)) => Some(since),
         (CheckState::Healthy, None) => Some(kelson_model::time::ClusterTime(
             context.now.0.saturating_sub(status.healthy_for),
@@ -153,7 +157,6 @@ pub(super) fn drop_old_tasks(state: &mut State, workload: WorkloadId) {
 /// The attempt that a new task of a slot is: one more than that of the slot's newest task, unless that one stayed healthy.
 pub(super) fn next_attempt(
     state: &State,
-    context: &Context,
     workload: WorkloadId,
     slot: u32,
     template_id: u64,
@@ -170,7 +173,7 @@ pub(super) fn next_attempt(
         {
             let was_steady = task
                 .healthy_since
-                .is_some_and(|since| context.now.since(since) >= crate::record::STEADY);
+                .is_some_and(|since| task.state_since.since(since) >= crate::record::STEADY);
             if was_steady {
                 1
             } else {

@@ -58,9 +58,7 @@ pub(super) fn apply(
                 "two agents never share an id: give this one an empty data directory",
             ));
         }
-        Some(known)
-            if known.incarnation > command.incarnation || known.state == AgentState::Gone =>
-        {
+        Some(known) if known.incarnation > command.incarnation => {
             let message = format!(
                 "incarnation {} of {} is over; {} has attached",
                 command.incarnation, known.id, known.incarnation
