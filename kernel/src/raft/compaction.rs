@@ -146,32 +146,39 @@ impl Compactor {
             .metrics(knows, "the snapshot is known")
             .await
             .map_err(|_| stopped())?;
-        if let Some(fallback) = self.snapshots.fallback() {
-            let upto = fallback
-                .index
-                .min(newest.index.saturating_sub(self.kept_entries));
-            if self.log.purged().is_none_or(|purged| purged.index < upto) && upto > 0 {
-                self.raft
-                    .trigger()
-                    .purge_log(upto)
-                    .await
-                    .map_err(|_| stopped())?;
-                let is_purged = |metrics: &RaftMetrics<TypeConfig>| {
-                    metrics.running_state.is_err()
-                        || metrics.purged.is_some_and(|purged| purged.index >= upto)
-                };
-                if self
-                    .raft
-                    .wait(Some(PURGE_PATIENCE))
-                    .metrics(is_purged, "the log is purged")
-                    .await
-                    .is_err()
-                {
-                    tracing::debug!(
-                        upto,
-                        "the log is still in use by another member and will be purged later"
-                    );
-                }
+        // On a full disk room comes before the comfort of a second snapshot and of entries for members that lag.
+        let upto = if self.reserve.is_missing() {
+            Some(newest.index)
+        } else {
+            let kept = newest.index.saturating_sub(self.kept_entries);
+            self.snapshots
+                .fallback()
+                .map(|fallback| fallback.index.min(kept))
+        };
+        if let Some(upto) = upto
+            && self.log.purged().is_none_or(|purged| purged.index < upto)
+            && upto > 0
+        {
+            self.raft
+                .trigger()
+                .purge_log(upto)
+                .await
+                .map_err(|_| stopped())?;
+            let is_purged = |metrics: &RaftMetrics<TypeConfig>| {
+                metrics.running_state.is_err()
+                    || metrics.purged.is_some_and(|purged| purged.index >= upto)
+            };
+            if self
+                .raft
+                .wait(Some(PURGE_PATIENCE))
+                .metrics(is_purged, "the log is purged")
+                .await
+                .is_err()
+            {
+                tracing::debug!(
+                    upto,
+                    "the log is still in use by another member and will be purged later"
+                );
             }
         }
         self.reserve.ensure();

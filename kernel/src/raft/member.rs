@@ -37,6 +37,17 @@ pub struct Member {
     pub(super) inner: Arc<Inner>,
 }
 
+/// Who leads, as far as this member knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leadership {
+    /// The term that this is about.
+    pub term: u64,
+    /// The member that leads in it, when there is one.
+    pub leader: Option<u64>,
+    /// Whether that is this member. Before it acts on its state it still has to pass a [read barrier](Member::read_barrier).
+    pub is_mine: bool,
+}
+
 /// What the clones of a member share.
 pub(super) struct Inner {
     pub(super) raft: Raft<TypeConfig, Replica>,
@@ -45,6 +56,7 @@ pub(super) struct Inner {
     log: LogWatch,
     pub(super) reserve: Arc<Reserve>,
     progress: watch::Receiver<Position>,
+    leadership: watch::Receiver<Leadership>,
     failure: watch::Receiver<Option<String>>,
     snapshots: mpsc::Sender<oneshot::Sender<Result<(), Arc<SnapshotError>>>>,
     /// Dropping it ends the tasks of this member.
@@ -112,10 +124,12 @@ impl Member {
 
         let (stop, stopping) = watch::channel(false);
         let (failure_sender, failure) = watch::channel(None);
+        let (leadership_sender, leadership) = watch::channel(Leadership::default());
         let (snapshot_sender, snapshot_requests) = mpsc::channel(16);
         tokio::spawn(run_monitor(
             raft.clone(),
             watch_log.clone(),
+            leadership_sender,
             failure_sender,
             stopping.clone(),
         ));
@@ -140,6 +154,7 @@ impl Member {
             log: watch_log,
             reserve,
             progress,
+            leadership,
             failure,
             snapshots: snapshot_sender,
             stop,
@@ -254,6 +269,12 @@ impl Member {
     #[must_use]
     pub fn term(&self) -> u64 {
         self.inner.raft.metrics().borrow_watched().current_term
+    }
+
+    /// Watches who leads; changes with each election.
+    #[must_use]
+    pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leadership.clone()
     }
 
     /// The last entry that was applied and shown here.
@@ -401,14 +422,28 @@ async fn close(log: LogWatch) {
 async fn run_monitor(
     raft: Raft<TypeConfig, Replica>,
     log: LogWatch,
+    leadership: watch::Sender<Leadership>,
     failure: watch::Sender<Option<String>>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut metrics = raft.metrics();
     let fatal = async {
         loop {
-            if let Err(error) = &metrics.borrow_watched().running_state {
-                return error.to_string();
+            {
+                let now = metrics.borrow_watched();
+                if let Err(error) = &now.running_state {
+                    return error.to_string();
+                }
+                let found = Leadership {
+                    term: now.current_term,
+                    leader: now.current_leader,
+                    is_mine: now.state.is_leader(),
+                };
+                leadership.send_if_modified(|known| {
+                    let is_news = *known != found;
+                    *known = found;
+                    is_news
+                });
             }
             if metrics.changed().await.is_err() {
                 return "its core ended".to_owned();

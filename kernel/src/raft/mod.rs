@@ -39,6 +39,6 @@ pub use error::{ProposeError, RaftError, ReadError};
 pub use identity::ClusterId;
 pub use log::LogError;
 pub use machine::{Encode, Machine, MachineError, Position};
-pub use member::Member;
+pub use member::{Leadership, Member};
 pub use propose::{Committed, MAX_PAYLOAD_BYTES};
 pub use snapshot::SnapshotError;

@@ -97,16 +97,13 @@ impl Replica {
             is_forced,
             job: Mutex::new(Some((self.meta(), self.machine.snapshot()))),
             snapshots: Arc::clone(&self.snapshots),
+            budget: self.reserve.budget(),
             compaction: Arc::clone(&self.compaction),
         }
     }
 
     fn check_room(&self) -> Result<(), SnapshotError> {
-        // Before there is a first snapshot, the log is the best guess at what is in it.
-        let needed = self
-            .snapshots
-            .expected_bytes()
-            .unwrap_or_else(|| self.log.written_bytes());
+        let needed = self.snapshots.expected_bytes();
         match self.reserve.available() {
             Some(available) if available < needed => {
                 Err(SnapshotError::NoRoom { needed, available })
@@ -223,6 +220,8 @@ pub(crate) struct Builder {
     is_forced: bool,
     job: Mutex<Option<(SnapshotMeta, Encode)>>,
     snapshots: Arc<SnapshotDirectory>,
+    /// How many bytes it may take: a snapshot must not take the room that the log needs meanwhile.
+    budget: u64,
     compaction: Arc<Compaction>,
 }
 
@@ -237,7 +236,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             .take()
             .ok_or_else(|| io::Error::other("this snapshot was already made"))?;
         let snapshots = Arc::clone(&self.snapshots);
-        let written = tokio::task::spawn_blocking(move || snapshots.write(&meta, encode))
+        let budget = self.budget;
+        let written = tokio::task::spawn_blocking(move || snapshots.write(&meta, encode, budget))
             .await
             .unwrap_or(Err(SnapshotError::Stopped));
         match written {

@@ -70,6 +70,13 @@ impl Reserve {
         Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
+    /// Says how many bytes a snapshot may take: what is free, without what the log needs meanwhile.
+    pub(crate) fn budget(&self) -> u64 {
+        self.available().map_or(u64::MAX, |free| {
+            free.saturating_sub(self.bytes.min(free / 2))
+        })
+    }
+
     fn has_room(&self) -> bool {
         self.available()
             .is_none_or(|free| free >= self.bytes.saturating_mul(2))

@@ -111,18 +111,19 @@ impl SnapshotDirectory {
         }
     }
 
-    /// About how many bytes the next snapshot will take, judged by the last; `None` when there is none.
-    pub(crate) fn expected_bytes(&self) -> Option<u64> {
+    /// About how many bytes the next snapshot will take, judged by the last; 0 when there is none.
+    pub(crate) fn expected_bytes(&self) -> u64 {
         self.kept()
             .last()
-            .map(|kept| kept.bytes.saturating_add(kept.bytes / 4))
+            .map_or(0, |kept| kept.bytes.saturating_add(kept.bytes / 4))
     }
 
-    /// Writes a snapshot of what `encode` gives. Blocks on I/O.
+    /// Writes a snapshot of what `encode` gives, of at most `budget` bytes. Blocks on I/O.
     pub(crate) fn write(
         &self,
         meta: &SnapshotMeta,
         encode: Encode,
+        budget: u64,
     ) -> Result<Snapshot, SnapshotError> {
         let header = Header {
             cluster: self.cluster,
@@ -132,7 +133,7 @@ impl SnapshotDirectory {
         let path = self.path_of(meta);
         let unfinished = path.with_extension("tmp");
         let written = self
-            .write_file(&unfinished, &path, &header, encode)
+            .write_file(&unfinished, &path, &header, encode, budget)
             .map_err(|source| SnapshotError::io("writing", &unfinished, source));
         if written.is_err() {
             let _ = fs::remove_file(&unfinished);
@@ -146,10 +147,11 @@ impl SnapshotDirectory {
         path: &Path,
         header: &[u8],
         encode: Encode,
+        budget: u64,
     ) -> io::Result<u64> {
         let mut out = BufWriter::with_capacity(1 << 18, File::create(unfinished)?);
         out.write_all(header)?;
-        let mut body = Checksummed::new(out);
+        let mut body = Checksummed::new(out, budget);
         encode(&mut body)?;
         let (length, checksum) = (body.length, body.checksum);
         let mut out = body.into_inner();
@@ -287,6 +289,7 @@ mod tests {
             .write(
                 &meta(index),
                 Box::new(move |out| write!(out, "state at {index}")),
+                u64::MAX,
             )
             .unwrap();
     }
@@ -340,6 +343,7 @@ mod tests {
             .write(
                 &meta(1),
                 Box::new(|_| Err(io::ErrorKind::StorageFull.into())),
+                u64::MAX,
             )
             .unwrap_err();
         assert!(matches!(failed, SnapshotError::Io { .. }));
@@ -347,6 +351,19 @@ mod tests {
         fs::write(directory.path().join("00000000000000000001-x.tmp"), b"half").unwrap();
         SnapshotDirectory::open(directory.path().into(), CLUSTER).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_snapshot_never_takes_more_than_its_budget() {
+        let directory = tempfile::tempdir().unwrap();
+        let snapshots = SnapshotDirectory::open(directory.path().into(), CLUSTER).unwrap();
+        let of = |bytes: usize| -> Encode { Box::new(move |out| out.write_all(&vec![0; bytes])) };
+        snapshots.write(&meta(1), of(1000), 1000).unwrap();
+        let failed = snapshots.write(&meta(2), of(1001), 1000).unwrap_err();
+        assert!(
+            matches!(failed, SnapshotError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        );
+        assert_eq!(snapshots.newest().unwrap().meta, meta(1));
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub(crate) fn encode_footer(length: u64, checksum: u32) -> Vec<u8> {
 pub(crate) fn verify_body(from: &mut impl Read, remaining: u64) -> Result<u64, FormatFault> {
     const SHORT: FormatFault = FormatFault::Damaged("it is incomplete");
     let length = remaining.checked_sub(FOOTER as u64).ok_or(SHORT)?;
-    let mut sum = Checksummed::new(io::sink());
+    let mut sum = Checksummed::new(io::sink(), u64::MAX);
     let copied = io::copy(&mut from.by_ref().take(length), &mut sum).map_err(FormatFault::Io)?;
     let mut footer = [0; FOOTER];
     read_all(from, &mut footer)?;
@@ -158,22 +158,24 @@ fn read_all(from: &mut impl Read, into: &mut [u8]) -> Result<(), FormatFault> {
     })
 }
 
-/// Counts and sums what is written through it.
+/// Counts and sums what is written through it, and refuses what goes beyond its budget.
 pub(crate) struct Checksummed<W> {
     inner: W,
     /// CRC-32C so far.
     pub(crate) checksum: u32,
     /// Bytes so far.
     pub(crate) length: u64,
+    budget: u64,
 }
 
 impl<W: Write> Checksummed<W> {
-    /// Starts at nothing.
-    pub(crate) fn new(inner: W) -> Self {
+    /// Starts at nothing; lets at most `budget` bytes through.
+    pub(crate) fn new(inner: W, budget: u64) -> Self {
         Self {
             inner,
             checksum: 0,
             length: 0,
+            budget,
         }
     }
 
@@ -185,6 +187,14 @@ impl<W: Write> Checksummed<W> {
 
 impl<W: Write> Write for Checksummed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let wanted = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if self.length.saturating_add(wanted) > self.budget {
+            let text = format!(
+                "a snapshot may take {} bytes now, and this one needs more",
+                self.budget
+            );
+            return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+        }
         let written = self.inner.write(bytes)?;
         self.checksum = crc32c::crc32c_append(self.checksum, bytes.get(..written).unwrap_or(bytes));
         self.length += u64::try_from(written).unwrap_or(u64::MAX);

@@ -116,6 +116,39 @@ async fn a_full_disk_stops_the_member_by_name_and_a_restart_can_compact() {
 }
 
 #[tokio::test]
+async fn a_disk_full_of_old_entries_is_compacted_at_the_next_start() {
+    let Some(disk) = SmallDisk::mount(2 << 20) else {
+        return;
+    };
+    let directory = disk.directory.path().join("data");
+    let roomy = || MemberConfig {
+        reserve_bytes: 256 << 10,
+        segment_bytes: 64 << 10,
+        ..config(&directory)
+    };
+    let running = start_with(roomy()).await.unwrap();
+    running.propose("kept").await;
+    let noise = format!("noise {}", "x".repeat(1000));
+    while within(running.member.propose(noise.clone())).await.is_ok() {}
+    within(running.member.stopped()).await;
+    running.shutdown().await;
+
+    let running = start_with(roomy()).await.unwrap();
+    within(async {
+        while running.member.propose("again").await == Err(ProposeError::DiskFull) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(running.lines(), ["kept", "again"]);
+    assert!(directory.join("reserve").exists());
+    running.shutdown().await;
+    let running = start_with(roomy()).await.unwrap();
+    assert_eq!(running.lines(), ["kept", "again"]);
+    running.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_disk_without_any_room_is_named_at_the_start() {
     let Some(disk) = SmallDisk::mount(64 << 10) else {
         return;
