@@ -1,1 +1,38 @@
 //! The agent's shell: supervisor, process driver, shim, isolation, connection.
+//!
+//! This room does what the core decides: it lays out task directories, starts shims, watches them, probes, reads logs, and keeps the
+//! session with the kernel. It never decides what should run. Everything that must survive the agent stands in its data directory:
+//!
+//! ```text
+//! agent.json            who this agent is: id, token, incarnation
+//! blobs/                files of commits, by digest
+//! tasks/tsk_7/          spec.json, running.json, exited.json, control, logs/, work/
+//! ```
+//!
+//! Read `supervisor.rs` first (one loop owns all tasks), then `shim/mod.rs` (what holds a task), `recovery.rs` (how a new agent takes over)
+//! and `isolation/mod.rs` (cgroups). The entry points are [`Agent`] and [`run_agent`], and [`run_shim`] and [`run_gate`] for the two modes of
+//! the same executable that hold a task.
+
+mod agent;
+mod blob;
+mod check;
+mod config;
+mod connection;
+mod drift;
+mod files;
+mod identity;
+mod isolation;
+mod kill;
+mod launch;
+mod layout;
+mod machine;
+mod proc;
+mod record;
+mod recovery;
+mod shim;
+mod supervisor;
+
+pub use agent::{Agent, run_agent};
+pub use config::{AgentConfig, AgentError, ShutdownMode};
+pub use record::LogLimit;
+pub use shim::{run_gate, run_shim};

@@ -21,6 +21,11 @@ pub enum Order {
     },
     /// The kernel has recorded its end: what is left of it may be deleted.
     Forget,
+    /// It should run, and cannot be read.
+    Invalid {
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// What the kernel has sent: orders about some tasks, or about all of them.
@@ -46,6 +51,13 @@ pub enum Decision {
         /// The task.
         task: TaskId,
         /// Why.
+        reason: String,
+    },
+    /// Say that it has failed: its order cannot be carried out.
+    Refuse {
+        /// The task.
+        task: TaskId,
+        /// What is wrong with the order.
         reason: String,
     },
     /// The kernel speaks of a task that this agent does not have: say that it is lost.
@@ -130,6 +142,11 @@ impl Assignments {
                 self.held.insert(task, generation);
                 (generation > held).then_some(Decision::Update(order))
             }
+            (Order::Invalid { reason }, None) => {
+                self.held.insert(task, generation);
+                Some(Decision::Refuse { task, reason })
+            }
+            (Order::Invalid { .. }, Some(_)) => None,
             (Order::Stop { reason }, Some(_)) => {
                 self.held.insert(task, generation);
                 Some(Decision::Stop { task, reason })

@@ -1,0 +1,203 @@
+//! Raising an agent and putting it down.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelson_model::agent::AgentDescription;
+use kelson_model::id::AgentId;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::blob::Blobs;
+use crate::config::{AgentConfig, AgentError, ShutdownMode};
+use crate::connection::{Attachment, run_connection};
+use crate::identity::{DirectoryLock, Identity, lock_directory};
+use crate::isolation::Isolation;
+use crate::launch::Launcher;
+use crate::layout::Layout;
+use crate::recovery::recover;
+use crate::supervisor::{Notice, Shared, Supervisor};
+
+/// A running agent.
+///
+/// Dropping it ends the agent and leaves its tasks to be adopted, as a crash would.
+#[derive(Debug)]
+pub struct Agent {
+    registered: watch::Receiver<Option<AgentId>>,
+    notices: mpsc::Sender<Notice>,
+    supervisor: JoinHandle<()>,
+    connection: JoinHandle<AgentError>,
+    isolation: Isolation,
+    _lock: DirectoryLock,
+}
+
+impl Agent {
+    /// Locks the data directory, finds out what can be isolated, takes over the tasks of an earlier run, and goes looking for the kernel.
+    ///
+    /// The kernel need not be there: tasks run without it, and statuses wait.
+    ///
+    /// # Errors
+    /// Where another agent has the data directory, it cannot be used, or the kernel's address is not one.
+    pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
+        let channel = connect(&config.kernel)?;
+        let prepared = tokio::task::spawn_blocking(move || Prepared::new(config, channel)).await;
+        let prepared = prepared.map_err(|_| AgentError::Ended("its preparation"))??;
+        // Adoption needs the runtime, so it is not done above; it reads a few small files per task.
+        let recovered = recover(&prepared.launcher).map_err(|source| AgentError::Io {
+            path: prepared.launcher.layout.tasks(),
+            source,
+        })?;
+        let shared = Arc::new(Shared::default());
+        let (mut supervisor, notices) = Supervisor::new(
+            Arc::clone(&prepared.launcher),
+            Arc::clone(&shared),
+            prepared.description.address.clone(),
+            prepared.identity.incarnation,
+        );
+        supervisor.adopt(recovered);
+        let (registered, registered_receiver) = watch::channel(None);
+        let attachment = Attachment {
+            channel: prepared.channel,
+            identity: prepared.identity,
+            root: prepared.launcher.layout.root().to_owned(),
+            description: prepared.description,
+            layout: prepared.launcher.layout.clone(),
+            shared,
+            supervisor: notices.clone(),
+            registered,
+        };
+        Ok(Self {
+            registered: registered_receiver,
+            notices,
+            supervisor: tokio::spawn(supervisor.run()),
+            connection: tokio::spawn(run_connection(attachment)),
+            isolation: prepared.launcher.isolation.clone(),
+            _lock: prepared.lock,
+        })
+    }
+
+    /// Waits until the kernel has registered this agent; gives its id.
+    ///
+    /// # Errors
+    /// Where the session has ended for good before.
+    pub async fn registered(&self) -> Result<AgentId, AgentError> {
+        let mut registered = self.registered.clone();
+        let id = registered.wait_for(Option::is_some).await;
+        id.ok()
+            .and_then(|id| *id)
+            .ok_or(AgentError::Ended("its session"))
+    }
+
+    /// Waits until the agent ends by itself, which it does only where it must not go on.
+    pub async fn ended(&mut self) -> AgentError {
+        tokio::select! {
+            error = &mut self.connection => error.unwrap_or(AgentError::Ended("its session")),
+            _ = &mut self.supervisor => AgentError::Ended("its supervisor"),
+        }
+    }
+
+    /// Puts the agent down; with `StopTasks` it comes back when all tasks have ended and the kernel, where there is one, was told.
+    pub async fn stop(mut self, mode: ShutdownMode) {
+        let _ = self.notices.send(Notice::Shutdown(mode)).await;
+        if !self.supervisor.is_finished() {
+            let _ = (&mut self.supervisor).await;
+        }
+        self.connection.abort();
+        if mode == ShutdownMode::StopTasks {
+            self.isolation.remove();
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+        self.connection.abort();
+    }
+}
+
+/// What can be done before anything runs.
+struct Prepared {
+    launcher: Arc<Launcher>,
+    identity: Identity,
+    description: AgentDescription,
+    channel: Channel,
+    lock: DirectoryLock,
+}
+
+impl Prepared {
+    /// Blocks.
+    fn new(mut config: AgentConfig, channel: Channel) -> Result<Self, AgentError> {
+        let lock = lock_directory(&config.data_dir)?;
+        config.data_dir = absolute(&config.data_dir)?;
+        config.shim_exe = absolute(&config.shim_exe)?;
+        let identity = Identity::begin(&config.data_dir)?;
+        let isolation = if config.use_cgroups {
+            Isolation::probe(&identity.token, &config.shim_exe)
+        } else {
+            Isolation::none()
+        };
+        let mut attributes = isolation.attributes();
+        attributes.extend(config.attributes.clone());
+        let description = AgentDescription {
+            name: config.name.clone(),
+            address: config.address.clone(),
+            resources: crate::machine::resources(&config),
+            ports: config.ports,
+            attributes,
+            pid: std::process::id(),
+            version: config.version.clone(),
+        };
+        let layout = Layout::new(config.data_dir);
+        let blobs = Blobs::new(layout.blobs(), channel.clone());
+        let launcher = Launcher::new(layout, isolation, blobs, config.shim_exe, config.logs);
+        Ok(Self {
+            launcher: Arc::new(launcher),
+            identity,
+            description,
+            channel,
+            lock,
+        })
+    }
+}
+
+fn absolute(path: &std::path::Path) -> Result<PathBuf, AgentError> {
+    std::fs::canonicalize(path).map_err(|source| AgentError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn connect(address: &str) -> Result<Channel, AgentError> {
+    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| AgentError::Address {
+        address: address.to_owned(),
+    })?;
+    let endpoint = endpoint
+        .connect_timeout(Duration::from_secs(2))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true);
+    Ok(endpoint.connect_lazy())
+}
+
+/// Runs an agent until `shutdown` says how to end it.
+///
+/// # Errors
+/// Where it cannot be started, or the kernel dismisses it for good; its tasks go on in both cases.
+pub async fn run_agent(
+    config: AgentConfig,
+    shutdown: impl Future<Output = ShutdownMode>,
+) -> Result<(), AgentError> {
+    let mut agent = Agent::start(config).await?;
+    tokio::pin!(shutdown);
+    let mode = tokio::select! {
+        error = agent.ended() => return Err(error),
+        mode = &mut shutdown => mode,
+    };
+    agent.stop(mode).await;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! How long to wait before the next attempt to reach the kernel.
+
+use std::time::Duration;
+
+const FIRST: u64 = 100;
+const LONGEST: u64 = 5000;
+
+/// Doubles from 100 ms to 5 s; the half of each pause is drawn, so that agents do not come all at once.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// The attempt was good: begin again from the shortest.
+    pub(super) fn reset(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// The pause before the next attempt; `draw` is any number.
+    pub(super) fn next(&mut self, draw: u64) -> Duration {
+        let whole = FIRST.saturating_mul(1 << self.attempts.min(6)).min(LONGEST);
+        self.attempts = self.attempts.saturating_add(1);
+        let half = whole / 2;
+        Duration::from_millis(half + draw % (half + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_five_seconds_and_begin_again() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.next(50), Duration::from_millis(100));
+        assert_eq!(backoff.next(0), Duration::from_millis(100));
+        for _ in 0..20 {
+            assert!(backoff.next(u64::MAX) <= Duration::from_millis(LONGEST));
+        }
+        assert!(backoff.next(0) >= Duration::from_millis(LONGEST / 2));
+        backoff.reset();
+        assert!(backoff.next(7) <= Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,8 @@
+//! The session with the kernel: one bidirectional stream, attached again whenever it breaks.
+
+mod backoff;
+mod logs;
+mod orders;
+mod session;
+
+pub(crate) use session::{Attachment, run_connection};

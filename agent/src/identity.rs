@@ -1,0 +1,132 @@
+//! Who this agent is: kept for ever in its data directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::config::AgentError;
+use crate::record::{RECORD_VERSION, read_record, write_record};
+
+const FILE: &str = "agent.json";
+const LOCK: &str = "agent.lock";
+
+/// `agent.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Identity {
+    version: u32,
+    /// 0: not registered yet.
+    pub(crate) agent: u64,
+    /// Names the data directory.
+    pub(crate) token: String,
+    /// Grows with each start.
+    pub(crate) incarnation: u64,
+}
+
+/// Holds the data directory while it lives.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _file: File,
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> AgentError + '_ {
+    move |source| AgentError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Makes and locks the data directory.
+pub(crate) fn lock_directory(root: &Path) -> Result<DirectoryLock, AgentError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .map_err(io(root))?;
+    let path = root.join(LOCK);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(io(&path))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        let _ = file.take(20).read_to_string(&mut pid);
+        return Err(AgentError::Held {
+            path: root.to_owned(),
+            pid: if pid.trim().is_empty() {
+                "unknown".to_owned()
+            } else {
+                pid.trim().to_owned()
+            },
+        });
+    }
+    file.set_len(0).map_err(io(&path))?;
+    write!(file, "{}", std::process::id()).map_err(io(&path))?;
+    Ok(DirectoryLock { _file: file })
+}
+
+impl Identity {
+    /// Reads the identity, or makes one, and begins the next incarnation durably.
+    pub(crate) fn begin(root: &Path) -> Result<Self, AgentError> {
+        let record = |error: crate::record::RecordError| AgentError::Record(error.to_string());
+        let mut identity = match read_record::<Identity>(root, FILE).map_err(record)? {
+            Some(identity) => identity,
+            None => Self {
+                version: RECORD_VERSION,
+                agent: 0,
+                token: new_token().map_err(io(root))?,
+                incarnation: 0,
+            },
+        };
+        identity.incarnation = identity.incarnation.saturating_add(1);
+        identity.keep(root)?;
+        Ok(identity)
+    }
+
+    /// Writes the identity durably.
+    pub(crate) fn keep(&self, root: &Path) -> Result<(), AgentError> {
+        write_record(root, FILE, self).map_err(|error| AgentError::Record(error.to_string()))
+    }
+}
+
+fn new_token() -> std::io::Result<String> {
+    let mut bytes = [0u8; 16];
+    let mut random = File::open("/dev/urandom")?;
+    random.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_token_stays_and_the_incarnation_grows() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Identity::begin(directory.path()).unwrap();
+        let second = Identity::begin(directory.path()).unwrap();
+        assert_eq!((first.incarnation, second.incarnation), (1, 2));
+        assert_eq!(first.token, second.token);
+        assert_eq!(first.token.len(), 32);
+    }
+
+    #[test]
+    fn a_directory_is_held_by_one_agent_which_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let _held = lock_directory(directory.path()).unwrap();
+        let error = lock_directory(directory.path()).unwrap_err();
+        assert!(
+            error.to_string().contains(&std::process::id().to_string()),
+            "{error}"
+        );
+    }
+}

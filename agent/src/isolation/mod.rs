@@ -1,0 +1,14 @@
+//! What keeps tasks apart: cgroups where they can be used, and an honest word where they cannot.
+//!
+//! *Flow*: [`Isolation::probe`] at the agent's start finds out what can be enforced, by doing it; [`Isolation::create`] makes the groups
+//! of one task; the shim [places](Groups::place) the program into them before the gate opens; whoever must end a task
+//! [kills](Groups::kill) the groups. Everything here works without cgroups too, and says so.
+
+mod group;
+mod hierarchy;
+mod limits;
+mod probe;
+
+pub(crate) use group::Groups;
+pub(crate) use limits::{Difference, Limit};
+pub(crate) use probe::Isolation;

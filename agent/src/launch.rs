@@ -1,0 +1,286 @@
+//! Starting one task: its directory, its specification, its shim, and the word of its end.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use kelson_agent_core::{Ending, Input, LaunchPlan, TaskOrder, interpolate};
+use kelson_model::id::TaskId;
+use kelson_model::time::WallTime;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::{AsyncBufReadExt, BufReader, unix::AsyncFd};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::blob::Blobs;
+use crate::isolation::{Groups, Isolation};
+use crate::layout::Layout;
+use crate::proc;
+use crate::record::{
+    EXITED, ExitedRecord, LOGS, LogLimit, ProcessName, RECORD_VERSION, SPEC, ShimLaunch,
+    SpecRecord, WORK, read_record, write_record,
+};
+
+/// How many tasks are prepared or started at the same time.
+const AT_ONCE: usize = 16;
+
+/// What starting a task needs.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    pub(crate) layout: Layout,
+    pub(crate) isolation: Isolation,
+    pub(crate) blobs: Blobs,
+    pub(crate) shim_exe: PathBuf,
+    pub(crate) logs: LogLimit,
+    turn: Semaphore,
+}
+
+impl Launcher {
+    pub(crate) fn new(
+        layout: Layout,
+        isolation: Isolation,
+        blobs: Blobs,
+        shim_exe: PathBuf,
+        logs: LogLimit,
+    ) -> Self {
+        Self {
+            layout,
+            isolation,
+            blobs,
+            shim_exe,
+            logs,
+            turn: Semaphore::new(AT_ONCE),
+        }
+    }
+
+    /// Makes the directory, lays the files, makes the cgroups, and writes the specification durably, last.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub(crate) async fn prepare(
+        self: &Arc<Self>,
+        order: TaskOrder,
+        plan: Arc<LaunchPlan>,
+    ) -> Result<Groups, String> {
+        let _turn = self
+            .turn
+            .acquire()
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut contents = Vec::with_capacity(plan.files.len());
+        for file in &plan.files {
+            let content = match &file.content {
+                Ok(text) => text.clone().into_bytes(),
+                Err(digest) => {
+                    let fetched = self.blobs.get(digest).await;
+                    fetched.map_err(|error| format!("the file '{}': {error}", file.path))?
+                }
+            };
+            let content = if file.is_template {
+                let text = String::from_utf8(content)
+                    .map_err(|_| format!("the template '{}' is not UTF-8", file.path))?;
+                let done = interpolate(&text, &plan.environment);
+                done.map_err(|error| format!("the file '{}': {error}", file.path))?
+                    .into_bytes()
+            } else {
+                content
+            };
+            contents.push((file.path.clone(), content));
+        }
+        let launcher = Arc::clone(self);
+        let write = move || launcher.write(order, &plan, &contents);
+        tokio::task::spawn_blocking(write)
+            .await
+            .map_err(|error| error.to_string())?
+    }
+
+    fn write(
+        &self,
+        order: TaskOrder,
+        plan: &LaunchPlan,
+        contents: &[(String, Vec<u8>)],
+    ) -> Result<Groups, String> {
+        let task = order.task;
+        let directory = self.layout.task(task);
+        let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+        // What stands there without a specification never ran: an agent ended while it prepared it.
+        if directory.exists() {
+            fs::remove_dir_all(&directory).map_err(say("the task's directory"))?;
+        }
+        for path in [&directory, &directory.join(LOGS), &directory.join(WORK)] {
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path);
+            made.map_err(say("the task's directory"))?;
+        }
+        let work = directory.join(WORK);
+        for (path, content) in contents {
+            crate::files::lay_file(&work, path, content)
+                .map_err(|error| format!("the file '{path}': {error}"))?;
+        }
+        if plan.directory != "." {
+            fs::create_dir_all(work.join(&plan.directory)).map_err(say("the workdir"))?;
+        }
+        let groups = self
+            .isolation
+            .create(task, plan.cpus, plan.memory)
+            .map_err(say("its cgroups"))?;
+        let spec = SpecRecord {
+            version: RECORD_VERSION,
+            launch: ShimLaunch {
+                program: plan.program.clone(),
+                arguments: plan.arguments.clone(),
+                environment: plan.environment.clone(),
+                directory: plan.directory.clone(),
+                groups: groups.clone(),
+                logs: self.logs,
+            },
+            order,
+        };
+        write_record(&directory, SPEC, &spec).map_err(|error| error.to_string())?;
+        Ok(groups)
+    }
+
+    /// Starts the shim and reports what it says and how it ends; comes back when it is gone.
+    pub(crate) async fn start(&self, task: TaskId, events: &mpsc::Sender<(TaskId, Input)>) {
+        let directory = self.layout.task(task);
+        let spawned = {
+            let _turn = self.turn.acquire().await;
+            self.spawn_shim(&directory)
+        };
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                let reason = format!("its shim could not be started: {error}");
+                let _ = events.send((task, Input::PrepareFailed { reason })).await;
+                return;
+            }
+        };
+        if let Some(stdout) = child.stdout.take() {
+            let mut line = String::new();
+            // One short line, or the end of the pipe.
+            let _ = BufReader::new(stdout).read_line(&mut line).await;
+            if let Some(started) = parse_running(&line) {
+                let _ = events.send((task, started)).await;
+            }
+        }
+        let _ = child.wait().await;
+        let _ = events.send((task, ending(&directory))).await;
+    }
+
+    fn spawn_shim(&self, directory: &Path) -> std::io::Result<tokio::process::Child> {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(directory.join(LOGS).join("shim.log"))?;
+        tokio::process::Command::new(&self.shim_exe)
+            .arg("shim")
+            .arg(directory)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(log))
+            .kill_on_drop(false)
+            .spawn()
+    }
+
+    /// Deletes what is left of a task, its cgroups included. Blocks.
+    pub(crate) fn remove(&self, task: TaskId) {
+        let directory = self.layout.task(task);
+        if let Ok(Some(spec)) = read_record::<SpecRecord>(&directory, SPEC) {
+            spec.launch.groups.kill();
+            spec.launch.groups.remove();
+        }
+        if let Err(error) = fs::remove_dir_all(&directory)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%task, %error, "the directory of a task could not be deleted");
+        }
+    }
+}
+
+fn parse_running(line: &str) -> Option<Input> {
+    let mut words = line.trim_end().split(' ');
+    let (word, pid, at) = (words.next()?, words.next()?, words.next()?);
+    (word == "running").then_some(())?;
+    Some(Input::Started {
+        pid: pid.parse().ok()?,
+        at: WallTime(at.parse().ok()?),
+    })
+}
+
+/// What a task directory says when its shim is gone.
+pub(crate) fn ending(directory: &Path) -> Input {
+    match read_record::<ExitedRecord>(directory, EXITED) {
+        Ok(Some(record)) => Input::Ended(Ending {
+            code: record.code,
+            signal: record.signal,
+            oom: record.oom,
+            by_agent: record.by_agent,
+            not_started: record.not_started,
+        }),
+        Ok(None) => Input::SupervisorDied {
+            reason: "supervisor died".to_owned(),
+        },
+        Err(error) => Input::SupervisorDied {
+            reason: format!("supervisor died: {error}"),
+        },
+    }
+}
+
+/// A shim that this agent did not start, pinned.
+#[derive(Debug)]
+pub(crate) struct AdoptedShim {
+    pidfd: AsyncFd<std::os::fd::OwnedFd>,
+}
+
+impl AdoptedShim {
+    /// Pins a shim; `None` where it is gone, also where it is only waiting to be reaped.
+    pub(crate) fn pin(shim: ProcessName) -> Option<Self> {
+        let pid = i32::try_from(shim.pid).ok().and_then(Pid::from_raw)?;
+        // The pidfd first: it pins the process, so that what is compared next is the same one.
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
+        let now = proc::stat(shim.pid)?;
+        if now.start_ticks != shim.start_ticks || matches!(now.state, 'Z' | 'X') {
+            return None;
+        }
+        #[expect(
+            deprecated,
+            reason = "the successor is unsafe; an owned pidfd keeps what it asks for"
+        )]
+        Some(Self {
+            pidfd: AsyncFd::with_interest(pidfd, tokio::io::Interest::READABLE).ok()?,
+        })
+    }
+
+    /// Waits for its end, then reports what the directory says.
+    pub(crate) async fn watch(
+        self,
+        task: TaskId,
+        directory: PathBuf,
+        events: &mpsc::Sender<(TaskId, Input)>,
+    ) {
+        let _ = self.pidfd.readable().await;
+        let _ = events.send((task, ending(&directory))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_shim_is_read() {
+        let started = Input::Started {
+            pid: 17,
+            at: WallTime(99),
+        };
+        assert_eq!(parse_running("running 17 99\n"), Some(started));
+        assert_eq!(parse_running("ended\n"), None);
+        assert_eq!(parse_running(""), None);
+        assert_eq!(parse_running("running x 1\n"), None);
+    }
+}

@@ -1,0 +1,276 @@
+//! The durable records of one task: what to run, what was started, how it ended.
+//!
+//! *Guarantees*: a record is there whole or not at all, also after a power cut: it is written under another name, synced, renamed, and
+//! the directory synced. `spec.json` stands before the shim is started, `running.json` before the program is, `exited.json` before the
+//! shim is gone.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use kelson_agent_core::{Environment, TaskOrder};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::isolation::Groups;
+
+/// The version of all three records.
+pub(crate) const RECORD_VERSION: u32 = 1;
+/// Largest record, in bytes.
+const MAX_RECORD: u64 = 16 << 20;
+
+/// What to run.
+pub(crate) const SPEC: &str = "spec.json";
+/// What was started.
+pub(crate) const RUNNING: &str = "running.json";
+/// How it ended.
+pub(crate) const EXITED: &str = "exited.json";
+/// Held by the shim while it lives.
+pub(crate) const LOCK: &str = "shim.lock";
+/// The shim takes commands here.
+pub(crate) const CONTROL: &str = "control";
+/// The task's own directory.
+pub(crate) const WORK: &str = "work";
+/// What the task has written.
+pub(crate) const LOGS: &str = "logs";
+
+/// A record could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}: {source}", path = .path.display())]
+    Json {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("{path}: larger than {MAX_RECORD} bytes", path = .0.display())]
+    TooLarge(PathBuf),
+    #[error("{path}: version {found}, and this agent reads version {RECORD_VERSION}", path = .path.display())]
+    Version { path: PathBuf, found: u32 },
+}
+
+/// `spec.json`: what to run, written by the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SpecRecord {
+    pub(crate) version: u32,
+    /// For an agent that takes over.
+    pub(crate) order: TaskOrder,
+    /// For the shim.
+    pub(crate) launch: ShimLaunch,
+}
+
+/// The part of the specification that the shim needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ShimLaunch {
+    pub(crate) program: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Environment,
+    /// Relative to the work directory.
+    pub(crate) directory: String,
+    /// Where the program is placed, empty without cgroups.
+    pub(crate) groups: Groups,
+    pub(crate) logs: LogLimit,
+}
+
+/// How much of a task's output is kept, per stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LogLimit {
+    /// After which a file is rotated, in bytes.
+    pub bytes: u64,
+    /// How many files are kept, the one that is written included.
+    pub files: u32,
+}
+
+impl Default for LogLimit {
+    fn default() -> Self {
+        Self {
+            bytes: 10 << 20,
+            files: 3,
+        }
+    }
+}
+
+/// A process, named so that a later one with its number is not taken for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ProcessName {
+    pub(crate) pid: u32,
+    /// Field 22 of /proc/PID/stat: clock ticks since the machine's start.
+    pub(crate) start_ticks: u64,
+}
+
+/// `running.json`: what was started, written by the shim before the gate opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RunningRecord {
+    pub(crate) version: u32,
+    pub(crate) boot_id: String,
+    pub(crate) shim: ProcessName,
+    pub(crate) task: ProcessName,
+    pub(crate) started_at_ms: u64,
+}
+
+/// `exited.json`: how it ended, written by the shim.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ExitedRecord {
+    pub(crate) version: u32,
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) oom: bool,
+    pub(crate) by_agent: bool,
+    /// Why the program could not be started, where it could not.
+    pub(crate) not_started: Option<String>,
+    /// How many processes had to be killed after the program's end.
+    pub(crate) orphans: u32,
+    /// Processor time of the program and those of its children that it waited for.
+    pub(crate) user_ms: u64,
+    pub(crate) system_ms: u64,
+    /// Highest memory use of the whole task, where a cgroup counts it.
+    pub(crate) max_memory_bytes: Option<u64>,
+    pub(crate) ended_at_ms: u64,
+}
+
+/// Writes a file whole and durably.
+pub(crate) fn write_durably(
+    directory: &Path,
+    name: &str,
+    content: &[u8],
+) -> Result<(), RecordError> {
+    let path = directory.join(name);
+    let temporary = directory.join(format!(".{name}.new"));
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(|source| RecordError::Io { path, source })
+}
+
+/// Writes a record whole and durably.
+pub(crate) fn write_record<T: Serialize>(
+    directory: &Path,
+    name: &str,
+    record: &T,
+) -> Result<(), RecordError> {
+    let content = serde_json::to_vec(record).map_err(|source| RecordError::Json {
+        path: directory.join(name),
+        source,
+    })?;
+    write_durably(directory, name, &content)
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Reads a record; `None` where there is none.
+pub(crate) fn read_record<T: DeserializeOwned>(
+    directory: &Path,
+    name: &str,
+) -> Result<Option<T>, RecordError> {
+    let path = directory.join(name);
+    let Some(content) = read_bounded(&path)? else {
+        return Ok(None);
+    };
+    let json = |source| RecordError::Json {
+        path: path.clone(),
+        source,
+    };
+    let versioned: Versioned = serde_json::from_slice(&content).map_err(json)?;
+    if versioned.version != RECORD_VERSION {
+        return Err(RecordError::Version {
+            path,
+            found: versioned.version,
+        });
+    }
+    serde_json::from_slice(&content).map(Some).map_err(json)
+}
+
+/// Reads a file of at most 16 MiB; `None` where there is none.
+pub(crate) fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
+    let io = |source| RecordError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io(error)),
+    };
+    let mut content = Vec::new();
+    file.take(MAX_RECORD + 1)
+        .read_to_end(&mut content)
+        .map_err(io)?;
+    if content.len() as u64 > MAX_RECORD {
+        return Err(RecordError::TooLarge(path.to_owned()));
+    }
+    Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn reads_as_it_was_written<T>(golden: &str, name: &str)
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(name), golden).unwrap();
+        let record: T = read_record(directory.path(), name).unwrap().unwrap();
+        write_record(directory.path(), name, &record).unwrap();
+        let written: serde_json::Value =
+            serde_json::from_slice(&fs::read(directory.path().join(name)).unwrap()).unwrap();
+        assert_eq!(
+            written,
+            serde_json::from_str::<serde_json::Value>(golden).unwrap()
+        );
+    }
+
+    #[test]
+    fn records_of_version_1_are_read_and_written_as_they_stand_in_the_golden_files() {
+        reads_as_it_was_written::<SpecRecord>(include_str!("../golden/spec-1.json"), SPEC);
+        reads_as_it_was_written::<RunningRecord>(include_str!("../golden/running-1.json"), RUNNING);
+        reads_as_it_was_written::<ExitedRecord>(include_str!("../golden/exited-1.json"), EXITED);
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(
+            directory.path().join(EXITED),
+            r#"{"version":2,"shape":"new"}"#,
+        )
+        .unwrap();
+        let error = read_record::<ExitedRecord>(directory.path(), EXITED).unwrap_err();
+        assert!(
+            matches!(error, RecordError::Version { found: 2, .. }),
+            "{error}"
+        );
+        assert!(
+            read_record::<ExitedRecord>(directory.path(), SPEC)
+                .unwrap()
+                .is_none()
+        );
+    }
+}
