@@ -1,7 +1,7 @@
 //! A component that is ready to be instantiated: compiled, its imports looked at, its exports found.
 
 use kelson_kernel_core::port::LoadFault;
-use kelson_model::framework::Description;
+use kelson_model::framework::{Description, Limits};
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -22,6 +22,8 @@ const GIVEN: [&str; 4] = [
 /// A component that was described.
 pub(crate) struct Loaded {
     pub(crate) pre: FrameworkPre<Sandbox>,
+    /// What it may use where no turn's limits are at hand.
+    pub(crate) limits: Limits,
     pub(crate) description: Description,
 }
 

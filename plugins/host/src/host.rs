@@ -169,7 +169,11 @@ impl WasmHost {
             .and_then(|mut instance| instance.describe(self.restore))
             .map_err(|fault| LoadFault::BadDescription(fault.to_string()))?;
         let description = description::parse(&described).map_err(LoadFault::BadDescription)?;
-        Ok(Loaded { pre, description })
+        Ok(Loaded {
+            pre,
+            limits: limits.clone(),
+            description,
+        })
     }
 
     /// Makes an instance and restores it from the request's view.
@@ -214,8 +218,7 @@ impl SchedulerHost for WasmHost {
         spec: &str,
     ) -> Result<Vec<Problem>, TurnFault> {
         let loaded = self.loaded(component, "validate")?;
-        let limits = Limits::default();
-        Instance::start(&self.engine, &loaded.pre, &limits, self.restore)?
+        Instance::start(&self.engine, &loaded.pre, &loaded.limits, self.restore)?
             .validate(kind, spec, self.turn)
     }
 

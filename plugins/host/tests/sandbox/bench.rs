@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use imbl::OrdMap;
 use kelson_kernel_core::port::{
-    Offer, Op, SchedulerHost, SeatId, SeatRows, SeatView, TurnOutcome, TurnRequest, WorkloadRow,
+    LoadFault, Offer, Op, SchedulerHost, SeatId, SeatRows, SeatView, TurnOutcome, TurnRequest,
+    WorkloadRow,
 };
-use kelson_model::framework::Limits;
+use kelson_model::framework::{Description, Limits};
 use kelson_model::id::{AgentId, Digest, WorkloadId};
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::time::ClusterTime;
 use kelson_plugin_host::{HostConfig, WasmHost};
-use tempfile::TempDir;
 
 /// Builds a scheduler of the workspace.
 pub(crate) fn component(package: &str) -> Vec<u8> {
@@ -37,10 +38,9 @@ pub(crate) fn probe() -> &'static (Digest, Vec<u8>) {
     })
 }
 
-/// A host on a folder of its own, with the probe loaded.
+/// A host with the probe loaded.
 pub(crate) struct Bench {
     pub(crate) host: WasmHost,
-    pub(crate) folder: TempDir,
 }
 
 impl Bench {
@@ -49,13 +49,25 @@ impl Bench {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut HostConfig)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = HostConfig::new(folder.path().join("compiled"));
+        // All tests share one cache: what is compiled once is compiled for the next run too.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+        let mut config = HostConfig::new(folder);
+        // Fuel decides; the machine may be as busy as it likes.
+        config.turn_guard = Duration::from_secs(600);
+        config.restore_guard = Duration::from_secs(600);
         change(&mut config);
         let host = WasmHost::new(config).unwrap();
         let (digest, content) = probe();
         host.load(digest, content, &Limits::default()).unwrap();
-        Self { host, folder }
+        Self { host }
+    }
+
+    /// Builds and loads another scheduler of the workspace.
+    pub(crate) fn load(&self, package: &str) -> Result<(Digest, Description), LoadFault> {
+        let content = component(package);
+        let digest = Digest::of(&content);
+        let description = self.host.load(&digest, &content, &Limits::default())?;
+        Ok((digest, description))
     }
 
     /// The notes of a turn with this configuration on the seat `default`.

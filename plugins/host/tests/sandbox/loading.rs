@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::bench::{Bench, probe, request};
 use kelson_kernel_core::port::{LoadFault, SchedulerHost};
@@ -18,17 +18,25 @@ fn load(content: &[u8]) -> LoadFault {
         .unwrap_err()
 }
 
-fn compiled(bench: &Bench, ending: &str) -> Vec<PathBuf> {
-    fs::read_dir(bench.folder.path().join("compiled"))
+/// A host on a folder of its own, in which the probe has been compiled.
+fn host_in(folder: &Path) -> WasmHost {
+    let host = WasmHost::new(HostConfig::new(folder)).unwrap();
+    let (digest, content) = probe();
+    host.load(digest, content, &Limits::default()).unwrap();
+    host
+}
+
+fn compiled(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == ending))
         .collect()
 }
 
-/// A second host on the folder of the first.
-fn again(bench: &Bench) -> WasmHost {
-    WasmHost::new(HostConfig::new(bench.folder.path().join("compiled"))).unwrap()
+/// A second host on the same folder.
+fn again(folder: &Path) -> WasmHost {
+    WasmHost::new(HostConfig::new(folder)).unwrap()
 }
 
 #[test]
@@ -92,13 +100,16 @@ fn content_must_have_the_digest_that_it_is_loaded_under() {
 
 #[test]
 fn a_component_is_compiled_once_and_kept_from_others() {
-    let bench = Bench::new();
-    let files = compiled(&bench, "cwasm");
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = &temporary.path().join("compiled");
+    let first = host_in(folder);
+    let files = compiled(folder, "cwasm");
     assert_eq!(files.len(), 1);
-    let folder = fs::metadata(bench.folder.path().join("compiled")).unwrap();
-    assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    let mode = fs::metadata(folder).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    drop(first);
     // Content that could not be compiled shows that the cache was used.
-    let second = again(&bench);
+    let second = again(folder);
     second
         .load(&probe().0, b"not looked at", &Limits::default())
         .unwrap();
@@ -107,14 +118,16 @@ fn a_component_is_compiled_once_and_kept_from_others() {
 
 #[test]
 fn a_damaged_file_of_the_cache_is_not_used() {
-    let bench = Bench::new();
-    for file in compiled(&bench, "cwasm") {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = &temporary.path().join("compiled");
+    drop(host_in(folder));
+    for file in compiled(folder, "cwasm") {
         let mut code = fs::read(&file).unwrap();
         let middle = code.len() / 2;
         *code.get_mut(middle).unwrap() ^= 1;
         fs::write(&file, code).unwrap();
     }
-    let second = again(&bench);
+    let second = again(folder);
     let (digest, content) = probe();
     assert!(
         second
@@ -123,7 +136,7 @@ fn a_damaged_file_of_the_cache_is_not_used() {
     );
     second.load(digest, content, &Limits::default()).unwrap();
     // And it is whole again.
-    let third = again(&bench);
+    let third = again(folder);
     third
         .load(digest, b"not looked at", &Limits::default())
         .unwrap();

@@ -3,5 +3,7 @@
 
 mod bench;
 mod faults;
+mod hostile;
 mod loading;
+mod service;
 mod turns;

@@ -1,6 +1,8 @@
 //! The generated side of the treaty.
 
 #![expect(unsafe_code, clippy::crate_in_macro_def, reason = "generated")]
+// Natively nothing of it is exported.
+#![cfg_attr(target_arch = "wasm32", expect(unreachable_pub, reason = "generated"))]
 
 wit_bindgen::generate!({
     path: "../../../wit",
