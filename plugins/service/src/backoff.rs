@@ -2,6 +2,9 @@
 
 use kelson_sdk::{Task, TaskState};
 
+/// After so long a healthy life, in ms, a failure is the first of a new row, however many there were before.
+const STEADY: u64 = 60_000;
+
 /// The pace of restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
@@ -32,13 +35,17 @@ impl Backoff {
 
     /// From when on the slot of an ended task may be tried again, in cluster time.
     ///
-    /// At once where the task did not fail by itself (a person ended it, or its agent was lost), or where it had been healthy for
-    /// `min_healthy` when it ended: the first failure after a healthy life is no loop.
+    /// At once where a person asked it to end or its agent was lost, after a long healthy life, and where the first try of the slot
+    /// was healthy for `min_healthy`: no loop can come of these. Everything else pauses, a death by a signal from nowhere included:
+    /// a program that faults looks the same.
     pub fn retry_at(&self, ended: &Task, min_healthy: u64) -> u64 {
-        let was_healthy = ended
+        let healthy_for = ended
             .healthy_since
-            .is_some_and(|since| ended.state_since >= since.saturating_add(min_healthy));
-        if ended.is_ended_by_hand || ended.state == TaskState::Lost || was_healthy {
+            .map(|since| ended.state_since.saturating_sub(since));
+        let is_by_order = ended.is_ended_by_hand && ended.is_stop_asked;
+        let was_healthy =
+            healthy_for.is_some_and(|ms| ms >= STEADY || ms >= min_healthy && ended.attempts <= 1);
+        if is_by_order || ended.state == TaskState::Lost || was_healthy {
             return ended.state_since;
         }
         ended

@@ -19,7 +19,7 @@ mod validate;
 
 pub use amount::Amount;
 pub use backoff::Backoff;
-pub use plan::{Plan, Start, View, Want, plan_workload};
+pub use plan::{Plan, Start, View, Want, plan_removal, plan_workload};
 pub use service::Service;
 pub use spec::{OnFailure, Spec, Update};
 pub use status::Waiting;

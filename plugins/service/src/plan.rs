@@ -114,16 +114,15 @@ impl Plan {
 
 /// Plans one Service.
 pub fn plan_workload<'a>(view: &View<'_>, tasks: impl Iterator<Item = &'a Task>) -> Plan {
-    let slots = sort(tasks, view.want.template_id);
     if view.row.is_gone {
-        return plan_removal(slots.into_values());
+        return plan_removal(tasks);
     }
     if view.row.is_suspended {
         return plan_suspended(view);
     }
+    let mut slots = sort(tasks, view.want.template_id);
     let mut plan = Plan::default();
     let mut wanted = Vec::new();
-    let mut slots = slots;
     for slot in 0..view.spec.instances {
         wanted.push((slot, slots.remove(&slot).unwrap_or_default()));
     }
@@ -218,13 +217,15 @@ fn may_roll_back(view: &View<'_>) -> bool {
             .is_some_and(|good| good != view.row.template_id)
 }
 
-fn plan_removal<'a>(slots: impl Iterator<Item = Slot<'a>>) -> Plan {
+/// Plans the end of a Service that was removed: needs no specification, which may not be kept any more.
+pub fn plan_removal<'a>(tasks: impl Iterator<Item = &'a Task>) -> Plan {
     let mut plan = Plan::default();
-    for slot in slots {
-        let live = slot.fresh.iter().chain(&slot.stale);
-        plan.kills
-            .extend(live.map(|task| (task.id, KillReason::Removed)));
-        plan.forgets.extend(slot.ended.iter().map(|task| task.id));
+    for task in tasks {
+        if task.state.is_terminal() {
+            plan.forgets.push(task.id);
+        } else if task.is_live() {
+            plan.kills.push((task.id, KillReason::Removed));
+        }
     }
     plan
 }

@@ -10,12 +10,12 @@ use kelson_sdk::{
 };
 
 use crate::place::place;
-use crate::plan::{Plan, Start, View, Want, plan_workload, tell_missing_offers};
+use crate::plan::{Plan, Start, View, Want, plan_removal, plan_workload, tell_missing_offers};
 use crate::spec::Spec;
 use crate::{schema, validate};
 
-/// Operations of one turn; the rest waits for the next, which is asked for at once. Half of what a framework may do by default.
-const OPERATIONS: usize = 5000;
+/// Operations of one turn; the rest waits for the next, which is asked for at once. Less than half of what a framework may do by default.
+const OPERATIONS: usize = 4000;
 /// Rows looked at in one turn (a single larger Service is looked at whole): what fits the fuel of a turn several times over.
 const ROWS: usize = 20_000;
 
@@ -128,8 +128,15 @@ impl Service {
             memo.name = turn.read.name(row.id);
         }
         let mut row = row.clone();
+        // A workload without tasks may have left without a last row.
+        row.is_gone |= !turn.read.is_known(row.id);
         let mut want = Want::of(&row);
-        let mut plan = match memo.plan(&row, want, cluster, turn) {
+        let planned = if row.is_gone {
+            Ok(plan_removal(cluster.tasks_of(row.id)))
+        } else {
+            memo.plan(&row, want, cluster, turn)
+        };
+        let mut plan = match planned {
             Ok(plan) => plan,
             Err(error) => return memo.say(&row, unreadable(&row, want, &error), turn),
         };

@@ -10,6 +10,8 @@ pub struct Cluster {
     workloads: BTreeMap<u64, Workload>,
     /// By workload, slot and id, so that the tasks of a workload and of a slot are ranges.
     tasks: BTreeMap<(u64, u32, u64), Task>,
+    /// Where each task stands in `tasks`: the row of one that is gone may carry no more than its id.
+    places: BTreeMap<u64, (u64, u32)>,
     agents: BTreeMap<u32, Agent>,
     changes: Changes,
 }
@@ -39,6 +41,12 @@ impl Cluster {
         self.tasks
             .range((workload, 0, 0)..=(workload, u32::MAX, u64::MAX))
             .map(|(_, task)| task)
+    }
+
+    /// One task.
+    pub fn task(&self, id: u64) -> Option<&Task> {
+        let (workload, slot) = self.places.get(&id)?;
+        self.tasks.get(&(*workload, *slot, id))
     }
 
     /// The tasks of one slot, terminal ones included, by age.
@@ -83,13 +91,16 @@ impl Cluster {
 
     /// Takes a task's row as it is now, or drops it where the kernel has forgotten it.
     pub(crate) fn put_task(&mut self, row: Task, is_gone: bool) {
-        self.changes.workloads.insert(row.workload);
-        let key = (row.workload, row.slot, row.id);
         if is_gone {
-            self.tasks.remove(&key);
-        } else {
-            self.tasks.insert(key, row);
+            if let Some((workload, slot)) = self.places.remove(&row.id) {
+                self.changes.workloads.insert(workload);
+                self.tasks.remove(&(workload, slot, row.id));
+            }
+            return;
         }
+        self.changes.workloads.insert(row.workload);
+        self.places.insert(row.id, (row.workload, row.slot));
+        self.tasks.insert((row.workload, row.slot, row.id), row);
     }
 
     /// Takes an agent's row as it is now.

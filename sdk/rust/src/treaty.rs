@@ -194,6 +194,11 @@ impl<'a> Reads<'a> {
         serde_json::from_str(&text).ok()
     }
 
+    /// Whether the kernel still knows the workload.
+    pub fn is_known(&self, workload: u64) -> bool {
+        self.treaty.workload_name(workload).is_some()
+    }
+
     /// The workload's name, for messages; its number where it has none any more.
     pub fn name(&self, workload: u64) -> String {
         self.treaty
