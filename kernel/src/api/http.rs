@@ -1,0 +1,394 @@
+//! JSON over HTTP: the same nouns for people with curl, for the CLI and for a UI.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Query, State as Shared};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::StreamExt;
+use kelson_kernel_core::object::Object;
+use kelson_kernel_core::port::SeatId;
+use kelson_kernel_core::{State, explain_object, report};
+use kelson_model::object::{Namespace, ObjectKey};
+use kelson_model::report::API_VERSION;
+use kelson_model::request::{Answer, Refusal};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::api::logs::{LogQuery, open_log};
+use crate::api::{clients, views, watch};
+use crate::codec;
+use crate::kernel::Kernel;
+use crate::leader::preview::{PlanRequest, preview};
+
+/// Largest body of a request: a plan of many objects.
+const MAX_BODY: usize = 64 << 20;
+
+/// All routes.
+pub(crate) fn routes(kernel: Kernel) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/tasks", get(tasks))
+        .route("/v1/agents", get(agents))
+        .route("/v1/frameworks", get(frameworks))
+        .route("/v1/frameworks/reset", post(reset_framework))
+        .route("/v1/drift", get(drift))
+        .route("/v1/events", get(events))
+        .route("/v1/objects", get(objects))
+        .route("/v1/object", get(object))
+        .route("/v1/why", get(why))
+        .route("/v1/kinds", get(kinds))
+        .route("/v1/requests", post(requests))
+        .route("/v1/plan", post(plan))
+        .route("/v1/logs", get(logs))
+        .route("/v1/watch", get(watch_rows))
+        .route("/v1/info", get(info))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(kernel)
+}
+
+/// An answer that is no.
+struct Failure(StatusCode, Refusal);
+
+impl Failure {
+    fn new(status: StatusCode, code: &str, message: impl Into<String>, hint: &str) -> Self {
+        Self(
+            status,
+            Refusal {
+                code: code.to_owned(),
+                message: message.into(),
+                hint: hint.to_owned(),
+            },
+        )
+    }
+
+    fn bad(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "K0311",
+            message,
+            "see docs/reference/http.md",
+        )
+    }
+
+    fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "K0312",
+            message,
+            "try again; see the kernel's log",
+        )
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, axum::Json(json!({"error": self.1}))).into_response()
+    }
+}
+
+type Answered = Result<Response, Failure>;
+
+fn reply(value: impl serde::Serialize) -> Answered {
+    Ok(axum::Json(value).into_response())
+}
+
+/// What may stand behind the question mark; each route reads what it needs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    namespace: Option<String>,
+    kind: Option<String>,
+    name: Option<String>,
+    all: Option<bool>,
+    since: Option<u64>,
+    resume: Option<u64>,
+    kinds: Option<String>,
+    task: Option<String>,
+    stream: Option<String>,
+    tail: Option<u64>,
+    follow: Option<bool>,
+}
+
+impl Asked {
+    fn namespace(&self) -> Result<Option<Namespace>, Failure> {
+        let parse = |text: &String| {
+            text.parse()
+                .map_err(|error: kelson_model::id::ParseIdError| Failure::bad(error.to_string()))
+        };
+        self.namespace.as_ref().map(parse).transpose()
+    }
+
+    /// The object that is asked for; its kind in any case.
+    fn object<'a>(&self, state: &'a State) -> Result<&'a Object, Failure> {
+        let (Some(kind), Some(name)) = (&self.kind, &self.name) else {
+            return Err(Failure::bad(
+                "an object is named by kind, namespace and name",
+            ));
+        };
+        let namespace = self
+            .namespace()?
+            .unwrap_or_else(Namespace::default_namespace);
+        let is_meant = |key: &ObjectKey| {
+            key.kind.eq_ignore_ascii_case(kind) && key.namespace == namespace && key.name == *name
+        };
+        let found = state.objects.values().find(|object| is_meant(&object.key));
+        found.map(AsRef::as_ref).ok_or_else(|| {
+            Failure::new(
+                StatusCode::NOT_FOUND,
+                "K0302",
+                format!("there is no {kind} {namespace}/{name}"),
+                "see `kelson status -A`",
+            )
+        })
+    }
+}
+
+async fn status(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+    reply(report::status_report(
+        &kernel.state(),
+        asked.namespace()?.as_ref(),
+    ))
+}
+
+async fn tasks(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+    reply(report::task_list(
+        &kernel.state(),
+        asked.namespace()?.as_ref(),
+        asked.all.unwrap_or(false),
+    ))
+}
+
+fn list(kind: &str, items: Vec<Value>) -> Answered {
+    reply(json!({"apiVersion": API_VERSION, "kind": kind, "items": items}))
+}
+
+async fn agents(Shared(kernel): Shared<Kernel>) -> Answered {
+    let state = kernel.state();
+    list(
+        "AgentList",
+        state
+            .agents
+            .values()
+            .map(|agent| views::agent_view(&state, agent))
+            .collect(),
+    )
+}
+
+async fn frameworks(Shared(kernel): Shared<Kernel>) -> Answered {
+    let (state, now) = (kernel.state(), kernel.now());
+    let memory = kernel.memory().clone();
+    list(
+        "FrameworkList",
+        state
+            .frameworks
+            .values()
+            .map(|framework| views::framework_view(&state, framework, &memory, now))
+            .collect(),
+    )
+}
+
+/// Which seats are to be tried again at once.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    framework: String,
+    #[serde(default)]
+    namespace: Option<Namespace>,
+}
+
+async fn reset_framework(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
+    let reset: Reset =
+        serde_json::from_slice(&body).map_err(|error| Failure::bad(error.to_string()))?;
+    let state = kernel.state();
+    let is_meant = |seat: &&SeatId| {
+        seat.framework.name == reset.framework
+            && reset
+                .namespace
+                .as_ref()
+                .is_none_or(|wanted| seat.namespace == *wanted)
+    };
+    let seats: Vec<SeatId> = state.seats.keys().filter(is_meant).cloned().collect();
+    if seats.is_empty() {
+        let message = format!("framework {} has no such seat", reset.framework);
+        return Err(Failure::new(
+            StatusCode::NOT_FOUND,
+            "K0302",
+            message,
+            "see `kelson frameworks`",
+        ));
+    }
+    for seat in &seats {
+        kernel.host().drop_instance(seat);
+        kernel.memory().reset(seat);
+    }
+    kernel.poke();
+    reply(json!({"seats": seats.iter().map(ToString::to_string).collect::<Vec<_>>()}))
+}
+
+async fn drift(Shared(kernel): Shared<Kernel>) -> Answered {
+    reply(report::drift_report(&kernel.state()))
+}
+
+async fn events(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+    let state = kernel.state();
+    let wanted = if asked.name.is_some() {
+        Some(asked.object(&state)?.key.clone())
+    } else {
+        None
+    };
+    let since = asked.since.unwrap_or(0);
+    let is_meant = |event: &&std::sync::Arc<kelson_model::event::Event>| {
+        event.index.0 > since && (wanted.is_none() || event.object == wanted)
+    };
+    list(
+        "EventList",
+        state
+            .events
+            .iter()
+            .filter(is_meant)
+            .map(|event| views::event_view(event))
+            .collect(),
+    )
+}
+
+async fn objects(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+    let (state, namespace) = (kernel.state(), asked.namespace()?);
+    let is_meant = |object: &&std::sync::Arc<Object>| {
+        namespace
+            .as_ref()
+            .is_none_or(|wanted| object.key.namespace == *wanted)
+    };
+    list(
+        "ObjectList",
+        state
+            .objects
+            .values()
+            .filter(is_meant)
+            .map(|object| views::object_view(&state, object))
+            .collect(),
+    )
+}
+
+async fn object(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+    let state = kernel.state();
+    reply(views::object_view(&state, asked.object(&state)?))
+}
+
+async fn why(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+    let state = kernel.state();
+    let key = asked.object(&state)?.key.clone();
+    let lines = explain_object(&state, &kernel.memory(), &key).unwrap_or_default();
+    reply(json!({"object": key, "lines": lines}))
+}
+
+async fn kinds(Shared(kernel): Shared<Kernel>) -> Answered {
+    let state = kernel.state();
+    let described = state
+        .frameworks
+        .values()
+        .filter_map(|framework| Some((framework.key.name.clone(), framework.description.clone()?)));
+    let items = described.flat_map(|(name, description)| {
+        description
+            .kinds
+            .iter()
+            .map(|kind| json!({"framework": name, "kind": kind}))
+            .collect::<Vec<_>>()
+    });
+    list("KindList", items.collect())
+}
+
+async fn requests(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
+    match clients::submit(&kernel, &body).await {
+        Ok(answer @ Answer::Done { .. }) => reply(answer),
+        Ok(answer @ Answer::Refused(_)) => {
+            Ok((StatusCode::CONFLICT, axum::Json(answer)).into_response())
+        }
+        Err(status) if status.code() == tonic::Code::InvalidArgument => {
+            Err(Failure::bad(status.message()))
+        }
+        Err(status) => Err(Failure::unavailable(status.message())),
+    }
+}
+
+async fn plan(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
+    let request: PlanRequest =
+        serde_json::from_slice(&body).map_err(|error| Failure::bad(error.to_string()))?;
+    let shown = tokio::task::spawn_blocking(move || preview(&kernel, &request)).await;
+    match shown.map_err(|error| Failure::unavailable(error.to_string()))? {
+        Ok(preview) => reply(preview),
+        Err(refusal) => Err(Failure(StatusCode::CONFLICT, refusal)),
+    }
+}
+
+async fn logs(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+    let stream = asked.stream.clone().unwrap_or_else(|| "stdout".to_owned());
+    if !matches!(stream.as_str(), "stdout" | "stderr") {
+        return Err(Failure::bad(format!(
+            "a task has stdout and stderr, and no '{stream}'"
+        )));
+    }
+    let task = asked.task.as_deref().unwrap_or_default();
+    let task = task
+        .parse()
+        .map_err(|error: kelson_model::id::ParseIdError| Failure::bad(error.to_string()))?;
+    let query = LogQuery {
+        task,
+        stream,
+        tail: asked.tail.unwrap_or(0),
+        follow: asked.follow.unwrap_or(false),
+    };
+    let chunks = open_log(&kernel, query).map_err(|message| {
+        Failure::new(
+            StatusCode::NOT_FOUND,
+            "K0303",
+            message,
+            "see `kelson tasks --all`",
+        )
+    })?;
+    Ok((
+        [(header::CONTENT_TYPE, "application/octet-stream")],
+        Body::from_stream(chunks),
+    )
+        .into_response())
+}
+
+async fn watch_rows(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+    let kinds: Vec<String> = asked
+        .kinds
+        .iter()
+        .flat_map(|kinds| kinds.split(','))
+        .filter(|kind| !kind.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if let Some(unknown) = kinds
+        .iter()
+        .find(|kind| !watch::KINDS.contains(&kind.as_str()))
+    {
+        return Err(Failure::bad(format!(
+            "there are no rows of kind '{unknown}'; there are {}",
+            watch::KINDS.join(", ")
+        )));
+    }
+    let batches = ReceiverStream::new(watch::open_watch(&kernel, kinds, asked.resume.unwrap_or(0)));
+    let lines = batches.map(|batch| {
+        let rows: Vec<Value> = batch.rows.iter().map(|row| json!({"kind": row.kind, "key": row.key, "json": row.json})).collect();
+        let line = json!({"index": batch.index, "restart": batch.restart, "current": batch.current, "rows": rows});
+        Ok::<_, std::convert::Infallible>(Bytes::from(format!("{line}\n")))
+    });
+    Ok((
+        [(header::CONTENT_TYPE, "application/jsonl")],
+        Body::from_stream(lines),
+    )
+        .into_response())
+}
+
+async fn info(Shared(kernel): Shared<Kernel>) -> Answered {
+    let state = kernel.state();
+    reply(json!({
+        "cluster": state.cluster, "version": env!("CARGO_PKG_VERSION"), "index": state.index, "term": kernel.member().term(),
+        "stateHash": codec::state_hash(&state), "member": kernel.member().id(), "dataDir": kernel.config().data_dir,
+    }))
+}

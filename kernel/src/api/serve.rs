@@ -1,0 +1,36 @@
+//! Serving: both faces of the API on one listener.
+
+use std::future::Future;
+use std::io;
+
+use kelson_proto::v1::agents_server::AgentsServer;
+use kelson_proto::v1::kernel_server::KernelServer;
+use tokio::net::TcpListener;
+
+use crate::api::{clients, http, sessions};
+use crate::kernel::Kernel;
+
+/// Serves the API on a listener until `shutdown` is done.
+///
+/// # Errors
+/// The listener failed.
+pub async fn run_api(
+    kernel: Kernel,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let agents = AgentsServer::new(sessions::AgentService::new(kernel.clone()))
+        .max_decoding_message_size(kelson_proto::MAX_MESSAGE)
+        .max_encoding_message_size(kelson_proto::MAX_MESSAGE);
+    let clients = KernelServer::new(clients::ClientService::new(kernel.clone()))
+        .max_decoding_message_size(kelson_proto::MAX_MESSAGE)
+        .max_encoding_message_size(kelson_proto::MAX_MESSAGE);
+    let grpc = tonic::service::Routes::new(agents)
+        .add_service(clients)
+        .prepare()
+        .into_axum_router();
+    let router = http::routes(kernel).merge(grpc);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown)
+        .await
+}

@@ -1,0 +1,254 @@
+//! The kernel's handle: one member, its state, its scheduler host, and how everything else proposes.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kelson_kernel_core::command::{Command, FoundCluster};
+use kelson_kernel_core::port::SchedulerHost;
+use kelson_kernel_core::round::RoundMemory;
+use kelson_kernel_core::{Entry, Reply, State};
+use kelson_model::framework::Limits;
+use kelson_model::principal::Principal;
+use kelson_model::request::Submission;
+use kelson_model::time::{ClusterTime, WallTime};
+use tokio::sync::watch;
+
+use crate::api::sessions::Sessions;
+use crate::blobs::{BlobError, Blobs};
+use crate::codec;
+use crate::raft::{ClusterId, MAX_PAYLOAD_BYTES, Member, MemberConfig, ProposeError, RaftError};
+
+/// A framework that comes in the box.
+#[derive(Debug, Clone)]
+pub struct BuiltIn {
+    /// `service`.
+    pub name: String,
+    /// Its component.
+    pub component: Vec<u8>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// How a kernel is started.
+#[derive(Debug, Clone)]
+pub struct KernelConfig {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// A session without a message for so long has ended.
+    pub lease: Duration,
+    /// The frameworks in the box.
+    pub built_in: Vec<BuiltIn>,
+}
+
+/// Why a kernel does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The log does not open, or the member does not lead.
+    #[error(transparent)]
+    Raft(#[from] RaftError),
+    /// The blob store does not open.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The first entries were not accepted.
+    #[error("the kernel could not write its first entries: {0}")]
+    First(#[from] SubmitError),
+}
+
+/// Why a command has no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The log refused it, or its fate is unknown.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// It cannot be written or its reply cannot be read.
+    #[error(transparent)]
+    Codec(#[from] codec::CodecError),
+}
+
+/// A running kernel; clones are the same one.
+#[derive(Clone)]
+pub struct Kernel {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    member: Member,
+    view: watch::Receiver<State>,
+    host: Arc<dyn SchedulerHost>,
+    blobs: Blobs,
+    config: KernelConfig,
+    memory: Mutex<RoundMemory>,
+    sessions: Sessions,
+    clock: (Instant, ClusterTime),
+    poke: watch::Sender<u64>,
+    cluster: ClusterId,
+}
+
+impl Kernel {
+    /// Opens the data directory and waits until this member leads.
+    ///
+    /// # Errors
+    /// See [`KernelError`].
+    pub async fn start(
+        config: KernelConfig,
+        host: Arc<dyn SchedulerHost>,
+    ) -> Result<Self, KernelError> {
+        let (machine, view) = crate::machine::KernelMachine::new();
+        let member =
+            Member::start(MemberConfig::new(1, config.data_dir.join("raft")), machine).await?;
+        let blobs = Blobs::open(&config.data_dir.join("blobs"))?;
+        let base = view.borrow().time;
+        let cluster = member.cluster();
+        let inner = Inner {
+            member,
+            view,
+            host,
+            blobs,
+            config,
+            memory: Mutex::default(),
+            sessions: Sessions::default(),
+            clock: (Instant::now(), base),
+            poke: watch::Sender::new(0),
+            cluster,
+        };
+        let kernel = Self {
+            inner: Arc::new(inner),
+        };
+        if kernel.state().cluster.is_empty() {
+            kernel
+                .propose(Command::FoundCluster(FoundCluster {
+                    cluster: kernel.inner.cluster.to_string(),
+                }))
+                .await?;
+        }
+        Ok(kernel)
+    }
+
+    /// The state as of the last applied batch.
+    pub fn state(&self) -> State {
+        self.inner.view.borrow().clone()
+    }
+
+    /// Sees every published state, the newest only where it is slow.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.inner.view.clone()
+    }
+
+    /// Cluster time: goes on from the newest entry by this process' monotonic clock.
+    pub fn now(&self) -> ClusterTime {
+        let (started, base) = self.inner.clock;
+        let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        ClusterTime(base.0.saturating_add(elapsed)).max(self.inner.view.borrow().time)
+    }
+
+    /// Wall time, for people.
+    pub fn wall(&self) -> WallTime {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The replicated log's member.
+    pub fn member(&self) -> &Member {
+        &self.inner.member
+    }
+
+    /// The sandbox of the schedulers.
+    pub fn host(&self) -> &Arc<dyn SchedulerHost> {
+        &self.inner.host
+    }
+
+    /// The blob store.
+    pub fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
+    /// How it was started.
+    pub fn config(&self) -> &KernelConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.inner.sessions
+    }
+
+    /// What the leader remembers from round to round; hold it for a moment only.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, RoundMemory> {
+        self.inner
+            .memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a round although nothing has changed (a paused seat was reset).
+    pub(crate) fn poke(&self) {
+        self.inner.poke.send_modify(|pokes| *pokes += 1);
+    }
+
+    pub(crate) fn watch_pokes(&self) -> watch::Receiver<u64> {
+        self.inner.poke.subscribe()
+    }
+
+    /// Proposes a command of the kernel's own and waits until it is applied.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn propose(&self, command: Command) -> Result<Reply, SubmitError> {
+        let term = self.inner.member.term();
+        let entry = Entry {
+            principal: Principal::kernel(),
+            at: self.now(),
+            wall: self.wall(),
+            term,
+            client: None,
+            command,
+        };
+        self.propose_entry(&entry).await
+    }
+
+    /// Carries out a client's request, once for each (client, sequence).
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn submit(&self, submission: Submission) -> Result<Reply, SubmitError> {
+        let entry = Entry {
+            principal: submission.principal,
+            at: self.now(),
+            wall: self.wall(),
+            term: self.inner.member.term(),
+            client: Some((submission.client, submission.sequence)),
+            command: submission.request.into(),
+        };
+        self.propose_entry(&entry).await
+    }
+
+    async fn propose_entry(&self, entry: &Entry) -> Result<Reply, SubmitError> {
+        let payload = codec::encode_entry(entry)?;
+        let committed = match entry.command {
+            // A turn is meant for the term in which it ran.
+            Command::CommitTurn(_) => {
+                self.inner
+                    .member
+                    .propose_in_term(entry.term, payload)
+                    .await?
+            }
+            _ => self.inner.member.propose(payload).await?,
+        };
+        Ok(codec::decode_reply(&committed.reply)?)
+    }
+
+    /// Whether an entry with this command fits the log.
+    pub(crate) fn fits(&self, command: &Command) -> bool {
+        let entry = Entry {
+            principal: Principal::kernel(),
+            at: ClusterTime(0),
+            wall: WallTime(0),
+            term: 0,
+            client: None,
+            command: command.clone(),
+        };
+        codec::encode_entry(&entry).is_ok_and(|bytes| bytes.len() + 64 <= MAX_PAYLOAD_BYTES)
+    }
+}

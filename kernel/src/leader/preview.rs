@@ -1,0 +1,429 @@
+//! Previews: runs the real schedulers against a fork of the state.
+//!
+//! *Flow:* fork the state, accept the given objects in the fork, run rounds until nothing happens; then assume that what was launched turns
+//! healthy and what was asked to end has ended, and go on. *Guarantees:* nothing of it is proposed; the state hash of the member is the same
+//! after as before; the first step is what the next round would do. *Caveats:* later steps assume, and say so; time moves only by wake-ups.
+
+use kelson_kernel_core::command::{Command, CommitTurn, RecordStatuses};
+use kelson_kernel_core::explain_demand;
+use kelson_kernel_core::port::Op;
+use kelson_kernel_core::round::{RoundMemory, plan_round};
+use kelson_kernel_core::{Entry, State, apply};
+use kelson_model::id::{AgentId, Index, Revision, TaskId};
+use kelson_model::object::{DesiredObject, Health, ObjectKey, RolloutState};
+use kelson_model::principal::Principal;
+use kelson_model::request::{Accept, Stage};
+use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
+use kelson_model::time::{ClusterTime, WallTime};
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::Kernel;
+
+/// Most steps of a preview.
+const MAX_STEPS: usize = 50;
+/// Most rounds within a step.
+const MAX_ROUNDS: usize = 200;
+/// How far time may be moved to reach a wake-up.
+const HORIZON_MS: u64 = 3_600_000;
+
+/// What is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanRequest {
+    /// The source's name.
+    pub source: String,
+    /// The objects that would be new or changed.
+    pub objects: Vec<DesiredObject>,
+    /// The objects that would go.
+    #[serde(default)]
+    pub prune: Vec<ObjectKey>,
+}
+
+/// What would happen.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// The state that this was forked from.
+    pub index: u64,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+    /// What waits at the end, and why.
+    pub waiting: Vec<Waiting>,
+    /// Whether there would be more steps than are shown.
+    pub truncated: bool,
+    /// The hash of the member's state, which the preview has not changed.
+    pub state_hash: String,
+}
+
+/// One step.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Begins at 1.
+    pub step: usize,
+    /// What is taken for granted; nothing in the first step.
+    pub assumes: Option<String>,
+    /// Tasks that start.
+    pub launches: Vec<Launch>,
+    /// Tasks that are asked to end.
+    pub stops: Vec<StopOf>,
+    /// What schedulers say.
+    pub statuses: Vec<StatusOf>,
+}
+
+/// A task that starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Launch {
+    /// Whose.
+    pub workload: ObjectKey,
+    /// `web.2`.
+    pub task: String,
+    /// Where.
+    pub agent: String,
+    /// Of which generation.
+    pub generation: u64,
+}
+
+/// A task that is asked to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopOf {
+    /// Whose.
+    pub workload: ObjectKey,
+    /// `web.2`.
+    pub task: String,
+    /// `tsk_3`; tasks that start in the preview itself have none yet.
+    pub id: Option<String>,
+    /// Why.
+    pub reason: StopReason,
+}
+
+/// What a scheduler says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusOf {
+    /// About which workload.
+    pub workload: ObjectKey,
+    /// How well it does.
+    pub health: Health,
+    /// Where its rollout stands.
+    pub rollout: RolloutState,
+    /// A sentence.
+    pub message: String,
+}
+
+/// What waits at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// Whose.
+    pub workload: ObjectKey,
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// Shows what would happen. Blocks: run it on a blocking thread.
+pub fn preview(
+    kernel: &Kernel,
+    request: &PlanRequest,
+) -> Result<Preview, kelson_model::request::Refusal> {
+    let origin = kernel.state();
+    let mut fork = Fork {
+        state: origin.clone(),
+        now: kernel.now(),
+        term: origin.term,
+        wall: kernel.wall(),
+    };
+    let last_real = origin.last_task;
+    let revision = "0".repeat(40).parse::<Revision>().ok();
+    if let Some(revision) = revision {
+        fork.accept(request, &revision)?;
+    }
+    let mut preview = Preview {
+        index: origin.index.0,
+        state_hash: crate::codec::state_hash(&origin),
+        ..Preview::default()
+    };
+    let mut memory = RoundMemory::default();
+    for number in 1..=MAX_STEPS {
+        let mut step = Step {
+            step: number,
+            ..Step::default()
+        };
+        if number > 1 {
+            step.assumes = Some(format!(
+                "the tasks of step {} turn healthy, and those asked to end have ended",
+                number - 1
+            ));
+        }
+        fork.run_rounds(kernel, &mut memory, &mut step, last_real);
+        let is_empty = step.launches.is_empty() && step.stops.is_empty();
+        if !is_empty || !step.statuses.is_empty() {
+            preview.steps.push(step);
+        }
+        let moved = fork.turn_healthy();
+        if is_empty && !moved && !fork.move_time(&mut memory) {
+            break;
+        }
+        preview.truncated = number == MAX_STEPS;
+    }
+    for seat in fork.state.seats.values() {
+        for demand in seat.demand.iter().filter(|demand| demand.count > 0) {
+            if let Some(object) = fork.state.object_of(demand.workload) {
+                let why = explain_demand(&fork.state, demand);
+                preview.waiting.push(Waiting {
+                    workload: object.key.clone(),
+                    reason: why.reason,
+                    message: why.message,
+                });
+            }
+        }
+    }
+    Ok(preview)
+}
+
+/// A state that nobody else sees.
+struct Fork {
+    state: State,
+    now: ClusterTime,
+    term: u64,
+    wall: WallTime,
+}
+
+impl Fork {
+    fn apply(&mut self, command: Command) -> kelson_kernel_core::Reply {
+        let entry = Entry {
+            principal: Principal::reconciler(),
+            at: self.now,
+            wall: self.wall,
+            term: self.term,
+            client: None,
+            command,
+        };
+        let index = Index(self.state.index.0 + 1);
+        apply(&mut self.state, index, &entry)
+    }
+
+    fn accept(
+        &mut self,
+        request: &PlanRequest,
+        revision: &Revision,
+    ) -> Result<(), kelson_model::request::Refusal> {
+        let source = request.source.clone();
+        let previous = self
+            .state
+            .sources
+            .get(&source)
+            .and_then(|record| record.applied.clone());
+        let objects = u32::try_from(request.objects.len()).unwrap_or(u32::MAX);
+        let staged = Stage {
+            source: source.clone(),
+            revision: revision.clone(),
+            part: 0,
+            objects: request.objects.clone(),
+        };
+        let accepted = Accept {
+            source,
+            revision: revision.clone(),
+            previous,
+            parts: 1,
+            prune: request.prune.clone(),
+            objects,
+        };
+        for command in [Command::Stage(staged), Command::Accept(accepted)] {
+            if let kelson_kernel_core::Reply::Refused(refusal) = self.apply(command) {
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs rounds until none has a turn that says something.
+    fn run_rounds(
+        &mut self,
+        kernel: &Kernel,
+        memory: &mut RoundMemory,
+        step: &mut Step,
+        last_real: TaskId,
+    ) {
+        for _ in 0..MAX_ROUNDS {
+            let round = plan_round(&self.state, memory, self.now);
+            if round.turns.is_empty() {
+                return;
+            }
+            for mut turn in round.turns {
+                turn.request.is_throw_away = true;
+                let seat = turn.request.seat.clone();
+                match kernel.host().turn(&turn.request) {
+                    Err(fault) => memory.turn_was_void(&turn, &fault, self.now),
+                    Ok(outcome)
+                        if super::rounds::says_nothing(&self.state, &seat, &outcome, self.now) =>
+                    {
+                        memory.turn_counted(&turn, &self.state)
+                    }
+                    Ok(outcome) => {
+                        let before = self.state.clone();
+                        self.note(&outcome.operations, step, last_real);
+                        self.apply(Command::CommitTurn(CommitTurn {
+                            seat,
+                            turn_no: turn.request.turn_no,
+                            component: turn.request.component.clone(),
+                            cursor: turn.cursor,
+                            operations: outcome.operations,
+                            writes: outcome.writes,
+                            demand: outcome.demand,
+                            wake_at: outcome.wake_at,
+                        }));
+                        note_launches(&before, &self.state, step);
+                        memory.turn_counted(&turn, &self.state);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note(
+        &self,
+        operations: &[kelson_kernel_core::port::Operation],
+        step: &mut Step,
+        last_real: TaskId,
+    ) {
+        for operation in operations {
+            match &operation.op {
+                Op::Kill { task, reason } => {
+                    if let Some(known) = self
+                        .state
+                        .tasks
+                        .get(task)
+                        .filter(|known| known.stop.is_none() && !known.state.is_terminal())
+                    {
+                        let id = (known.id <= last_real).then(|| known.id.to_string());
+                        step.stops.push(StopOf {
+                            workload: known.object.clone(),
+                            task: known.name(),
+                            id,
+                            reason: *reason,
+                        });
+                    }
+                }
+                Op::SetStatus {
+                    workload,
+                    health,
+                    rollout,
+                    message,
+                    ..
+                } => {
+                    if let Some(object) = self.state.object_of(*workload) {
+                        let workload = object.key.clone();
+                        step.statuses.retain(|status| status.workload != workload);
+                        step.statuses.push(StatusOf {
+                            workload,
+                            health: *health,
+                            rollout: *rollout,
+                            message: message.clone(),
+                        });
+                    }
+                }
+                Op::Launch { .. }
+                | Op::Forget { .. }
+                | Op::SetGoodGeneration { .. }
+                | Op::Quarantine { .. }
+                | Op::Note { .. } => {}
+            }
+        }
+    }
+
+    /// Assumes that every task does what it was asked to do. Returns whether that changed anything.
+    fn turn_healthy(&mut self) -> bool {
+        let mut by_agent: std::collections::BTreeMap<AgentId, Vec<TaskStatus>> =
+            std::collections::BTreeMap::new();
+        for task in self
+            .state
+            .tasks
+            .values()
+            .filter(|task| !task.state.is_terminal())
+        {
+            let is_ending = task.stop.is_some();
+            if !is_ending
+                && task.state == TaskState::Running
+                && task.health == CheckState::Healthy
+                && task.is_ready
+            {
+                continue;
+            }
+            by_agent.entry(task.agent).or_default().push(TaskStatus {
+                task: task.id,
+                sequence: task.sequence + 1,
+                state: if is_ending {
+                    TaskState::Killed
+                } else {
+                    TaskState::Running
+                },
+                health: if is_ending {
+                    CheckState::Unknown
+                } else {
+                    CheckState::Healthy
+                },
+                ready: !is_ending,
+                pid: None,
+                started_at: None,
+                healthy_for: 0,
+                exit: is_ending.then(|| Exit {
+                    by_agent: true,
+                    reason: "stopped".to_owned(),
+                    ..Exit::default()
+                }),
+                isolation: String::new(),
+                message: String::new(),
+            });
+        }
+        let is_moved = !by_agent.is_empty();
+        for (agent, statuses) in by_agent {
+            let incarnation = self
+                .state
+                .agents
+                .get(&agent)
+                .map_or(0, |agent| agent.incarnation);
+            self.apply(Command::RecordStatuses(RecordStatuses {
+                agent,
+                incarnation,
+                statuses,
+            }));
+        }
+        is_moved
+    }
+
+    /// Moves time to the next wake-up within the horizon. Returns whether there is one.
+    fn move_time(&mut self, memory: &mut RoundMemory) -> bool {
+        let wakes = self
+            .state
+            .seats
+            .values()
+            .filter_map(|seat| seat.wake_at)
+            .filter(|at| *at > self.now);
+        let Some(at) = wakes.min().filter(|at| at.since(self.now).0 <= HORIZON_MS) else {
+            return false;
+        };
+        if !memory.pauses().is_empty() {
+            return false;
+        }
+        self.now = at;
+        true
+    }
+}
+
+/// Lists the tasks that one commit has made.
+fn note_launches(before: &State, after: &State, step: &mut Step) {
+    let first = TaskId(before.last_task.0 + 1);
+    for task in after.tasks.range(first..).map(|(_, task)| task) {
+        step.launches.push(Launch {
+            workload: task.object.clone(),
+            task: task.name(),
+            agent: task.agent.to_string(),
+            generation: task.generation,
+        });
+    }
+}

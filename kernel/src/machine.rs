@@ -1,0 +1,58 @@
+//! The machine behind the log: decodes entries, applies them to the state, shows the state to everybody else.
+
+use std::io::Read;
+
+use kelson_kernel_core::{State, apply};
+use kelson_model::id::Index;
+use tokio::sync::watch;
+
+use crate::codec;
+use crate::raft::{Encode, Machine, MachineError, Position};
+
+/// The state of one member. Readers get clones, which cost nothing.
+pub(crate) struct KernelMachine {
+    state: State,
+    view: watch::Sender<State>,
+}
+
+impl KernelMachine {
+    /// Makes an empty machine and the receiver of its states.
+    pub(crate) fn new() -> (Self, watch::Receiver<State>) {
+        let (view, receiver) = watch::channel(State::default());
+        (
+            Self {
+                state: State::default(),
+                view,
+            },
+            receiver,
+        )
+    }
+}
+
+impl Machine for KernelMachine {
+    fn apply(&mut self, at: Position, payload: &[u8]) -> Result<Vec<u8>, MachineError> {
+        let refuse = |error: codec::CodecError| MachineError::Payload {
+            at,
+            reason: error.to_string(),
+        };
+        let entry = codec::decode_entry(payload).map_err(refuse)?;
+        let reply = apply(&mut self.state, Index(at.index), &entry);
+        codec::encode_reply(&reply).map_err(refuse)
+    }
+
+    fn publish(&mut self, _applied: Position) {
+        self.view.send_replace(self.state.clone());
+    }
+
+    fn snapshot(&self) -> Encode {
+        let state = self.state.clone();
+        Box::new(move |to| codec::write_snapshot(&state, to))
+    }
+
+    fn restore(&mut self, snapshot: &mut dyn Read) -> Result<(), MachineError> {
+        self.state = codec::read_snapshot(snapshot).map_err(|error| MachineError::Snapshot {
+            reason: error.to_string(),
+        })?;
+        Ok(())
+    }
+}
