@@ -163,6 +163,7 @@ fn do_verb(verb: &str, arguments: &[&str], now: u64, seed: u64) -> Result<(), St
         "spec-for-ever" => loop {
             std::hint::black_box(tables::workload_spec(number(0), number(1)));
         },
+        "look" => look(),
         "take-all" => take_all(),
         other => return Err(format!("no verb {other}")),
     }
@@ -190,6 +191,15 @@ fn grow() {
 #[expect(clippy::panic, reason = "that is the point")]
 fn trap() {
     panic!("as the configuration says");
+}
+
+/// Reads every offer and wants none.
+fn look() {
+    for page in 0.. {
+        if std::hint::black_box(tables::offers(page)).offer.is_empty() {
+            return;
+        }
+    }
 }
 
 /// Answers every offer in full, as a scheduler does that has more wishes than room.
