@@ -223,3 +223,7 @@ pub(crate) fn of_refusals(rows: &[Refusal]) -> RefusalColumns {
         reason: rows.iter().map(|row| row.reason.clone()).collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "columns_tests.rs"]
+mod tests;

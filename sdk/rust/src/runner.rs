@@ -136,3 +136,7 @@ impl<S: Scheduler> Runner<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;

@@ -32,7 +32,7 @@ impl Scheduler for MemoryHog {
             return Ok(());
         };
         let mut kept: Vec<Vec<u8>> = Vec::new();
-        while turn.now < u64::MAX {
+        for _ in turn.now..u64::MAX {
             kept.push(std::hint::black_box(vec![1; 1 << 20]));
         }
         Err(format!(
