@@ -1,5 +1,6 @@
 //! One member of the cluster, as the kernel holds it: propose, read, watch, stop.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,18 +176,15 @@ impl Member {
         let fatal = |error: String| RaftError::Fatal(self.inner.reason(error));
         let raft = &self.inner.raft;
         let member = self.inner.config.member;
-        if !raft
+        let is_new = !raft
             .is_initialized()
             .await
-            .map_err(|error| fatal(error.to_string()))?
-        {
-            let peers = std::collections::BTreeMap::from([(
-                member,
-                Peer {
-                    address: self.inner.config.address.clone(),
-                },
-            )]);
-            raft.initialize(peers)
+            .map_err(|error| fatal(error.to_string()))?;
+        if is_new {
+            let peer = Peer {
+                address: self.inner.config.address.clone(),
+            };
+            raft.initialize(BTreeMap::from([(member, peer)]))
                 .await
                 .map_err(|error| fatal(error.to_string()))?;
         }
@@ -197,11 +195,13 @@ impl Member {
         if !is_alone.await.map_err(|error| fatal(error.to_string()))? {
             return Ok(());
         }
-        // Alone, there is nobody to wait for.
-        raft.trigger()
-            .elect(false)
-            .await
-            .map_err(|error| fatal(error.to_string()))?;
+        if !is_new {
+            // Alone, there is nobody whose time-out it would have to wait for. A new cluster has called its election itself.
+            raft.trigger()
+                .elect(false)
+                .await
+                .map_err(|error| fatal(error.to_string()))?;
+        }
         loop {
             match self.read_barrier().await {
                 Ok(()) => break,

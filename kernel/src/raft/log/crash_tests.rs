@@ -337,3 +337,54 @@ async fn a_closed_log_refuses_to_be_written() {
     assert!(log.save_vote(&vote(1, 1, false)).await.is_err());
     assert!(log.blocking_append([entry(0)]).await.is_err());
 }
+
+#[tokio::test]
+async fn the_vote_survives_a_segment_whose_beginning_was_torn() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = try_open(directory.path(), 200).unwrap();
+    log.save_vote(&vote(7, 1, true)).await.unwrap();
+    for index in 0..6 {
+        append(&mut log, [index]).await;
+    }
+    close(log);
+    let last = *list_segments(directory.path()).unwrap().last().unwrap();
+    let path = segment_path(directory.path(), last);
+    let whole = fs::read(&path).unwrap();
+    for length in 0..=whole.len() {
+        let copy = tempfile::tempdir().unwrap();
+        for number in 1..last {
+            fs::copy(
+                segment_path(directory.path(), number),
+                segment_path(copy.path(), number),
+            )
+            .unwrap();
+        }
+        fs::write(segment_path(copy.path(), last), &whole[..length]).unwrap();
+        // Opened twice, as if the member had crashed again before it wrote anything.
+        close(try_open(copy.path(), WHOLE_FILE).unwrap());
+        let mut log = try_open(copy.path(), WHOLE_FILE).unwrap();
+        let next = log
+            .get_log_state()
+            .await
+            .unwrap()
+            .last_log_id
+            .unwrap()
+            .index
+            + 1;
+        append(&mut log, next..next + 3).await;
+        log.purge(log_id(1, next)).await.unwrap();
+        close(log);
+        let mut log = try_open(copy.path(), WHOLE_FILE).unwrap();
+        assert_eq!(
+            log.get_log_reader().await.read_vote().await.unwrap(),
+            Some(vote(7, 1, true)),
+            "cut to {length}"
+        );
+        assert_eq!(
+            indexes(&mut log).await,
+            [next + 1, next + 2],
+            "cut to {length}"
+        );
+        close(log);
+    }
+}

@@ -27,6 +27,8 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod suite_tests;
 
 pub use error::LogError;

@@ -359,3 +359,100 @@ impl State {
         place
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::raft::log::recovery::recover;
+    use crate::raft::types::vote;
+
+    /// A log without its writer, so that a test can be the writer.
+    fn unwritten(directory: &std::path::Path) -> Shared {
+        let cluster = ClusterId::from_bytes([1; 16]);
+        let mut recovered = recover(directory, cluster, 0).unwrap();
+        recovered.index.begin_segment(1);
+        let reserve = Arc::new(Reserve::open(directory, 0));
+        let options = LogOptions {
+            directory: directory.to_owned(),
+            cluster,
+            segment_bytes: 1 << 20,
+            cache_bytes: 0,
+            reserve,
+        };
+        Shared::new(options, recovered, (1, 52), None)
+    }
+
+    fn write_vote(shared: &Shared, term: u64) -> oneshot::Receiver<io::Result<()>> {
+        let (signal, durable) = oneshot::channel();
+        shared
+            .write(
+                [Record::Vote(vote(term, 1, false))],
+                Some(Completion::Signal(signal)),
+                true,
+            )
+            .unwrap();
+        durable
+    }
+
+    #[test]
+    fn nobody_is_told_before_the_batch_is_durable_and_later_calls_wait_for_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = unwritten(directory.path());
+        let (mut first, mut second) = (write_vote(&shared, 1), write_vote(&shared, 2));
+        let batch = shared.next_batch().unwrap();
+        assert_eq!(
+            (batch.work.len(), batch.completions.len()),
+            (1, 2),
+            "both calls share one write"
+        );
+        let mut third = write_vote(&shared, 3);
+        assert!(first.try_recv().is_err() && second.try_recv().is_err());
+        shared.batch_durable(batch.end, batch.completions);
+        assert!(first.try_recv().unwrap().is_ok() && second.try_recv().unwrap().is_ok());
+        assert!(
+            third.try_recv().is_err(),
+            "its bytes were not in that batch"
+        );
+    }
+
+    #[test]
+    fn a_failure_reaches_everyone_who_waits_and_everyone_after() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = unwritten(directory.path());
+        let mut first = write_vote(&shared, 1);
+        let batch = shared.next_batch().unwrap();
+        let mut second = write_vote(&shared, 2);
+        shared.fail(
+            LogError::DiskFull {
+                action: "writing",
+                path: directory.path().to_owned(),
+            },
+            batch.completions,
+        );
+        for told in [first.try_recv().unwrap(), second.try_recv().unwrap()] {
+            assert_eq!(told.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        }
+        let refused = shared
+            .write([Record::Vote(vote(3, 1, false))], None, true)
+            .unwrap_err();
+        assert!(refused.to_string().contains("no space left"), "{refused}");
+    }
+
+    #[test]
+    fn a_commit_mark_alone_wakes_nobody_and_goes_with_the_next_batch() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = unwritten(directory.path());
+        shared
+            .write([Record::Committed(None)], None, false)
+            .unwrap();
+        assert!(!shared.state().is_urgent);
+        drop(write_vote(&shared, 1));
+        let batch = shared.next_batch().unwrap();
+        assert!(
+            matches!(batch.work.as_slice(), [Work::Bytes(bytes)] if bytes.len() > 2 * 20),
+            "one write carries both"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -37,7 +37,7 @@ impl LogStore {
         fs::create_dir_all(&directory)
             .map_err(|source| LogError::io("creating", &directory, source))?;
         let mut recovered = recover(&directory, options.cluster, options.cache_bytes)?;
-        let current = match recovered.current {
+        let mut current = match recovered.current {
             Some(current) => current,
             None => {
                 let bytes = SegmentHeader {
@@ -52,6 +52,27 @@ impl LogStore {
                 (1, u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
         };
+        let path = segment_path(&directory, current.0);
+        let file = recovered
+            .files
+            .get(&current.0)
+            .cloned()
+            .ok_or(LogError::Closed)?;
+        io::Seek::seek(&mut &*file, io::SeekFrom::Start(current.1))
+            .map_err(|source| LogError::io("seeking in", &path, source))?;
+        if recovered.files.len() > 1 {
+            // A crash may have cut what the last segment starts with, and the older segments that still say it may go at any time from here on.
+            let mut bytes = Vec::new();
+            for record in recovered.index.preamble() {
+                record.append(&mut bytes, recovered.next_sequence);
+                recovered.next_sequence += 1;
+            }
+            let written = (&mut &*file)
+                .write_all(&bytes)
+                .and_then(|()| file.sync_data());
+            written.map_err(|source| LogError::io("writing", &path, source))?;
+            current.1 += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        }
         // Segments go only behind a purge mark: so a log without one is known to be whole if it starts with the first of all.
         let dead = if recovered.index.purged.is_some() {
             recovered.index.take_dead_segments()
@@ -62,14 +83,6 @@ impl LogStore {
             recovered.files.remove(number);
         }
         unlink_segments(&directory, &dead)?;
-        let path = segment_path(&directory, current.0);
-        let file = recovered
-            .files
-            .get(&current.0)
-            .cloned()
-            .ok_or(LogError::Closed)?;
-        io::Seek::seek(&mut &*file, io::SeekFrom::Start(current.1))
-            .map_err(|source| LogError::io("seeking in", &path, source))?;
 
         let shared = Arc::new(Shared::new(options, recovered, current, lock));
         let writing = Arc::clone(&shared);
