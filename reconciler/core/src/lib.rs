@@ -4,11 +4,12 @@
 //! held back and why, and what counts as drift. It never reads git, talks to a kernel, looks at a clock or waits: it is handed all of that.
 //!
 //! The way through: [`manifest`] turns files into desired objects with their positions and faults, [`diff`] compares, [`plan`] orders, [`render`] tells
-//! people, drift.rs says what left git's word without a commit, and [`health`] sums up. [`codes`] lists every fault that a person can meet.
+//! people, [`drift`] says what left git's word without a commit, and [`health`] sums up. [`codes`] lists every fault that a person can meet.
 //! Read `manifest/load.rs` first, then `plan.rs`.
 
 pub mod codes;
 pub mod diff;
+pub mod drift;
 pub mod guard;
 pub mod health;
 pub mod manifest;

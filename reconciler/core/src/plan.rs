@@ -203,7 +203,8 @@ pub fn plan(
     plan
 }
 
-fn is_ours(observed: &ObservedObject, context: Context<'_>) -> bool {
+/// Whether the source of this context owns the object.
+pub(crate) fn is_ours(observed: &ObservedObject, context: Context<'_>) -> bool {
     observed
         .source
         .as_deref()

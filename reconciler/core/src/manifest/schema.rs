@@ -199,11 +199,8 @@ impl View<'_> {
             }
             Problem::Required { property } => {
                 let field = property.as_str().unwrap_or_default();
-                let missing = if name.is_empty() {
-                    field.to_owned()
-                } else {
-                    format!("{name}.{field}")
-                };
+                let missing =
+                    pointer::dotted(&pointer::join(&format!("{}{path}", self.base), field));
                 let about = around
                     .pointer(&pointer::join("/properties", field))
                     .and_then(words::description);
@@ -250,14 +247,22 @@ impl View<'_> {
                         "\"{}\" is not a name that {name} may have",
                         super::tree::cut(&key)
                     ),
-                    keyword.map_or_else(String::new, |schema| {
-                        format!("write {}", words::schema(schema))
-                    }),
+                    format!(
+                        "write {}",
+                        words::schema(keyword.filter(|it| it.is_object()).unwrap_or(around))
+                    ),
                 ));
             }
             Problem::OneOfNotValid { context } | Problem::AnyOf { context } => {
                 self.tell_choice(path, keyword, context, spoiled, flaws);
             }
+            // What is no mapping has its own fault already.
+            Problem::OneOfMultipleValid { .. }
+                if keyword.and_then(sentence::excluding_fields).is_some()
+                    && self
+                        .node
+                        .at(path)
+                        .is_none_or(|node| node.as_mapping().is_none()) => {}
             Problem::OneOfMultipleValid { .. } => {
                 let (message, hint) = match keyword.and_then(sentence::excluding_fields) {
                     Some(fields) => sentence::exactly_one(&name, &fields, self.node.at(path)),
@@ -283,11 +288,17 @@ impl View<'_> {
             // What is left are limits: lengths, ranges, counts, options, patterns.
             _ => {
                 let wanted = words::schema(around);
+                let hint = sentence::option_hint(around, self.node.at(path))
+                    .or_else(|| {
+                        around
+                            .get("pattern")
+                            .and_then(|_| words::description(around))
+                    })
+                    .unwrap_or_else(|| format!("write {wanted}"));
                 flaw(
                     Code::BadValue,
                     format!("{name} is {}, and must be {wanted}", self.found(path)),
-                    sentence::option_hint(around, self.node.at(path))
-                        .unwrap_or_else(|| format!("write {wanted}")),
+                    hint,
                 );
             }
         }

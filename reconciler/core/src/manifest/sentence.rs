@@ -42,26 +42,40 @@ pub(crate) fn unknown_field(
     )
 }
 
-/// Where a schema has a property of this name, dotted; the shallowest.
+/// Where a schema has a property of this name, dotted: the shallowest place, and of several the one that every object has.
 fn elsewhere(root: &Value, field: &str) -> Option<String> {
-    let mut level = vec![(root, String::new())];
+    let mut level = vec![(root, String::new(), true)];
     for _ in 0..6 {
         let mut next = Vec::new();
-        for (schema, path) in level {
-            let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
-                continue;
-            };
-            for (name, below) in properties {
+        let mut found: Option<(bool, String)> = None;
+        for (schema, path, is_needed) in level {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            for (name, below) in properties.into_iter().flatten() {
                 let path = pointer::join(&path, name);
-                if name == field {
-                    return Some(pointer::dotted(&format!("/spec{path}")));
+                if name == field
+                    && found
+                        .as_ref()
+                        .is_none_or(|(needed, _)| is_needed && !needed)
+                {
+                    found = Some((is_needed, pointer::dotted(&format!("/spec{path}"))));
                 }
-                next.push((super::normal::resolve(root, below), path));
+                let is_needed = is_needed && requires(schema, name);
+                next.push((super::normal::resolve(root, below), path, is_needed));
             }
+        }
+        if let Some((_, place)) = found {
+            return Some(place);
         }
         level = next;
     }
     None
+}
+
+fn requires(schema: &Value, field: &str) -> bool {
+    schema
+        .get("required")
+        .and_then(Value::as_array)
+        .is_some_and(|all| all.iter().any(|name| name == field))
 }
 
 /// A value of the wrong type.

@@ -87,9 +87,9 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
         );
     }
     for (prefix, radix, name) in [
-        ("0x", 16, "hexadecimal"),
-        ("0o", 8, "octal"),
-        ("0b", 2, "binary"),
+        ("0x", 16, "a hexadecimal"),
+        ("0o", 8, "an octal"),
+        ("0b", 2, "a binary"),
     ] {
         let Some(digits) = unsigned.strip_prefix(prefix) else {
             continue;
@@ -97,7 +97,7 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
         let digits = digits.replace('_', "");
         if let Ok(number) = u64::from_str_radix(&digits, radix) {
             return surprise(
-                format!("a {name} number"),
+                format!("{name} number"),
                 format!("or {sign}{number} for the number"),
             );
         }

@@ -221,13 +221,18 @@ impl Builder {
                 if tag.is_some() {
                     self.refuse_tag(position);
                 }
+                let is_plain = style == ScalarStyle::Plain;
                 let node = Node {
                     position,
                     size: 1,
                     content: Content::Scalar(Scalar {
+                        meaning: if is_plain {
+                            guess(&value)
+                        } else {
+                            Meaning::Text
+                        },
                         text: value.into_owned(),
-                        is_plain: style == ScalarStyle::Plain,
-                        meaning: Meaning::Text,
+                        is_plain,
                     }),
                 };
                 self.name(anchor, &node)?;
@@ -300,12 +305,7 @@ impl Builder {
     ) -> Result<(), Flaw> {
         self.count(position)?;
         if self.open.len() >= MAX_DEPTH {
-            return Err(Flaw::new(
-                Code::TooBig,
-                position,
-                format!("values are nested more than {MAX_DEPTH} deep"),
-                "no kind needs that; look for a bracket or an indentation too many",
-            ));
+            return Err(too_deep(position));
         }
         if has_tag {
             self.refuse_tag(position);
@@ -389,8 +389,48 @@ impl Builder {
     }
 }
 
+fn too_deep(position: Position) -> Flaw {
+    Flaw::new(
+        Code::TooBig,
+        position,
+        format!("values are nested more than {MAX_DEPTH} deep"),
+        "no kind needs that; look for a bracket or an indentation too many",
+    )
+}
+
+/// What a plain scalar probably means, for documents that the other reader cannot be asked about; it decides everywhere else.
+fn guess(text: &str) -> Meaning {
+    match text {
+        "" | "null" | "Null" | "NULL" | "~" => Meaning::Null,
+        "true" | "True" | "TRUE" => Meaning::Bool(true),
+        "false" | "False" | "FALSE" => Meaning::Bool(false),
+        text if serde_json::from_str::<serde_json::Number>(text).is_ok() => Meaning::Number,
+        _ => Meaning::Text,
+    }
+}
+
+/// Where a reader stood; at the end of the file, where its last character stands.
+fn place(text: &str, position: Position) -> Position {
+    let mut last = (1, "");
+    for (index, line) in text.lines().enumerate() {
+        if !line.trim().is_empty() {
+            last = (index + 1, line);
+        }
+    }
+    let end = Position::new(last.0, last.1.trim_end().chars().count().max(1));
+    if position.line > end.line {
+        end
+    } else {
+        position
+    }
+}
+
 /// A syntax error, with what usually causes it.
 fn syntax(text: &str, position: Position, info: &str) -> Flaw {
+    let position = place(text, position);
+    if info.contains("recursion limit") {
+        return too_deep(position);
+    }
     let index = usize::try_from(position.line)
         .unwrap_or(1)
         .saturating_sub(1);
@@ -404,7 +444,7 @@ fn syntax(text: &str, position: Position, info: &str) -> Flaw {
             .take_while(|c| c.is_whitespace())
             .any(|c| c == '\t')
     };
-    if info.contains("tab") || lines.last().is_some_and(|line| has_tab(line)) {
+    if info.contains(" tab") || lines.last().is_some_and(has_tab) {
         let line = lines.last().copied().unwrap_or_default();
         let column = line
             .chars()

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::Digest;
@@ -15,6 +15,11 @@ use kelson_reconciler_core::manifest::{
 use kelson_reconciler_core::observed::{ObservedObject, content_digest};
 
 pub(crate) fn kinds() -> Kinds {
+    static KINDS: LazyLock<Kinds> = LazyLock::new(compiled);
+    KINDS.clone()
+}
+
+fn compiled() -> Kinds {
     let schema = serde_json::from_str(include_str!("../fixtures/service.schema.json")).unwrap();
     let description = Description {
         name: "service".to_owned(),

@@ -1,0 +1,123 @@
+//! The placement plane: tasks that somebody ended.
+//!
+//! A task that a person stopped through the kernel names its author; one that died of a signal which its agent did not send names nobody.
+//! A task's own exit, a crash, running out of memory and whatever its scheduler or agent did is no drift.
+
+use std::collections::BTreeMap;
+
+use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
+use kelson_model::object::ObjectKey;
+use kelson_model::principal::Principal;
+use kelson_model::task::{StopReason, TaskState};
+use kelson_model::time::WallTime;
+use serde_json::json;
+
+use super::{Finding, Sight, finding, unknown};
+use crate::observed::ObservedTask;
+
+/// Signals that a program brings upon itself by a fault of its own: ILL, TRAP, ABRT, BUS, FPE, SEGV, PIPE, SYS.
+const CRASHES: [i32; 8] = [4, 5, 6, 7, 8, 11, 13, 31];
+
+pub(super) fn find(sight: Sight<'_>) -> Vec<Finding> {
+    let newest = newest_running(sight.tasks);
+    let kept_since = kept_since(sight.ledger);
+    sight
+        .tasks
+        .iter()
+        .filter_map(|task| {
+            let (live, who) = ended_by_hand(task)?;
+            let is_known = sight
+                .ledger
+                .iter()
+                .any(|item| item.plane == Plane::Placement && item.task == Some(task.id));
+            let ended_at = task.ended_at.unwrap_or_default();
+            let is_forgotten = !is_known && kept_since.is_some_and(|since| ended_at <= since);
+            if is_forgotten {
+                return None;
+            }
+            let slot = (&task.workload, task.slot);
+            let is_replaced = newest.get(&slot).is_some_and(|id| *id > task.id.0);
+            let is_unwanted = !sight.observed.contains_key(&task.workload);
+            let field = FieldDrift {
+                path: format!("/tasks/{}.{}", task.workload.name, task.slot),
+                op: "killed".to_owned(),
+                desired: json!("running"),
+                live: json!(live),
+            };
+            let item = finding(
+                &task.workload,
+                Some(task.id),
+                Plane::Placement,
+                sight.loaded.object(&task.workload),
+                vec![field],
+                who,
+                task.ended_at.unwrap_or(sight.now),
+            );
+            Some(Finding {
+                item,
+                is_over: is_replaced || is_unwanted,
+            })
+        })
+        .collect()
+}
+
+/// The newest running task of each place of each workload.
+fn newest_running(tasks: &[ObservedTask]) -> BTreeMap<(&ObjectKey, u32), u64> {
+    let mut newest = BTreeMap::new();
+    for task in tasks.iter().filter(|task| task.state == TaskState::Running) {
+        let id = newest
+            .entry((&task.workload, task.slot))
+            .or_insert(task.id.0);
+        *id = task.id.0.max(*id);
+    }
+    newest
+}
+
+/// Since when the ledger is complete: a full one has dropped older healed items, and a task that is not in it may have been one of those.
+fn kept_since(ledger: &[DriftItem]) -> Option<WallTime> {
+    let healed = || {
+        ledger
+            .iter()
+            .filter(|item| item.state == DriftState::Healed)
+    };
+    if healed().count() < DriftItem::KEPT_HEALED {
+        return None;
+    }
+    healed().filter_map(|item| item.healed_at).min()
+}
+
+/// What became of a task that somebody ended, and who it was.
+fn ended_by_hand(task: &ObservedTask) -> Option<(String, Principal)> {
+    if !task.state.is_terminal() {
+        return None;
+    }
+    if task.stop_reason == Some(StopReason::ByHand) {
+        let who = task.stopped_by.clone().unwrap_or_else(|| unknown("api"));
+        return Some(("stopped by hand".to_owned(), who));
+    }
+    if task.stop_reason.is_some() {
+        return None;
+    }
+    let exit = task.exit.as_ref()?;
+    let signal = exit.signal?;
+    if exit.by_agent || exit.oom || CRASHES.contains(&signal) {
+        return None;
+    }
+    Some((
+        format!("killed by {}", signal_name(signal)),
+        unknown("signal"),
+    ))
+}
+
+fn signal_name(signal: i32) -> String {
+    match signal {
+        1 => "SIGHUP".to_owned(),
+        2 => "SIGINT".to_owned(),
+        3 => "SIGQUIT".to_owned(),
+        9 => "SIGKILL".to_owned(),
+        10 => "SIGUSR1".to_owned(),
+        12 => "SIGUSR2".to_owned(),
+        15 => "SIGTERM".to_owned(),
+        other => format!("signal {other}"),
+    }
+}

@@ -1,0 +1,341 @@
+//! Drift on the three planes, and its ledger.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
+use kelson_model::id::{Revision, TaskId};
+use kelson_model::object::{DriftPolicy, ObjectKey};
+use kelson_model::principal::Principal;
+use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
+use kelson_model::time::WallTime;
+use kelson_reconciler_core::drift::{Scan, Sight, scan};
+use kelson_reconciler_core::manifest::Loaded;
+use kelson_reconciler_core::observed::{ObservedObject, ObservedTask};
+use kelson_reconciler_core::plan::Context;
+use serde_json::json;
+use support::*;
+
+struct World {
+    loaded: Loaded,
+    observed: BTreeMap<ObjectKey, ObservedObject>,
+    tasks: Vec<ObservedTask>,
+    agents: Vec<DriftItem>,
+    ledger: Vec<DriftItem>,
+    applied: Revision,
+    now: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec:\n  instances: 3\n  run: {command: web}\n";
+        let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+        Self {
+            observed: accepted_all(&loaded),
+            loaded,
+            tasks: Vec::new(),
+            agents: Vec::new(),
+            ledger: Vec::new(),
+            applied: "a".repeat(40).parse().unwrap(),
+            now: 1000,
+        }
+    }
+
+    fn live(&mut self) -> &mut ObservedObject {
+        self.observed.get_mut(&key("web")).unwrap()
+    }
+
+    fn scale_by_hand(&mut self, instances: u32) {
+        let live = self.live();
+        live.spec["instances"] = json!(instances);
+        live.changed_by = Some(Principal::new("alice", "cli"));
+    }
+
+    /// Scans, and records what was found as the kernel does.
+    fn scan(&mut self) -> Scan {
+        self.now += 1000;
+        let revision = self.applied.clone();
+        let scan = scan(Sight {
+            loaded: &self.loaded,
+            observed: &self.observed,
+            tasks: &self.tasks,
+            agents: &self.agents,
+            ledger: &self.ledger,
+            context: Context {
+                source: "dev",
+                revision: Some(&revision),
+                applied: Some(&revision),
+                confirmed: None,
+            },
+            now: WallTime(self.now),
+        });
+        self.ledger.retain(|item| item.state == DriftState::Healed);
+        self.ledger.extend(scan.items.iter().cloned());
+        while self
+            .ledger
+            .iter()
+            .filter(|item| item.state == DriftState::Healed)
+            .count()
+            > DriftItem::KEPT_HEALED
+        {
+            let oldest = self
+                .ledger
+                .iter()
+                .position(|item| item.state == DriftState::Healed)
+                .unwrap();
+            self.ledger.remove(oldest);
+        }
+        scan
+    }
+}
+
+fn task(id: u64, slot: u32, state: TaskState) -> ObservedTask {
+    ObservedTask {
+        id: TaskId(id),
+        workload: key("web"),
+        slot,
+        state,
+        health: CheckState::Healthy,
+        agent: None,
+        exit: None,
+        stop_reason: None,
+        stopped_by: None,
+        ended_at: None,
+    }
+}
+
+fn died_of(id: u64, signal: i32) -> ObservedTask {
+    ObservedTask {
+        exit: Some(Exit {
+            signal: Some(signal),
+            ..Exit::default()
+        }),
+        ended_at: Some(WallTime(1500)),
+        ..task(id, 0, TaskState::Failed)
+    }
+}
+
+#[test]
+fn a_field_changed_by_hand_is_told_with_both_values_place_and_author() {
+    let mut world = World::new();
+    assert_eq!(world.scan(), Scan::default(), "no false drift");
+    world.scale_by_hand(5);
+    let scan = world.scan();
+    assert!(scan.is_news);
+    let item = &scan.items[0];
+    assert_eq!(
+        (item.plane, item.state, item.policy),
+        (Plane::Specification, DriftState::Open, DriftPolicy::Enforce)
+    );
+    assert_eq!(
+        item.fields,
+        [FieldDrift {
+            path: "/spec/instances".to_owned(),
+            op: "changed".to_owned(),
+            desired: json!(3),
+            live: json!(5),
+        }]
+    );
+    let origin = item.origin.as_ref().unwrap();
+    assert_eq!(
+        (origin.file.as_str(), origin.line, origin.column),
+        ("web.yaml", 5, Some(14))
+    );
+    assert_eq!(item.changed_by, Principal::new("alice", "cli"));
+}
+
+#[test]
+fn an_item_is_opened_once_healed_once_and_counted_when_it_comes_back() {
+    let mut world = World::new();
+    world.scale_by_hand(5);
+    let first = world.scan().items[0].first_seen;
+    let again = world.scan();
+    assert!(!again.is_news, "what is known is no news");
+    assert_eq!(again.items[0].first_seen, first);
+    world.live().spec["instances"] = json!(3);
+    let healed = world.scan();
+    assert!(healed.is_news);
+    assert_eq!(healed.items[0].state, DriftState::Healed);
+    assert_eq!(healed.items[0].healed_at, Some(WallTime(world.now)));
+    assert_eq!(world.scan(), Scan::default(), "a healed item is told once");
+    world.scale_by_hand(5);
+    let back = world.scan();
+    assert_eq!(
+        (back.items[0].state, back.items[0].count),
+        (DriftState::Open, 2)
+    );
+    assert_eq!(back.items[0].healed_at, None);
+}
+
+#[test]
+fn what_a_commit_changed_is_no_drift() {
+    let mut world = World::new();
+    let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec:\n  instances: 9\n  run: {command: web}\n";
+    world.loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    assert_eq!(world.scan(), Scan::default());
+}
+
+#[test]
+fn a_removed_and_an_added_field_are_told_as_such() {
+    let mut world = World::new();
+    let spec = world.live().spec.as_object_mut().unwrap();
+    spec.remove("update");
+    spec.insert("extra".to_owned(), json!(1));
+    let ops: Vec<(String, String)> = world.scan().items[0]
+        .fields
+        .iter()
+        .map(|field| (field.path.clone(), field.op.clone()))
+        .collect();
+    assert_eq!(
+        ops,
+        [
+            ("/spec/update".to_owned(), "removed".to_owned()),
+            ("/spec/extra".to_owned(), "added".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn an_object_that_is_gone_or_too_many_is_drift() {
+    let mut world = World::new();
+    world.observed.clear();
+    assert_eq!(world.scan().items[0].fields[0].op, "missing");
+
+    let mut world = World::new();
+    let mut stray = world.live().clone();
+    stray.key.name = "stray".to_owned();
+    world.observed.insert(stray.key.clone(), stray);
+    let scan = world.scan();
+    assert_eq!(scan.items[0].object.name, "stray");
+    assert_eq!(scan.items[0].fields[0].op, "added");
+}
+
+#[test]
+fn an_object_whose_file_is_bad_is_neither_drifting_nor_healed() {
+    let mut world = World::new();
+    world.scale_by_hand(5);
+    world.scan();
+    world.loaded = load_commit(&[("web.yaml", b"kind: [")]);
+    let scan = world.scan();
+    assert_eq!(scan.items[0].state, DriftState::Open);
+    assert!(!scan.is_news);
+}
+
+#[test]
+fn a_task_killed_from_outside_is_drift_by_nobody_known_and_heals_when_it_is_replaced() {
+    let mut world = World::new();
+    world.tasks = vec![died_of(1, 9)];
+    let scan = world.scan();
+    let item = &scan.items[0];
+    assert_eq!(
+        (item.plane, item.task, item.state),
+        (Plane::Placement, Some(TaskId(1)), DriftState::Open)
+    );
+    assert_eq!(item.changed_by, Principal::new("unknown", "signal"));
+    assert_eq!(
+        (item.fields[0].path.as_str(), item.fields[0].op.as_str()),
+        ("/tasks/web.0", "killed")
+    );
+    assert_eq!(item.fields[0].live, json!("killed by SIGKILL"));
+    world.tasks.push(task(2, 0, TaskState::Starting));
+    assert_eq!(world.scan().items[0].state, DriftState::Open);
+    world.tasks[1].state = TaskState::Running;
+    assert_eq!(world.scan().items[0].state, DriftState::Healed);
+    assert_eq!(
+        world.scan(),
+        Scan::default(),
+        "the row stays, and is not told again"
+    );
+}
+
+#[test]
+fn a_task_that_was_killed_and_replaced_between_two_scans_is_told_all_the_same() {
+    let mut world = World::new();
+    world.tasks = vec![died_of(1, 15), task(2, 0, TaskState::Running)];
+    let scan = world.scan();
+    assert_eq!(
+        (scan.items[0].state, scan.items[0].task),
+        (DriftState::Healed, Some(TaskId(1)))
+    );
+    assert!(scan.is_news);
+    assert_eq!(world.scan(), Scan::default());
+}
+
+#[test]
+fn a_crash_an_exit_and_what_the_cluster_did_itself_are_no_drift() {
+    let mut world = World::new();
+    let with = |id, change: &dyn Fn(&mut ObservedTask)| {
+        let mut task = died_of(id, 9);
+        change(&mut task);
+        task
+    };
+    world.tasks = vec![
+        died_of(1, 11),
+        died_of(2, 6),
+        with(3, &|task| task.exit.as_mut().unwrap().oom = true),
+        with(4, &|task| task.exit.as_mut().unwrap().by_agent = true),
+        with(5, &|task| {
+            task.exit = Some(Exit {
+                code: Some(1),
+                ..Exit::default()
+            });
+        }),
+        with(6, &|task| task.stop_reason = Some(StopReason::Replaced)),
+        with(7, &|task| task.state = TaskState::Running),
+        task(8, 1, TaskState::Lost),
+    ];
+    assert_eq!(world.scan(), Scan::default());
+}
+
+#[test]
+fn a_task_stopped_by_a_person_names_the_person() {
+    let mut world = World::new();
+    world.tasks = vec![ObservedTask {
+        stop_reason: Some(StopReason::ByHand),
+        stopped_by: Some(Principal::new("bob", "cli")),
+        ..task(1, 0, TaskState::Killed)
+    }];
+    let scan = world.scan();
+    assert_eq!(scan.items[0].changed_by, Principal::new("bob", "cli"));
+    assert_eq!(scan.items[0].fields[0].live, json!("stopped by hand"));
+}
+
+#[test]
+fn a_full_ledger_does_not_tell_old_deaths_again() {
+    let mut world = World::new();
+    world.tasks = (1..=150).map(|id| died_of(id, 9)).collect();
+    world.tasks.push(task(1000, 0, TaskState::Running));
+    assert_eq!(world.scan().items.len(), 150);
+    assert_eq!(world.ledger.len(), DriftItem::KEPT_HEALED);
+    assert_eq!(world.scan(), Scan::default());
+}
+
+#[test]
+fn what_an_agent_found_passes_with_its_place_and_heals_when_the_agent_says_no_more() {
+    let mut world = World::new();
+    world.agents = vec![DriftItem {
+        object: key("web"),
+        task: Some(TaskId(1)),
+        plane: Plane::Agent,
+        state: DriftState::Open,
+        policy: DriftPolicy::Enforce,
+        origin: None,
+        fields: vec![FieldDrift {
+            path: "cgroup/memory.limit_in_bytes".to_owned(),
+            op: "changed".to_owned(),
+            desired: json!("256Mi"),
+            live: json!("512Mi"),
+        }],
+        changed_by: Principal::new("unknown", "agent"),
+        first_seen: WallTime(5),
+        healed_at: None,
+        count: 1,
+    }];
+    let scan = world.scan();
+    assert_eq!(scan.items[0].origin.as_ref().unwrap().file, "web.yaml");
+    assert!(!world.scan().is_news);
+    world.agents.clear();
+    assert_eq!(world.scan().items[0].state, DriftState::Healed);
+}

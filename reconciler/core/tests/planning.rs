@@ -1,0 +1,414 @@
+//! Diff, plan, guard and what people read of it.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use kelson_model::id::Revision;
+use kelson_model::object::{DriftPolicy, ObjectKey, PrunePolicy, Sync};
+use kelson_reconciler_core::diff::diff;
+use kelson_reconciler_core::manifest::Loaded;
+use kelson_reconciler_core::observed::ObservedObject;
+use kelson_reconciler_core::plan::{Context, Plan, StepKind, Why, plan};
+use kelson_reconciler_core::render::{plan_lines, summary};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use support::*;
+
+fn revision(digit: char) -> Revision {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+type Observed = BTreeMap<ObjectKey, ObservedObject>;
+
+fn plan_of(loaded: &Loaded, observed: &Observed) -> Plan {
+    plan_with(loaded, observed, None)
+}
+
+fn plan_with(loaded: &Loaded, observed: &Observed, confirmed: Option<&Revision>) -> Plan {
+    let (newest, applied) = (revision('b'), revision('a'));
+    plan(
+        loaded,
+        observed,
+        Context {
+            source: "dev",
+            revision: Some(&newest),
+            applied: Some(&applied),
+            confirmed,
+        },
+    )
+}
+
+fn services(names: &[&str]) -> Loaded {
+    let texts: Vec<(String, String)> = names
+        .iter()
+        .map(|name| (format!("{name}.yaml"), service(name)))
+        .collect();
+    let commit: Vec<(&str, &[u8])> = texts
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_bytes()))
+        .collect();
+    load_commit(&commit)
+}
+
+/// What a kernel does with a plan.
+fn carry_out(plan: &Plan, loaded: &Loaded, observed: &mut Observed) {
+    for object in plan.to_stage(loaded) {
+        observed.insert(object.key.clone(), accepted(object));
+    }
+    for key in plan.to_prune() {
+        observed.remove(key);
+    }
+}
+
+fn kinds_of(plan: &Plan) -> Vec<(StepKind, String)> {
+    plan.steps
+        .iter()
+        .map(|step| (step.kind, step.object.name.clone()))
+        .collect()
+}
+
+fn whys(plan: &Plan) -> Vec<(String, Why)> {
+    plan.report
+        .iter()
+        .map(|line| (line.object.name.clone(), line.why))
+        .collect()
+}
+
+#[test]
+fn a_plan_after_a_completed_apply_is_empty() {
+    let before = accepted_all(&services(&["a", "b", "c"]));
+    let mut observed = before;
+    let loaded = services(&["b", "c", "d"]);
+    let first = plan_of(&loaded, &observed);
+    assert_eq!(
+        kinds_of(&first),
+        [
+            (StepKind::Create, "d".to_owned()),
+            (StepKind::Delete, "a".to_owned())
+        ]
+    );
+    carry_out(&first, &loaded, &mut observed);
+    let second = plan_of(&loaded, &observed);
+    assert!(second.is_empty(), "{second:?}");
+    assert_eq!(second.sync(&loaded), Sync::Synced);
+    assert_eq!(summary(&second), "3 unchanged");
+}
+
+#[test]
+fn a_changed_field_is_told_with_both_values_and_its_line() {
+    let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec:\n  instances: 5\n  run: {command: web}\n";
+    let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    let mut observed = accepted_all(&services(&["web"]));
+    observed.get_mut(&key("web")).unwrap().spec["instances"] = json!(3);
+    let plan = plan_of(&loaded, &observed);
+    let lines: Vec<String> = plan_lines(&plan)
+        .into_iter()
+        .map(|line| line.text)
+        .collect();
+    assert_eq!(
+        lines,
+        ["~ Service shop/web  spec.instances 3 → 5  (web.yaml:5)"]
+    );
+}
+
+#[test]
+fn an_object_that_only_moved_is_recorded_anew_and_is_no_change() {
+    let mut observed = accepted_all(&services(&["web"]));
+    let text = format!("# a comment\n{}", service("web"));
+    let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    let plan = plan_of(&loaded, &observed);
+    assert_eq!(kinds_of(&plan), [(StepKind::Move, "web".to_owned())]);
+    assert!(!plan.has_changes());
+    assert_eq!(plan.sync(&loaded), Sync::Synced);
+    carry_out(&plan, &loaded, &mut observed);
+    assert!(plan_of(&loaded, &observed).is_empty());
+}
+
+#[test]
+fn frameworks_come_first_and_go_last() {
+    let framework = |name: &str| {
+        format!(
+            "apiVersion: kelson/v1\nkind: Framework\nmetadata: {{name: {name}}}\nspec: {{component: {{path: site/index.html}}}}\n"
+        )
+    };
+    let (old, new) = (framework("old"), framework("new"));
+    let before = resolved(load_commit(&[
+        ("f.yaml", old.as_bytes()),
+        ("a.yaml", service("a").as_bytes()),
+        ("k.yaml", service("k").as_bytes()),
+    ]));
+    let after = resolved(load_commit(&[
+        ("f.yaml", new.as_bytes()),
+        ("b.yaml", service("b").as_bytes()),
+        ("k.yaml", service("k").as_bytes()),
+    ]));
+    let plan = plan_of(&after, &accepted_all(&before));
+    let order: Vec<&str> = plan
+        .steps
+        .iter()
+        .map(|step| step.object.name.as_str())
+        .collect();
+    assert_eq!(order, ["new", "b", "a", "old"]);
+}
+
+#[test]
+fn nothing_is_pruned_while_any_file_is_bad_and_its_objects_stay() {
+    let observed = accepted_all(&services(&["a", "b", "c"]));
+    let bad = format!("{}  instnaces: 1\n", service("b"));
+    let loaded = load_commit(&[
+        ("b.yaml", bad.as_bytes()),
+        ("c.yaml", service("c").as_bytes()),
+        ("d.yaml", service("d").as_bytes()),
+    ]);
+    let plan = plan_of(&loaded, &observed);
+    assert_eq!(
+        kinds_of(&plan),
+        [(StepKind::Create, "d".to_owned())],
+        "the good files go ahead"
+    );
+    assert_eq!(
+        whys(&plan),
+        [
+            ("a".to_owned(), Why::FaultsElsewhere),
+            ("b".to_owned(), Why::BadFile)
+        ]
+    );
+    assert_eq!(plan.sync(&loaded), Sync::OutOfSync);
+}
+
+#[test]
+fn a_file_that_was_renamed_and_broken_in_one_commit_loses_nothing() {
+    let observed = accepted_all(&services(&["a", "b"]));
+    let bad = format!("{}  instnaces: 1\n", service("a"));
+    let loaded = load_commit(&[
+        ("renamed.yaml", bad.as_bytes()),
+        ("b.yaml", service("b").as_bytes()),
+    ]);
+    let plan = plan_of(&loaded, &observed);
+    assert!(plan.is_empty(), "{:?}", plan.steps);
+    assert_eq!(whys(&plan), [("a".to_owned(), Why::FaultsElsewhere)]);
+}
+
+#[test]
+fn an_empty_tree_holds_and_a_confirmation_of_this_revision_releases_it() {
+    let observed = accepted_all(&services(&["a", "b"]));
+    let loaded = load_commit(&[]);
+    let plan = plan_of(&loaded, &observed);
+    assert!(plan.is_empty() && plan.is_blocked);
+    let held = plan.held.unwrap();
+    assert_eq!(held.reason, "PruneGuard");
+    assert_eq!(
+        held.confirm.unwrap(),
+        format!("kelson confirm {}", revision('b'))
+    );
+    assert_eq!(held.objects, [key("a"), key("b")]);
+    assert!(
+        plan_with(&loaded, &observed, Some(&revision('c'))).is_blocked,
+        "another revision was confirmed"
+    );
+    let confirmed = plan_with(&loaded, &observed, Some(&revision('b')));
+    assert!(!confirmed.is_blocked && confirmed.held.is_none());
+    assert_eq!(confirmed.to_prune().count(), 2);
+}
+
+#[test]
+fn the_last_object_of_one_may_go() {
+    let observed = accepted_all(&services(&["a"]));
+    let plan = plan_of(&load_commit(&[]), &observed);
+    assert_eq!(kinds_of(&plan), [(StepKind::Delete, "a".to_owned())]);
+}
+
+#[test]
+fn a_held_revision_says_what_else_waits_with_it() {
+    let observed = accepted_all(&services(&["a", "b", "c", "d", "e", "f"]));
+    let loaded = services(&["a", "b", "new"]);
+    let plan = plan_of(&loaded, &observed);
+    assert!(plan.is_blocked);
+    assert_eq!(kinds_of(&plan), [(StepKind::Create, "new".to_owned())]);
+    assert!(whys(&plan).iter().all(|(_, why)| *why == Why::PruneGuard));
+    assert_eq!(plan.report.len(), 4);
+}
+
+#[test]
+fn prune_never_keeps_and_prune_confirm_asks_while_the_rest_goes_ahead() {
+    let mut observed = accepted_all(&services(&["keep", "ask", "go", "l", "m", "o"]));
+    observed.get_mut(&key("keep")).unwrap().lifecycle.prune = PrunePolicy::Never;
+    observed.get_mut(&key("ask")).unwrap().lifecycle.prune = PrunePolicy::Confirm;
+    let loaded = services(&["l", "m", "o"]);
+    let plan = plan_of(&loaded, &observed);
+    assert_eq!(kinds_of(&plan), [(StepKind::Delete, "go".to_owned())]);
+    assert_eq!(
+        whys(&plan),
+        [
+            ("ask".to_owned(), Why::PruneConfirm),
+            ("keep".to_owned(), Why::PruneNever)
+        ]
+    );
+    assert!(!plan.is_blocked);
+    assert_eq!(plan.held.as_ref().unwrap().reason, "PruneConfirm");
+    let confirmed = plan_with(&loaded, &observed, Some(&revision('b')));
+    assert_eq!(confirmed.to_prune().count(), 2);
+    assert!(confirmed.held.is_none());
+}
+
+#[test]
+fn objects_of_another_source_are_left_alone() {
+    let mut observed = accepted_all(&services(&["theirs", "contested"]));
+    for live in observed.values_mut() {
+        live.source = Some("prod".to_owned());
+        live.spec["instances"] = json!(9);
+    }
+    let plan = plan_of(&services(&["contested"]), &observed);
+    assert!(plan.is_empty());
+    assert_eq!(whys(&plan), [("contested".to_owned(), Why::OtherSource)]);
+}
+
+#[test]
+fn a_change_by_hand_is_undone_or_reported_as_the_object_says() {
+    let loaded = services(&["web"]);
+    let mut observed = accepted_all(&loaded);
+    observed.get_mut(&key("web")).unwrap().spec["instances"] = json!(7);
+    let undone = plan_of(&loaded, &observed);
+    assert!(undone.steps[0].is_drift);
+    assert!(
+        plan_lines(&undone)[0]
+            .text
+            .contains("undoes a change by hand")
+    );
+
+    let text = service("web").replace(
+        "namespace: shop}",
+        "namespace: shop, lifecycle: {drift: report}}",
+    );
+    let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    assert_eq!(
+        loaded.objects[0].desired.lifecycle.drift,
+        DriftPolicy::Report
+    );
+    let mut observed = accepted_all(&loaded);
+    observed.get_mut(&key("web")).unwrap().spec["instances"] = json!(7);
+    let left = plan_of(&loaded, &observed);
+    assert!(left.is_empty());
+    assert_eq!(whys(&left), [("web".to_owned(), Why::DriftReported)]);
+    // A commit that changes the object is applied whatever was done by hand.
+    let changed = text.replace("command: web", "command: other");
+    let loaded = load_commit(&[("web.yaml", changed.as_bytes())]);
+    let plan = plan_of(&loaded, &observed);
+    assert_eq!(plan.steps[0].fields.len(), 2);
+}
+
+#[test]
+fn a_rolled_back_object_is_left_until_git_changes_it() {
+    let loaded = services(&["web"]);
+    let mut observed = accepted_all(&loaded);
+    observed.get_mut(&key("web")).unwrap().quarantined = true;
+    let plan = plan_of(&loaded, &observed);
+    assert!(plan.is_empty());
+    assert_eq!(whys(&plan), [("web".to_owned(), Why::RolledBack)]);
+    assert_eq!(plan.sync(&loaded), Sync::OutOfSync);
+}
+
+#[test]
+fn a_row_of_the_kernel_is_read_whatever_else_it_has() {
+    let row = json!({
+        "key": {"kind": "Service", "namespace": "shop", "name": "web"},
+        "spec": {"instances": 1}, "generation": 4, "workload": 7, "origin": {"file": "web.yaml", "line": 1},
+        "changedBy": {"actor": "alice", "via": "cli"}, "somethingNew": true,
+    });
+    let live: ObservedObject = serde_json::from_value(row).unwrap();
+    assert_eq!(live.generation, 4);
+    assert_eq!(live.changed_by.unwrap().actor, "alice");
+}
+
+const FULL: &str = include_str!("golden/good-full.yaml");
+
+/// All leaves of a specification, as pointers.
+fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .for_each(|(name, below)| leaves(below, &format!("{path}/{name}"), found)),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .for_each(|(index, below)| leaves(below, &format!("{path}/{index}"), found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            found.push(path.to_owned())
+        }
+    }
+}
+
+/// Another value than the one that is there.
+fn other(value: &Value) -> Value {
+    match value {
+        Value::Bool(yes) => json!(!yes),
+        Value::Number(number) => json!(number.as_i64().unwrap_or(0) + 1),
+        Value::String(text) => json!(format!("{text}x")),
+        Value::Null | Value::Array(_) | Value::Object(_) => json!("x"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_owned_field_that_changes_is_found_and_no_other(pick in 0usize..10_000, way in 0u8..3) {
+        let loaded = resolved(load_commit(&[("web.yaml", FULL.as_bytes())]));
+        let desired = &loaded.objects[0].desired;
+        let mut live = accepted(desired);
+        prop_assert!(diff(desired, &live).is_empty(), "no drift where nothing differs");
+        let mut paths = Vec::new();
+        leaves(&desired.spec, "", &mut paths);
+        let path = &paths[pick % paths.len()];
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let parent = live.spec.pointer_mut(parent).unwrap();
+        let expected = match (way, &mut *parent) {
+            (0, Value::Object(map)) => {
+                map.remove(name);
+                path.clone()
+            }
+            (1, Value::Object(map)) => {
+                map.insert("zz-added".to_owned(), json!(1));
+                format!("{}/zz-added", path.rsplit_once('/').unwrap().0)
+            }
+            _ => {
+                let value = live.spec.pointer_mut(path).unwrap();
+                *value = other(value);
+                path.clone()
+            }
+        };
+        let found: Vec<String> = diff(desired, &live).into_iter().map(|difference| difference.path).collect();
+        prop_assert_eq!(found, vec![format!("/spec{expected}")]);
+    }
+
+    #[test]
+    fn normal_form_is_a_fixed_point(instances in 0u32..100, cpus in 0u32..64_000, memory in 1u64..1_000_000, grace in 0u64..100_000) {
+        let text = format!(
+            "apiVersion: kelson/v1\nkind: Service\nmetadata: {{name: web}}\nspec:\n  instances: {instances}\n  run: {{command: web}}\n  resources: {{cpus: {}.{:03}, memory: {memory}Ki}}\n  stop: {{grace: {grace}ms}}\n",
+            cpus / 1000, cpus % 1000
+        );
+        let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+        prop_assert_eq!(places(&loaded.faults), Vec::<String>::new());
+        let spec = &loaded.objects[0].desired.spec;
+        prop_assert_eq!(&kinds().normalise("Service", spec).unwrap(), spec);
+        prop_assert!(plan_of(&loaded, &accepted_all(&loaded)).is_empty());
+    }
+
+    #[test]
+    fn no_text_makes_reading_fail_in_another_way_than_by_faults(text in "[ -~\n\t\u{85}\u{e9}]{0,200}") {
+        let loaded = load_commit(&[("any.yaml", text.as_bytes())]);
+        prop_assert!(loaded.objects.is_empty());
+    }
+
+    #[test]
+    fn no_mutation_of_a_good_manifest_makes_reading_panic(at in 0usize..900, with in "[\\x00-\\x7f]{0,3}", length in 0usize..6) {
+        let mut bytes = FULL.as_bytes().to_vec();
+        let start = at.min(bytes.len());
+        let end = (start + length).min(bytes.len());
+        bytes.splice(start..end, with.bytes());
+        let loaded = load_commit(&[("any.yaml", &bytes)]);
+        prop_assert!(loaded.objects.len() <= 1);
+    }
+}
