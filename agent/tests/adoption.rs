@@ -1,5 +1,5 @@
 //! What survives the death of an agent, and what does not survive the death of a shim.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Tasks from their order to their end, with real processes.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 

@@ -141,6 +141,7 @@ pub struct Task {
     stop: Option<String>,
     is_late: bool,
     is_forgotten: bool,
+    is_cleaned: bool,
     running_since: Option<Moment>,
     health: Option<ProbeSchedule>,
     readiness: Option<ProbeSchedule>,
@@ -212,6 +213,7 @@ impl Task {
             stop: None,
             is_late: false,
             is_forgotten: false,
+            is_cleaned: false,
             running_since: None,
             health: None,
             readiness: None,
@@ -268,8 +270,8 @@ impl Task {
             Input::Tick => self.tick(now, &mut effects),
         }
         self.tell(&mut effects);
-        if self.is_forgotten && matches!(self.phase, Phase::Over { .. }) {
-            self.is_forgotten = false;
+        if self.is_forgotten && !self.is_cleaned && matches!(self.phase, Phase::Over { .. }) {
+            self.is_cleaned = true;
             effects.push(Effect::Cleanup);
         }
         effects
