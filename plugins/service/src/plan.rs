@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use crate::slots::{Slot, has_proved, is_working, sort};
 use crate::spec::{OnFailure, Spec};
-use crate::status::Waiting;
+use crate::status::{Waiting, how_it_ended};
 
 /// So many failures in a row make a loop.
 const LOOP: u32 = 3;
@@ -416,8 +416,10 @@ fn conclude(view: &View<'_>, pace: &Pace, seats: &[Seat<'_>], plan: &mut Plan) {
             rollout: Rollout::RolledBack,
             reason: "RolledBack".to_owned(),
             message: format!(
-                "generation {} was rolled back; generation {} runs: {count}",
-                view.row.generation, view.want.generation
+                "generation {} {} and was rolled back; generation {} runs: {count}",
+                view.row.generation,
+                why_given_up(view, seats),
+                view.want.generation
             ),
         }
     } else if is_done {
@@ -431,6 +433,24 @@ fn conclude(view: &View<'_>, pace: &Pace, seats: &[Seat<'_>], plan: &mut Plan) {
     } else {
         on_the_way(view, pace, seats, plan, &count)
     });
+}
+
+/// What the newest generation's last failure was, where one is still to be seen.
+fn why_given_up(view: &View<'_>, seats: &[Seat<'_>]) -> String {
+    let failed = seats
+        .iter()
+        .flat_map(|seat| &seat.slot.ended)
+        .filter(|task| task.template_id == view.row.template_id && task.state != TaskState::Killed)
+        .max_by_key(|task| task.id);
+    match failed {
+        Some(task) => format!(
+            "failed ({}.{} {})",
+            view.name,
+            task.slot,
+            how_it_ended(task)
+        ),
+        None => "did not become healthy in time".to_owned(),
+    }
 }
 
 fn rollout_of(view: &View<'_>, is_paused: bool) -> Rollout {

@@ -465,7 +465,7 @@ fn a_quarantined_generation_goes_back_to_the_good_one() {
             Health::Degraded,
             Rollout::RolledBack,
             "RolledBack",
-            "generation 2 was rolled back; generation 1 runs: 1 of 2 healthy"
+            "generation 2 did not become healthy in time and was rolled back; generation 1 runs: 1 of 2 healthy"
         )
     );
 }

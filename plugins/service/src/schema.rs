@@ -31,7 +31,7 @@ fn service() -> Value {
         "properties": {
             "instances": {
                 "description": "How many tasks run.",
-                "type": "integer", "minimum": 0, "maximum": 100_000, "default": 1
+                "type": "integer", "minimum": 0, "maximum": 20_000, "default": 1
             },
             "run": run(),
             "resources": resources(),
@@ -98,6 +98,10 @@ fn file() -> Value {
             "content": {
                 "description": "The content itself.",
                 "type": "string", "maxLength": 131_072
+            },
+            "digest": {
+                "description": "The sha256 of the source; filled in from the commit.",
+                "type": "string", "format": "digest"
             },
             "template": {
                 "description": "Whether ${NAME} in it is replaced from the task's environment.",
@@ -295,6 +299,23 @@ mod tests {
                 fill(part, inner);
             }
         }
+    }
+
+    #[test]
+    fn the_description_is_the_golden_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/description.json");
+        let text = format!(
+            "{}\n",
+            kelson_sdk::serde_json::to_string_pretty(&description()).unwrap()
+        );
+        if std::env::var_os("KELSON_BLESS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(path).unwrap();
+        assert!(
+            text == golden,
+            "the manifest of Service has changed; if that is meant, run this test with KELSON_BLESS=1"
+        );
     }
 
     fn walk(schema: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {

@@ -439,6 +439,15 @@ fn a_broken_version_is_rolled_back_and_nobody_notices() {
             "{conduct:?}"
         );
         assert_eq!(world.said().reason, "RolledBack");
+        let why = if conduct == Conduct::Crashes {
+            "failed (web1.0 exited with status 1)"
+        } else {
+            "did not become healthy in time"
+        };
+        assert_eq!(
+            world.said().message,
+            format!("generation 2 {why} and was rolled back; generation 1 runs: 3 of 3 healthy")
+        );
         assert_eq!(world.rows[&1].quarantined_generation, Some(2));
         assert_eq!(world.least_served, 3, "{conduct:?}");
         assert!(world.live().all(|task| task.template_id == 100));

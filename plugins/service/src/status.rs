@@ -80,7 +80,8 @@ impl Waiting {
     }
 }
 
-fn how_it_ended(task: &Task) -> String {
+/// How an ended task ended, as a verb: `exited with status 1`.
+pub(crate) fn how_it_ended(task: &Task) -> String {
     if task.is_out_of_memory {
         return "ran out of memory".to_owned();
     }
