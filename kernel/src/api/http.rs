@@ -316,7 +316,16 @@ async fn requests(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
 async fn plan(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
     let request: PlanRequest =
         serde_json::from_slice(&body).map_err(|error| Failure::bad(error.to_string()))?;
-    let shown = tokio::task::spawn_blocking(move || preview(&kernel, &request)).await;
+    let shown = tokio::task::spawn_blocking(move || {
+        preview(
+            &kernel.state(),
+            kernel.now(),
+            kernel.wall(),
+            kernel.host().as_ref(),
+            &request,
+        )
+    })
+    .await;
     match shown.map_err(|error| Failure::unavailable(error.to_string()))? {
         Ok(preview) => reply(preview),
         Err(refusal) => Err(Failure(StatusCode::CONFLICT, refusal)),

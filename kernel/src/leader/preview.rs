@@ -17,7 +17,7 @@ use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::Kernel;
+use kelson_kernel_core::port::SchedulerHost;
 
 /// Most steps of a preview.
 const MAX_STEPS: usize = 50;
@@ -125,17 +125,22 @@ pub struct Waiting {
     pub message: String,
 }
 
-/// Shows what would happen. Blocks: run it on a blocking thread.
+/// Shows what would happen to `origin` at `now`. Blocks: run it on a blocking thread.
+///
+/// # Errors
+/// The objects cannot be accepted.
 pub fn preview(
-    kernel: &Kernel,
+    origin: &State,
+    now: ClusterTime,
+    wall: WallTime,
+    host: &dyn SchedulerHost,
     request: &PlanRequest,
 ) -> Result<Preview, kelson_model::request::Refusal> {
-    let origin = kernel.state();
     let mut fork = Fork {
         state: origin.clone(),
-        now: kernel.now(),
+        now,
         term: origin.term,
-        wall: kernel.wall(),
+        wall,
     };
     let last_real = origin.last_task;
     let revision = "0".repeat(40).parse::<Revision>().ok();
@@ -144,7 +149,7 @@ pub fn preview(
     }
     let mut preview = Preview {
         index: origin.index.0,
-        state_hash: crate::codec::state_hash(&origin),
+        state_hash: crate::codec::state_hash(origin),
         ..Preview::default()
     };
     let mut memory = RoundMemory::default();
@@ -159,7 +164,7 @@ pub fn preview(
                 number - 1
             ));
         }
-        fork.run_rounds(kernel, &mut memory, &mut step, last_real);
+        fork.run_rounds(host, &mut memory, &mut step, last_real);
         let is_empty = step.launches.is_empty() && step.stops.is_empty();
         if !is_empty || !step.statuses.is_empty() {
             preview.steps.push(step);
@@ -244,7 +249,7 @@ impl Fork {
     /// Runs rounds until none has a turn that says something.
     fn run_rounds(
         &mut self,
-        kernel: &Kernel,
+        host: &dyn SchedulerHost,
         memory: &mut RoundMemory,
         step: &mut Step,
         last_real: TaskId,
@@ -257,7 +262,7 @@ impl Fork {
             for mut turn in round.turns {
                 turn.request.is_throw_away = true;
                 let seat = turn.request.seat.clone();
-                match kernel.host().turn(&turn.request) {
+                match host.turn(&turn.request) {
                     Err(fault) => memory.turn_was_void(&turn, &fault, self.now),
                     Ok(outcome)
                         if super::rounds::says_nothing(&self.state, &seat, &outcome, self.now) =>

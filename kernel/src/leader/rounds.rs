@@ -158,12 +158,7 @@ fn lost(kernel: &Kernel, turn: &PlannedTurn) {
 }
 
 /// Whether an outcome would leave the state as it is.
-pub(super) fn says_nothing(
-    state: &State,
-    seat: &SeatId,
-    outcome: &TurnOutcome,
-    now: ClusterTime,
-) -> bool {
+pub fn says_nothing(state: &State, seat: &SeatId, outcome: &TurnOutcome, now: ClusterTime) -> bool {
     let Some(record) = state.seats.get(seat) else {
         return true;
     };
