@@ -116,3 +116,44 @@ fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
     file.take(limit + 1).read_to_end(&mut content).ok()?;
     (u64::try_from(content.len()).ok()? <= limit).then_some(content)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_was_written_longest_ago_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = crate::engine::make().unwrap();
+        let cache = CompileCache::open(folder.path(), &engine).unwrap();
+        for number in 0..limits::CACHED_COMPONENTS {
+            for ending in ["cwasm", "sum"] {
+                let path = folder.path().join(format!("{number:03}.{ending}"));
+                let file = fs::File::create(path).unwrap();
+                let time = SystemTime::UNIX_EPOCH
+                    + std::time::Duration::from_secs(u64::try_from(number).unwrap());
+                file.set_modified(time).unwrap();
+            }
+        }
+        let empty = Component::new(&engine, b"\0asm\x0d\x00\x01\x00").unwrap();
+        let digest = Digest::of(b"the empty component");
+        cache.put(&digest, &empty);
+        assert!(!folder.path().join("000.cwasm").exists());
+        assert!(!folder.path().join("000.sum").exists());
+        assert!(folder.path().join("001.cwasm").exists());
+        assert!(cache.get(&engine, &digest).is_some());
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_no_obstacle() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = crate::engine::make().unwrap();
+        let cache = CompileCache::open(&folder.path().join("gone"), &engine).unwrap();
+        fs::remove_dir_all(folder.path()).unwrap();
+        let empty = Component::new(&engine, b"\0asm\x0d\x00\x01\x00").unwrap();
+        let digest = Digest::of(b"the empty component");
+        cache.put(&digest, &empty);
+        assert!(cache.get(&engine, &digest).is_none());
+    }
+}

@@ -31,13 +31,21 @@ impl Breach {
     }
 }
 
-/// Says why a call ended without an answer. `denied` says whether memory was refused to it.
-pub(crate) fn classify(
-    error: &wasmtime::Error,
-    call: &'static str,
-    denied: bool,
-    memory: Bytes,
-) -> TurnFault {
+/// What is known about a call that ended without an answer.
+pub(crate) struct Ended<'a> {
+    /// Which call.
+    pub(crate) call: &'static str,
+    /// The limit of its memory.
+    pub(crate) memory: Bytes,
+    /// Whether it was refused memory.
+    pub(crate) is_denied: bool,
+    /// The error that it wrote to its log last.
+    pub(crate) last_words: Option<&'a str>,
+}
+
+/// Says why a call ended without an answer.
+pub(crate) fn classify(error: &wasmtime::Error, ended: &Ended<'_>) -> TurnFault {
+    let call = ended.call;
     if let Some(breach) = error.downcast_ref::<Breach>() {
         return match breach {
             Breach::Malformed(message) => TurnFault::Malformed {
@@ -53,10 +61,19 @@ pub(crate) fn classify(
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => TurnFault::OutOfFuel { call },
         Some(Trap::Interrupt) => TurnFault::TimedOut { call },
-        _ if denied => TurnFault::OutOfMemory { limit: memory },
-        _ => TurnFault::Trapped {
-            call,
-            message: text::message(&error.root_cause().to_string(), limits::MESSAGE_BYTES),
+        _ if ended.is_denied => TurnFault::OutOfMemory {
+            limit: ended.memory,
         },
+        _ => {
+            let cause = error.root_cause();
+            let message = match ended.last_words {
+                Some(words) => format!("{words} ({cause})"),
+                None => cause.to_string(),
+            };
+            TurnFault::Trapped {
+                call,
+                message: text::message(&message, limits::MESSAGE_BYTES),
+            }
+        }
     }
 }

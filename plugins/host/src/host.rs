@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kelson_kernel_core::port::{
@@ -117,30 +117,22 @@ impl WasmHost {
 
     /// Lets go of a component that no framework uses any more. Its compiled form stays on disk.
     pub fn unload(&self, component: &Digest) {
-        let unloaded = self
-            .components
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(component);
+        let unloaded = self.components().remove(component);
         drop(unloaded);
     }
 
-    fn place(&self, digest: &Digest) -> Arc<Place> {
-        let mut components = self
-            .components
+    fn components(&self) -> MutexGuard<'_, BTreeMap<Digest, Arc<Place>>> {
+        self.components
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(components.entry(digest.clone()).or_default())
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self, digest: &Digest) -> Arc<Place> {
+        Arc::clone(self.components().entry(digest.clone()).or_default())
     }
 
     fn loaded(&self, digest: &Digest, call: &'static str) -> Result<Arc<Loaded>, TurnFault> {
-        let place = {
-            let components = self
-                .components
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            components.get(digest).map(Arc::clone)
-        };
+        let place = self.components().get(digest).map(Arc::clone);
         place
             .and_then(|place| place.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .ok_or_else(|| TurnFault::Failed {
@@ -200,15 +192,24 @@ impl SchedulerHost for WasmHost {
     ) -> Result<Description, LoadFault> {
         let place = self.place(digest);
         // Held while compiling: whoever loads the same component meanwhile gets the result.
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = place.as_ref() {
+        let mut content = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = content.as_ref() {
             return Ok(loaded.description.clone());
         }
-        let loaded = self.make(digest, component, limits)?;
-        let description = loaded.description.clone();
-        tracing::info!(component = %digest, framework = %description.name, version = %description.version, "loaded a scheduler");
-        *place = Some(Arc::new(loaded));
-        Ok(description)
+        match self.make(digest, component, limits) {
+            Ok(loaded) => {
+                let description = loaded.description.clone();
+                tracing::info!(component = %digest, framework = %description.name, version = %description.version, "loaded a scheduler");
+                *content = Some(Arc::new(loaded));
+                // Another caller's failure may have taken the place away meanwhile.
+                self.components().insert(digest.clone(), Arc::clone(&place));
+                Ok(description)
+            }
+            Err(fault) => {
+                self.components().remove(digest);
+                Err(fault)
+            }
+        }
     }
 
     fn validate(

@@ -8,7 +8,7 @@ use kelson_model::id::Digest;
 use wasmtime::{Engine, Store};
 
 use crate::bindings::{Framework, FrameworkPre};
-use crate::fault;
+use crate::fault::{self, Ended};
 use crate::limits;
 use crate::outcome::Outcome;
 use crate::sandbox::{Call, Sandbox};
@@ -242,13 +242,14 @@ fn run<R>(
             Ok((answer, fuel.saturating_add(store.data().meter.used())))
         }
         Err(error) => {
-            let is_denied = store.data().memory.is_denied();
-            Err(fault::classify(
-                &error,
-                call.name(),
-                is_denied,
-                limits.memory,
-            ))
+            let sandbox = store.data();
+            let ended = Ended {
+                call: call.name(),
+                memory: limits.memory,
+                is_denied: sandbox.memory.is_denied(),
+                last_words: sandbox.log.last_words(),
+            };
+            Err(fault::classify(&error, &ended))
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-/// Fuel of one call, and what each row that it is shown adds: about 50 ms of compiled code, and 4 µs a row.
+/// Fuel of one call, before what the rows that it is shown add: about 50 ms of compiled code.
 ///
-/// A unit is about one instruction; a core of 2020 does two thousand million of them a second.
-pub(crate) const TURN_FUEL: u64 = 100_000_000;
+/// A unit is about one instruction. A core of today gets through two thousand million of them a second where memory is the limit, and seven in the tightest
+/// loop (`examples/boundary.rs` measures it).
+pub(crate) const TURN_FUEL: u64 = 150_000_000;
 /// Fuel of a call that begins the life of an instance: `restore`, `describe`, and what runs before either.
 pub(crate) const RESTORE_FUEL: u64 = 2_000_000_000;
-/// Fuel that each row shown adds to a call's budget.
+/// Fuel that each row shown adds to a call's budget: a few microseconds.
 pub(crate) const FUEL_PER_ROW: u64 = 10_000;
 /// Guard on the wall clock of a turn: an order of magnitude above its fuel.
 pub(crate) const TURN_GUARD: Duration = Duration::from_secs(1);

@@ -27,6 +27,14 @@ impl Log {
         }
     }
 
+    /// The last line, if it tells of an error: what a scheduler says before it gives up.
+    pub(crate) fn last_words(&self) -> Option<&str> {
+        match self.lines.last() {
+            Some((ERROR, line)) => Some(line),
+            _ => None,
+        }
+    }
+
     /// Takes the lines, with one more where some were dropped.
     pub(crate) fn take(&mut self) -> Vec<(u32, String)> {
         let Self { mut lines, dropped } = std::mem::take(self);
@@ -42,5 +50,20 @@ impl bindings::log::Host for Sandbox {
         self.meter.charge(line.len())?;
         self.log.write(level, &line);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_is_taken_for_last_words() {
+        let mut log = Log::default();
+        assert_eq!(log.last_words(), None);
+        log.write(9, "out of birds");
+        assert_eq!(log.last_words(), Some("out of birds"));
+        log.write(WARN, "nothing more to say");
+        assert_eq!(log.last_words(), None);
     }
 }

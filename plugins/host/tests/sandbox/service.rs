@@ -135,3 +135,48 @@ fn a_service_checks_a_specification() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].pointer.starts_with("/update"), "{problems:?}");
 }
+
+#[test]
+fn a_large_service_fits_the_budget_of_its_turns() {
+    let bench = Bench::new();
+    let (component, _) = bench.load("kelson-plugin-service").unwrap();
+    let spec = SPEC.replace(r#""instances":3"#, r#""instances":4000"#);
+    let mut turn = request("null");
+    turn.component = component;
+    turn.changed.workloads = vec![workload(1, 1)];
+    turn.view = Arc::new(View {
+        specs: [((1, 1), spec.clone())].into(),
+        ..View::default()
+    });
+    let demand = bench.host.turn(&turn).unwrap().demand.unwrap();
+    assert_eq!(demand[0].count, 4_000);
+
+    turn.turn_no = 2;
+    turn.offers = (0..1_000)
+        .map(|agent| Offer {
+            key: demand[0].key,
+            workload: WorkloadId(1),
+            generation: 1,
+            template: 0,
+            agent: AgentId(agent),
+            count: 4,
+        })
+        .collect();
+    let tasks = launched(&bench.host.turn(&turn).unwrap());
+    assert_eq!(tasks.len(), 4_000);
+
+    // All of them become healthy, and a new instance takes over.
+    turn.turn_no = 3;
+    turn.offers.clear();
+    turn.now = ClusterTime(60_000);
+    turn.changed.tasks = (1..)
+        .zip(&tasks)
+        .map(|(id, (slot, agent))| running(id, *slot, *agent))
+        .collect();
+    turn.view = Arc::new(View {
+        rows: turn.changed.clone(),
+        specs: [((1, 1), spec)].into(),
+    });
+    turn.is_throw_away = true;
+    assert!(launched(&bench.host.turn(&turn).unwrap()).is_empty());
+}

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::bench::{Bench, View, notes, offer, request, seat, workload};
 use kelson_kernel_core::port::{
-    AgentRow, Demand, Op, Placement, RefusalRow, SchedulerHost, SeatRows, TaskRow, TurnFault,
-    TurnRequest,
+    AgentRow, Demand, Op, Placement, RefusalRow, SchedulerHost, SeatRows, SeatView, TaskRow,
+    TurnFault, TurnRequest,
 };
 use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, TaskId, WorkloadId};
@@ -13,6 +13,7 @@ use kelson_model::object::{Health, RolloutState};
 use kelson_model::quantity::{Bytes, MilliCpus, Resources};
 use kelson_model::task::{CheckState, StopReason, TaskState};
 use kelson_model::time::ClusterTime;
+use kelson_plugin_host::WasmHost;
 
 fn task(id: u64) -> TaskRow {
     TaskRow {
@@ -367,6 +368,47 @@ fn an_instance_stays_warm_while_turns_follow_each_other() {
     turn.turn_no = 8;
     bench.host.drop_instance(&turn.seat);
     assert_eq!(count(&turn), "1");
+}
+
+/// Drops the seat's instance in the middle of a turn, when the scheduler asks for a specification.
+struct Interrupting {
+    host: Arc<WasmHost>,
+}
+
+impl SeatView for Interrupting {
+    fn all_rows(&self) -> SeatRows {
+        SeatRows::default()
+    }
+
+    fn spec(&self, _workload: WorkloadId, _generation: u64) -> Option<String> {
+        self.host.drop_instance(&seat("default"));
+        // A second turn of the seat meanwhile has no instance to share, and leaves none.
+        let nested = self.host.turn(&request("turn turns")).unwrap();
+        Some(notes(&nested).concat())
+    }
+
+    fn name(&self, _workload: WorkloadId) -> Option<String> {
+        None
+    }
+
+    fn attributes(&self, _agent: AgentId) -> Option<Arc<Vec<(String, String)>>> {
+        None
+    }
+}
+
+#[test]
+fn an_instance_that_is_dropped_during_its_turn_does_not_come_back() {
+    let host = Arc::new(Bench::new().host);
+    let mut turn = request("turn spec 1 1\nturn turns");
+    turn.view = Arc::new(Interrupting {
+        host: Arc::clone(&host),
+    });
+    assert_eq!(notes(&host.turn(&turn).unwrap()), ["1", "1"]);
+    turn.turn_no = 2;
+    turn.view = Arc::new(View::default());
+    assert_eq!(notes(&host.turn(&turn).unwrap()), ["", "1"]);
+    turn.turn_no = 3;
+    assert_eq!(notes(&host.turn(&turn).unwrap()), ["", "2"]);
 }
 
 #[test]
