@@ -71,6 +71,27 @@ impl GitSource {
         })
     }
 
+    /// Names the contents of files of a commit; `None` for what is no plain path to a file of it.
+    ///
+    /// # Errors
+    /// `NoSuchRevision`, `Damaged`, `Gone`.
+    pub fn blob_ids(
+        &self,
+        revision: &Revision,
+        paths: &[&str],
+    ) -> Result<Vec<Option<BlobId>>, SourceError> {
+        self.read(|repository| {
+            let tree = tree_of(repository, revision)?;
+            let id_of = |path: &&str| {
+                let path = normalised(path).ok().filter(|path| !path.is_empty())?;
+                let entry = tree.get_path(Path::new(&path)).ok()?;
+                let is_file = not_a_file(entry.filemode()).is_none();
+                is_file.then(|| BlobId::from_oid(entry.id()))
+            };
+            Ok(paths.iter().map(id_of).collect())
+        })
+    }
+
     fn content(
         &self,
         repository: &Repository,

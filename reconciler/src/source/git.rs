@@ -11,7 +11,7 @@ use super::error::{SourceError, commit_place};
 use super::history::tree_of;
 use super::limits::Limits;
 use super::listing::{Artifact, Listing, ManifestSource, TreeFile};
-use super::object_id::revision_of;
+use super::object_id::{BlobId, revision_of};
 use super::path::normalised;
 use super::repository::{Identity, discover, identity, is_there, reopen};
 use super::selection::USUAL_FOLDER;
@@ -329,6 +329,10 @@ impl ManifestSource for CommitFiles {
 
     fn read_at(&self, path: &str) -> Result<Artifact, SourceError> {
         self.source.blob_at(&self.revision, path)
+    }
+
+    fn blob_ids(&self, paths: &[&str]) -> Result<Vec<Option<BlobId>>, SourceError> {
+        self.source.blob_ids(&self.revision, paths)
     }
 }
 

@@ -264,6 +264,15 @@ pub trait ManifestSource: Send + Sync {
     /// # Errors
     /// `BadPath`, `NoSuchPath`, `NotAFile`, `TooLarge`, `LfsPointer`, and whatever the disk refuses.
     fn read_at(&self, path: &str) -> Result<Artifact, SourceError>;
+
+    /// Names the contents of files without reading them, in the order of the question; `None` where that cannot be told so, and
+    /// [`read_at`](Self::read_at) says why.
+    ///
+    /// # Errors
+    /// When the source as a whole cannot be read.
+    fn blob_ids(&self, paths: &[&str]) -> Result<Vec<Option<BlobId>>, SourceError> {
+        Ok(vec![None; paths.len()])
+    }
 }
 
 /// Shows a name that is not text.

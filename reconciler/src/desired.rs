@@ -1,0 +1,309 @@
+//! What a revision asks for: its manifests loaded, judged, and their files pinned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kelson_model::id::{Digest, Revision};
+use kelson_model::object::ObjectKey;
+use kelson_model::source::Fault;
+use kelson_reconciler_core::codes::Code;
+use kelson_reconciler_core::manifest::{
+    FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, fault_at, load,
+    resolve,
+};
+
+use crate::source::{BlobId, Listing, ManifestSource, SourceError, TreeFault};
+use crate::validator::{Problem, Validator};
+
+/// The largest object, as JSON: what fits into one entry of the kernel's log with room to spare.
+pub const MAX_OBJECT_BYTES: usize = 160 << 10;
+
+/// What a revision, or a folder, asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Desired {
+    /// The revision; absent for a folder.
+    pub revision: Option<Revision>,
+    /// Its objects and faults.
+    pub loaded: Loaded,
+    /// Where the files that objects name stand, by their digest.
+    pub files: BTreeMap<Digest, String>,
+}
+
+#[derive(Debug)]
+struct Judged {
+    object: Arc<LoadedObject>,
+    problems: Vec<Problem>,
+    is_too_big: Option<usize>,
+}
+
+/// Loads revisions one after another, at the cost of what has changed between them.
+///
+/// *Assumes*: called where blocking is allowed.
+pub struct Loader {
+    validator: Arc<dyn Validator>,
+    cache: ParseCache,
+    names: BTreeMap<BlobId, Arc<str>>,
+    digests: BTreeMap<BlobId, Digest>,
+    judged: BTreeMap<ObjectKey, Judged>,
+    kinds: Option<Digest>,
+}
+
+impl Loader {
+    /// Makes one that remembers nothing yet.
+    pub fn new(validator: Arc<dyn Validator>) -> Self {
+        Self {
+            validator,
+            cache: ParseCache::default(),
+            names: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            judged: BTreeMap::new(),
+            kinds: None,
+        }
+    }
+
+    /// How many files were parsed so far.
+    pub fn parsed(&self) -> u64 {
+        self.cache.parsed()
+    }
+
+    /// Forgets what frameworks have said; they are others now.
+    pub fn forget_judgements(&mut self) {
+        self.judged.clear();
+    }
+
+    /// Loads everything; what is wrong with files and objects is in the answer.
+    ///
+    /// # Errors
+    /// When the source as a whole cannot be read.
+    pub fn load(
+        &mut self,
+        source: &dyn ManifestSource,
+        kinds: &Kinds,
+    ) -> Result<Desired, SourceError> {
+        if self.kinds.as_ref() != Some(kinds.fingerprint()) {
+            self.kinds = Some(kinds.fingerprint().clone());
+            self.judged.clear();
+        }
+        let listing = source.files()?;
+        let files = self.manifests(&listing);
+        let mut failure = None;
+        let mut loaded = load(&files, kinds, &mut self.cache, |file| {
+            let found = listing.file(&file.path).ok_or_else(|| Unreadable {
+                message: "it has left the listing".to_owned(),
+                hint: String::new(),
+            })?;
+            match source.read(found) {
+                Ok(bytes) => Ok(Arc::from(&*bytes)),
+                Err(error) => {
+                    let unreadable = Unreadable {
+                        message: error.to_string(),
+                        hint: "mend the file, or its permissions".to_owned(),
+                    };
+                    if matches!(error, SourceError::Gone { .. }) {
+                        failure = Some(error);
+                    }
+                    Err(unreadable)
+                }
+            }
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        loaded.refuse(listing.faults.iter().map(tree_fault).collect());
+        let pinned = self.pin(source, &mut loaded)?;
+        let mut loaded = resolve(loaded, |path| pinned.get(path).cloned());
+        self.judge(&mut loaded);
+        let files = pinned
+            .into_iter()
+            .map(|(path, digest)| (digest, path))
+            .collect();
+        Ok(Desired {
+            revision: source.revision(),
+            loaded,
+            files,
+        })
+    }
+
+    fn manifests(&mut self, listing: &Listing) -> Vec<ManifestFile> {
+        let mut names = BTreeMap::new();
+        let mut files = Vec::with_capacity(listing.files.len());
+        for file in &listing.files {
+            let name = match self.names.get(&file.blob) {
+                Some(name) => Arc::clone(name),
+                None => Arc::from(file.blob.to_string()),
+            };
+            names.insert(file.blob, Arc::clone(&name));
+            files.push(ManifestFile {
+                path: Arc::clone(&file.path),
+                blob: name,
+            });
+        }
+        self.names = names;
+        files
+    }
+
+    /// Finds the digests of the files that objects name; a file that is there and cannot be used is a fault.
+    fn pin(
+        &mut self,
+        source: &dyn ManifestSource,
+        loaded: &mut Loaded,
+    ) -> Result<BTreeMap<String, Digest>, SourceError> {
+        let paths: Vec<&str> = loaded.needed_paths().into_iter().collect();
+        if paths.is_empty() {
+            self.digests.clear();
+            return Ok(BTreeMap::new());
+        }
+        let ids = source.blob_ids(&paths)?;
+        let mut known = BTreeMap::new();
+        let mut pinned = BTreeMap::new();
+        let mut refused: BTreeMap<&str, SourceError> = BTreeMap::new();
+        for (path, id) in paths.iter().zip(ids) {
+            if let Some((id, digest)) = id.and_then(|id| Some((id, self.digests.get(&id)?))) {
+                pinned.insert((*path).to_owned(), digest.clone());
+                known.insert(id, digest.clone());
+                continue;
+            }
+            match source.read_at(path) {
+                Ok(artifact) => {
+                    let digest = Digest::of(&artifact.bytes);
+                    pinned.insert((*path).to_owned(), digest.clone());
+                    known.insert(artifact.blob, digest);
+                }
+                Err(error @ SourceError::Gone { .. }) => return Err(error),
+                Err(SourceError::NoSuchPath { .. }) => {}
+                Err(error) => {
+                    refused.insert(path, error);
+                }
+            }
+        }
+        let mut faults = Vec::new();
+        for object in &loaded.objects {
+            for need in &object.needs {
+                let is_found = need.paths.iter().any(|path| pinned.contains_key(path));
+                let error = need
+                    .paths
+                    .iter()
+                    .find_map(|path| refused.get(path.as_str()));
+                if let (false, Some(error)) = (is_found, error) {
+                    faults.push(fault_at(
+                        object,
+                        &need.pointer,
+                        Code::MissingFile,
+                        error.to_string(),
+                        "name an ordinary file of the same commit".to_owned(),
+                    ));
+                }
+            }
+        }
+        self.digests = known;
+        loaded.refuse(faults);
+        Ok(pinned)
+    }
+
+    /// Asks about every object that is not the one it was the last time.
+    fn judge(&mut self, loaded: &mut Loaded) {
+        let mut judged = BTreeMap::new();
+        let mut faults = Vec::new();
+        for object in &loaded.objects {
+            let key = &object.desired.key;
+            let before = self.judged.remove(key).filter(|before| {
+                Arc::ptr_eq(&before.object, object) || before.object.desired == object.desired
+            });
+            let verdict = match before {
+                Some(before) => Judged {
+                    object: Arc::clone(object),
+                    ..before
+                },
+                None => self.verdict(object),
+            };
+            for problem in &verdict.problems {
+                faults.push(fault_at(
+                    object,
+                    &format!("/spec{}", problem.pointer),
+                    Code::Rejected,
+                    problem.message.clone(),
+                    String::new(),
+                ));
+            }
+            if let Some(size) = verdict.is_too_big {
+                faults.push(fault_at(
+                    object,
+                    "",
+                    Code::TooBig,
+                    format!("{key} has {size} bytes with its defaults; at most {MAX_OBJECT_BYTES} are kept of one object"),
+                    "name large contents as files of the commit with `source:`".to_owned(),
+                ));
+            }
+            judged.insert(key.clone(), verdict);
+        }
+        self.judged = judged;
+        loaded.refuse(faults);
+    }
+
+    fn verdict(&self, object: &Arc<LoadedObject>) -> Judged {
+        let desired = &object.desired;
+        let problems = if desired.key.kind == FRAMEWORK {
+            Vec::new()
+        } else {
+            self.validator.validate(&desired.key.kind, &desired.spec)
+        };
+        let size = serde_json::to_vec(desired).map_or(usize::MAX, |json| json.len());
+        Judged {
+            object: Arc::clone(object),
+            problems,
+            is_too_big: (size > MAX_OBJECT_BYTES).then_some(size),
+        }
+    }
+}
+
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Loader")
+            .field("parsed", &self.cache.parsed())
+            .field("judged", &self.judged.len())
+            .finish()
+    }
+}
+
+impl Desired {
+    /// The digests of the files that these objects name.
+    pub(crate) fn needed_by<'a>(
+        &self,
+        objects: impl IntoIterator<Item = &'a LoadedObject>,
+    ) -> BTreeSet<Digest> {
+        let needs = objects.into_iter().flat_map(|object| {
+            let spec = &object.desired.spec;
+            object
+                .needs
+                .iter()
+                .filter_map(move |need| spec.pointer(&need.digest_at)?.as_str())
+        });
+        needs.filter_map(|digest| digest.parse().ok()).collect()
+    }
+}
+
+/// Something that stands where a manifest could stand and cannot be read as one.
+fn tree_fault(fault: &TreeFault) -> Fault {
+    Fault {
+        code: Code::UnreadableFile.id().to_owned(),
+        file: fault.path.to_string(),
+        line: 0,
+        column: 0,
+        message: fault.cause.to_string(),
+        hint: fault.cause.hint().to_owned(),
+        source_line: String::new(),
+    }
+}
+
+/// A source that cannot be read as a whole, as a fault of no file.
+pub(crate) fn source_fault(error: &SourceError) -> Fault {
+    Fault {
+        code: Code::UnreadableFile.id().to_owned(),
+        file: String::new(),
+        line: 0,
+        column: 0,
+        message: error.to_string(),
+        hint: "the repository has to be readable as a whole; `git fsck` says more".to_owned(),
+        source_line: String::new(),
+    }
+}

@@ -1,0 +1,411 @@
+//! A mirror of the kernel's rows, as much of them as plan and drift look at.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kelson_model::drift::{DriftItem, DriftState, Plane};
+use kelson_model::id::{Digest, Index, TaskId};
+use kelson_model::object::ObjectKey;
+use kelson_model::source::SourceRecord;
+use kelson_model::task::{StopReason, TaskState};
+use kelson_model::time::WallTime;
+use kelson_reconciler_core::observed::{ObservedObject, ObservedTask};
+
+use crate::client::{Batch, Row, RowKind};
+use crate::rows::{self, FrameworkRow, RowError};
+
+/// The rows that the mirror needs.
+pub const MIRRORED: [RowKind; 5] = [
+    RowKind::Object,
+    RowKind::Task,
+    RowKind::Source,
+    RowKind::Drift,
+    RowKind::Framework,
+];
+
+/// What a batch has changed, as far as anybody here cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// What a plan looks at: specifications, owners, sources.
+    pub objects: bool,
+    /// What says which kinds there are.
+    pub frameworks: bool,
+    /// Tasks that somebody ended, and what came after them; the ledger.
+    pub drift: bool,
+}
+
+impl Changes {
+    /// Whether nothing has.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    fn add(&mut self, other: Self) {
+        self.objects |= other.objects;
+        self.frameworks |= other.frameworks;
+        self.drift |= other.drift;
+    }
+}
+
+/// A task, and when it was seen to end.
+#[derive(Debug, Clone)]
+struct SeenTask {
+    task: ObservedTask,
+    /// Absent for a task that had ended before this mirror began.
+    ended_at: Option<WallTime>,
+}
+
+/// The kernel's rows as of [`index`](Self::index).
+///
+/// *Guarantees*: holds nothing of before a restart of the watch. While [`is_current`](Self::is_current) is false it is not the whole, and nothing may be
+/// decided by it.
+#[derive(Debug, Default)]
+pub struct Mirror {
+    index: Index,
+    is_current: bool,
+    objects: BTreeMap<ObjectKey, ObservedObject>,
+    /// The row's key of each object.
+    object_keys: BTreeMap<String, ObjectKey>,
+    /// What git asked for when an object was last accepted; see [`Mirror::set_accepted`].
+    accepted: BTreeMap<ObjectKey, Digest>,
+    tasks: BTreeMap<TaskId, SeenTask>,
+    by_workload: BTreeMap<ObjectKey, BTreeSet<TaskId>>,
+    ended_by_hand: BTreeSet<TaskId>,
+    sources: BTreeMap<String, SourceRecord>,
+    frameworks: BTreeMap<String, FrameworkRow>,
+    ledger: Vec<DriftItem>,
+}
+
+impl Mirror {
+    /// Takes in a batch; `now` is for tasks that end with it.
+    pub fn take_in(&mut self, batch: Batch, now: WallTime) -> Changes {
+        let mut changes = Changes::default();
+        if batch.is_restart {
+            let accepted = std::mem::take(&mut self.accepted);
+            *self = Self {
+                accepted,
+                ..Self::default()
+            };
+            changes = Changes {
+                objects: true,
+                frameworks: true,
+                drift: true,
+            };
+        }
+        // What has ended before anybody looked has ended at a time that nobody knows.
+        let seen = self.is_current.then_some(now);
+        for row in &batch.rows {
+            match self.put(row, seen) {
+                Ok(change) => changes.add(change),
+                Err(error) => {
+                    tracing::warn!(kind = row.kind.name(), key = row.key, %error, "a row of the kernel cannot be read");
+                }
+            }
+        }
+        self.index = batch.index;
+        self.is_current |= batch.is_current;
+        changes
+    }
+
+    fn put(&mut self, row: &Row, now: Option<WallTime>) -> Result<Changes, RowError> {
+        let json = row.json.as_deref();
+        match row.kind {
+            RowKind::Object => self.put_object(&row.key, json),
+            RowKind::Task => self.put_task(&row.key, json, now),
+            RowKind::Source => {
+                let record = json.map(serde_json::from_str::<SourceRecord>).transpose()?;
+                let is_changed = self.sources.get(&row.key) != record.as_ref();
+                replace(&mut self.sources, row.key.clone(), record);
+                Ok(Changes {
+                    objects: is_changed,
+                    ..Changes::default()
+                })
+            }
+            RowKind::Framework => {
+                let framework = json.map(serde_json::from_str::<FrameworkRow>).transpose()?;
+                let is_changed = self.frameworks.get(&row.key) != framework.as_ref();
+                replace(&mut self.frameworks, row.key.clone(), framework);
+                Ok(Changes {
+                    frameworks: is_changed,
+                    ..Changes::default()
+                })
+            }
+            RowKind::Drift => {
+                let ledger: Vec<DriftItem> = json
+                    .map(serde_json::from_str)
+                    .transpose()?
+                    .unwrap_or_default();
+                let is_changed = self.ledger != ledger;
+                self.ledger = ledger;
+                Ok(Changes {
+                    drift: is_changed,
+                    ..Changes::default()
+                })
+            }
+            RowKind::Agent | RowKind::Event => Ok(Changes::default()),
+        }
+    }
+
+    fn put_object(&mut self, row: &str, json: Option<&str>) -> Result<Changes, RowError> {
+        let object = json.map(rows::object).transpose()?.flatten();
+        let is_changed = match object {
+            Some(mut object) => {
+                object.accepted = self.accepted.get(&object.key).cloned();
+                self.object_keys.insert(row.to_owned(), object.key.clone());
+                let before = self.objects.insert(object.key.clone(), object.clone());
+                before.is_none_or(|mut before| {
+                    before.health = object.health;
+                    before != object
+                })
+            }
+            None => self
+                .object_keys
+                .remove(row)
+                .and_then(|key| self.objects.remove(&key))
+                .is_some(),
+        };
+        Ok(Changes {
+            objects: is_changed,
+            ..Changes::default()
+        })
+    }
+
+    fn put_task(
+        &mut self,
+        row: &str,
+        json: Option<&str>,
+        now: Option<WallTime>,
+    ) -> Result<Changes, RowError> {
+        let Some(json) = json else {
+            let id: TaskId = row.parse()?;
+            let is_drift = self.ended_by_hand.remove(&id);
+            if let Some(gone) = self.tasks.remove(&id)
+                && let Some(ids) = self.by_workload.get_mut(&gone.task.workload)
+            {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.by_workload.remove(&gone.task.workload);
+                }
+            }
+            return Ok(Changes {
+                drift: is_drift,
+                ..Changes::default()
+            });
+        };
+        let task = rows::task(json)?;
+        let (id, workload) = (task.id, task.workload.clone());
+        if has_ended_by_hand(&task) {
+            self.ended_by_hand.insert(id);
+        }
+        let known = self.tasks.get(&id);
+        let ended_at = known
+            .and_then(|known| known.ended_at)
+            .or_else(|| now.filter(|_| task.state.is_terminal()));
+        let is_changed = known.is_none_or(|known| known.task.state != task.state);
+        self.tasks.insert(id, SeenTask { task, ended_at });
+        let of_workload = self.by_workload.entry(workload).or_default();
+        of_workload.insert(id);
+        let is_drift = is_changed
+            && of_workload
+                .iter()
+                .any(|task| self.ended_by_hand.contains(task));
+        Ok(Changes {
+            drift: is_drift,
+            ..Changes::default()
+        })
+    }
+
+    /// The state that the rows are of.
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// Whether the rows are the whole.
+    pub fn is_current(&self) -> bool {
+        self.is_current
+    }
+
+    /// The objects, without those on their way out.
+    pub fn objects(&self) -> &BTreeMap<ObjectKey, ObservedObject> {
+        &self.objects
+    }
+
+    /// What the kernel keeps of a source.
+    pub fn source(&self, name: &str) -> Option<&SourceRecord> {
+        self.sources.get(name)
+    }
+
+    /// The frameworks, by their row's key.
+    pub fn frameworks(&self) -> impl Iterator<Item = &FrameworkRow> {
+        self.frameworks.values()
+    }
+
+    /// The ledger without what agents found, which is the kernel's to keep.
+    pub fn ledger(&self) -> Vec<DriftItem> {
+        let ours = self.ledger.iter().filter(|item| item.plane != Plane::Agent);
+        ours.cloned().collect()
+    }
+
+    /// Says what git asked for when each object was last accepted, so that a change by hand can be told from one by commit.
+    pub fn set_accepted(&mut self, accepted: BTreeMap<ObjectKey, Digest>) {
+        for (key, object) in &mut self.objects {
+            let digest = accepted.get(key);
+            if object.accepted.as_ref() != digest {
+                object.accepted = digest.cloned();
+            }
+        }
+        self.accepted = accepted;
+    }
+
+    /// The tasks that somebody ended, with the other tasks of their workloads that run; `now` stands for an end that nobody saw.
+    pub fn tasks_of_interest(&self, now: WallTime) -> Vec<ObservedTask> {
+        let healed = self
+            .ledger
+            .iter()
+            .filter(|item| item.state == DriftState::Healed)
+            .count();
+        // A full ledger has forgotten some, and an end that nobody saw may be one of those.
+        let unseen = if healed >= DriftItem::KEPT_HEALED {
+            WallTime(0)
+        } else {
+            now
+        };
+        let workloads: BTreeSet<&ObjectKey> = self
+            .ended_by_hand
+            .iter()
+            .filter_map(|id| self.tasks.get(id))
+            .map(|seen| &seen.task.workload)
+            .collect();
+        let ids = workloads
+            .into_iter()
+            .filter_map(|workload| self.by_workload.get(workload))
+            .flatten();
+        ids.filter_map(|id| self.tasks.get(id))
+            .filter(|seen| {
+                seen.task.state == TaskState::Running || self.ended_by_hand.contains(&seen.task.id)
+            })
+            .map(|seen| {
+                let mut task = seen.task.clone();
+                if task.state.is_terminal() {
+                    task.ended_at = Some(seen.ended_at.unwrap_or(unseen));
+                }
+                task
+            })
+            .collect()
+    }
+}
+
+/// Whether the end of a task may be somebody's doing; drift decides.
+fn has_ended_by_hand(task: &ObservedTask) -> bool {
+    let by_order = task.stop_reason == Some(StopReason::ByHand);
+    let by_signal = task
+        .exit
+        .as_ref()
+        .is_some_and(|exit| exit.signal.is_some() && !exit.by_agent && !exit.oom);
+    task.state.is_terminal() && (by_order || by_signal)
+}
+
+fn replace<V>(map: &mut BTreeMap<String, V>, key: String, value: Option<V>) {
+    match value {
+        Some(value) => {
+            map.insert(key, value);
+        }
+        None => {
+            map.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn object_row(name: &str, health: &str, instances: u32) -> Row {
+        Row {
+            kind: RowKind::Object,
+            key: format!("Service shop/{name}"),
+            json: Some(format!(
+                r#"{{"key":{{"kind":"Service","namespace":"shop","name":"{name}"}},"spec":{{"instances":{instances}}},"health":"{health}"}}"#
+            )),
+        }
+    }
+
+    fn task_row(id: u64, state: &str, rest: &str) -> Row {
+        Row {
+            kind: RowKind::Task,
+            key: format!("tsk_{id}"),
+            json: Some(format!(
+                r#"{{"id":"tsk_{id}","name":"web.0","workload":{{"kind":"Service","namespace":"shop","name":"web"}},"state":"{state}"{rest}}}"#
+            )),
+        }
+    }
+
+    fn batch(index: u64, is_restart: bool, rows: Vec<Row>) -> Batch {
+        Batch {
+            index: Index(index),
+            is_restart,
+            is_current: true,
+            rows,
+        }
+    }
+
+    #[test]
+    fn a_restart_replaces_everything() {
+        let mut mirror = Mirror::default();
+        mirror.take_in(
+            batch(1, true, vec![object_row("web", "Healthy", 1)]),
+            WallTime(1),
+        );
+        mirror.take_in(
+            batch(9, true, vec![object_row("api", "Healthy", 1)]),
+            WallTime(2),
+        );
+        let names: Vec<&str> = mirror.objects().keys().map(|key| &*key.name).collect();
+        assert_eq!(names, ["api"]);
+        assert_eq!(mirror.index(), Index(9));
+    }
+
+    #[test]
+    fn health_alone_is_no_reason_to_plan() {
+        let mut mirror = Mirror::default();
+        let first = vec![object_row("web", "Healthy", 1)];
+        assert!(mirror.take_in(batch(1, true, first), WallTime(1)).objects);
+        let sicker = vec![object_row("web", "Degraded", 1)];
+        let changes = mirror.take_in(batch(2, false, sicker), WallTime(2));
+        assert!(changes.is_none());
+        let scaled = vec![object_row("web", "Degraded", 2)];
+        assert!(mirror.take_in(batch(3, false, scaled), WallTime(3)).objects);
+    }
+
+    #[test]
+    fn only_tasks_that_somebody_ended_and_their_replacements_matter() {
+        let mut mirror = Mirror::default();
+        mirror.take_in(
+            batch(1, true, vec![task_row(1, "running", "")]),
+            WallTime(1),
+        );
+        assert!(mirror.tasks_of_interest(WallTime(5)).is_empty());
+        let killed =
+            r#","exit":{"code":null,"signal":9,"oom":false,"reason":null},"exitByAgent":false"#;
+        let changes = mirror.take_in(
+            batch(2, false, vec![task_row(1, "failed", killed)]),
+            WallTime(7),
+        );
+        assert!(changes.drift);
+        let after = mirror.take_in(
+            batch(3, false, vec![task_row(2, "running", "")]),
+            WallTime(8),
+        );
+        assert!(after.drift);
+        let tasks = mirror.tasks_of_interest(WallTime(9));
+        let ids: Vec<u64> = tasks.iter().map(|task| task.id.0).collect();
+        assert_eq!(ids, [1, 2]);
+        assert_eq!(tasks.first().unwrap().ended_at, Some(WallTime(7)));
+        let gone = Row {
+            json: None,
+            ..task_row(1, "failed", "")
+        };
+        mirror.take_in(batch(4, false, vec![gone]), WallTime(9));
+        assert!(mirror.tasks_of_interest(WallTime(9)).is_empty());
+    }
+}

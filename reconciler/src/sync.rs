@@ -1,0 +1,204 @@
+//! The sync loop: from a commit to what the kernel has accepted, for ever.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use kelson_model::time::WallTime;
+use tokio::time::Instant;
+
+use crate::client::KernelPort;
+use crate::notes::Notes;
+use crate::observed::MIRRORED;
+use crate::reconciler::{Reconciler, Trouble};
+use crate::source::{GitSource, RefWatcher, SourceError};
+use crate::validator::{SchemaOnly, Validator};
+
+/// What the kernel has done is known so soon after it was done, or the watch is begun again.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// What a reconciler follows.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The repository, or a folder in it.
+    pub repository: PathBuf,
+    /// The branch; absent: the one that is checked out now.
+    pub branch: Option<String>,
+    /// The folder of the manifests, from the top of the repository.
+    pub subpath: Option<String>,
+    /// The name of the source.
+    pub source: String,
+    /// How often references are looked at beside notifications.
+    pub poll: Duration,
+    /// How often everything is looked at although nothing seems to have changed.
+    pub interval: Duration,
+}
+
+impl Config {
+    /// The source of `kelson dev`: the branch that is checked out, under the name `dev`.
+    pub fn dev(repository: PathBuf) -> Self {
+        Self {
+            repository,
+            branch: None,
+            subpath: None,
+            source: "dev".to_owned(),
+            poll: RefWatcher::INTERVAL,
+            interval: Duration::from_secs(30),
+        }
+    }
+
+    /// Opens the source, blocking. Whoever wants to tell a person at once what is wrong with a repository does it by this.
+    ///
+    /// # Errors
+    /// Those of [`GitSource::open`].
+    pub fn open(&self) -> Result<GitSource, SourceError> {
+        GitSource::open(
+            &self.repository,
+            self.branch.as_deref(),
+            self.subpath.as_deref(),
+        )
+    }
+}
+
+/// What the wiring puts in.
+#[derive(Clone)]
+pub struct Hooks {
+    /// Asks frameworks about specifications.
+    pub validator: Arc<dyn Validator>,
+    /// Is told what a person at a terminal should hear.
+    pub on_note: Arc<dyn Fn(String) + Send + Sync>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            validator: Arc::new(SchemaOnly),
+            on_note: Arc::new(|_| {}),
+        }
+    }
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}
+
+/// Keeps the kernel at what the branch says, until `shutdown`.
+///
+/// *Flow*: it wakes when a reference, a row of the kernel or nothing but time has moved, and then looks at the whole: the tip of the branch, its manifests,
+/// what the kernel has. What differs is staged and accepted; what is wrong, held or drifted is reported.
+///
+/// *Guarantees*: level-based, so that a lost wake-up costs time and nothing else; a pass that finds nothing to do writes nothing. The newest revision wins,
+/// also while an older one is being staged. Nothing is decided by rows that are older than this loop's own last write.
+///
+/// *Assumes*: it is the only one for its source.
+///
+/// *Caveats*: while the kernel is away, the loop waits for it; while the repository is away, the last accepted revision is enforced.
+///
+/// # Errors
+/// Only at the start: when the source cannot be opened, or its references cannot be watched.
+pub async fn run_reconciler(
+    config: Config,
+    port: Arc<dyn KernelPort>,
+    hooks: Hooks,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), SourceError> {
+    let opening = config.clone();
+    let git = match tokio::task::spawn_blocking(move || opening.open()).await {
+        Ok(git) => Arc::new(git?),
+        // The runtime is going down.
+        Err(_) => return Ok(()),
+    };
+    let mut refs = RefWatcher::spawn(git.watch_paths(), config.poll)?;
+    let mut reconciler = Reconciler::new(
+        &config.source,
+        Arc::clone(&git),
+        Arc::clone(&port),
+        Arc::clone(&hooks.validator),
+        refs.subscribe(),
+    );
+    let mut rows = port.watch(&MIRRORED);
+    let mut timer = tokio::time::interval(config.interval);
+    let mut notes = Notes::default();
+    let mut is_due = true;
+    let mut not_before: Option<Instant> = None;
+    let mut catch_up: Option<Instant> = None;
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            batch = rows.next() => match batch {
+                Some(batch) => is_due |= reconciler.take_in(batch, now()),
+                None => rows = port.watch(&MIRRORED),
+            },
+            is_alive = refs.look_again() => {
+                if !is_alive {
+                    tracing::error!("references are not watched any more");
+                    refs = RefWatcher::spawn(git.watch_paths(), config.poll)?;
+                }
+                notes.look(&git);
+                is_due = true;
+            }
+            note = notes.looked() => if let Some(note) = note {
+                tracing::info!(%note);
+                (hooks.on_note)(note);
+            },
+            _ = timer.tick() => {
+                reconciler.stir();
+                is_due = true;
+            }
+            () = at(not_before) => not_before = None,
+            () = at(catch_up) => {
+                tracing::info!("the watch is behind what was done; it is begun again");
+                reconciler.forget_rows();
+                rows = port.watch(&MIRRORED);
+                catch_up = None;
+            }
+        }
+        if reconciler.is_behind() {
+            catch_up.get_or_insert_with(|| Instant::now() + CATCH_UP);
+        } else {
+            catch_up = None;
+        }
+        if !is_due || !reconciler.is_ready() || not_before.is_some() {
+            continue;
+        }
+        is_due = false;
+        let passed = tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            passed = reconciler.pass(now()) => passed,
+        };
+        if let Err(trouble) = passed {
+            is_due = true;
+            reconciler.stir();
+            not_before = trouble.wait().map(|wait| Instant::now() + wait);
+            match trouble {
+                Trouble::Preempted => tracing::debug!("a newer revision has come"),
+                Trouble::Moved(refusal) => tracing::debug!(%refusal, "the kernel has moved on"),
+                Trouble::Port(error) => tracing::warn!(%error, "the kernel is waited for"),
+                Trouble::Stopped => return Ok(()),
+            }
+        }
+        if reconciler.is_behind() {
+            catch_up = Some(Instant::now() + CATCH_UP);
+            is_due = true;
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The wall clock, for people.
+fn now() -> WallTime {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
