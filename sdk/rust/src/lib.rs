@@ -30,3 +30,8 @@ pub use scheduler::Scheduler;
 pub use serde_json;
 pub use treaty::{Imports, Reads, Treaty};
 pub use turn::{Demand, Health, KillReason, Level, Placement, Rollout, Status, Turn};
+
+/// The guide's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/write-a-framework.md")]
+mod guide {}
