@@ -1,0 +1,228 @@
+//! What can be asked of a kernel.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::Method;
+use kelson_model::principal::Principal;
+use kelson_model::request::{Answer, Request, Submission};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::address::Address;
+use super::connection::{self, Arrived, percent_encoded};
+use super::lines::ByteStream;
+use crate::exit::{Exit, Failure};
+
+/// A client of one kernel. Each request has a connection of its own.
+pub(crate) struct Client {
+    address: Address,
+    name: String,
+    sequence: AtomicU64,
+}
+
+/// One line of `/v1/watch`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WatchBatch {
+    /// The state that the client knows after it.
+    pub(crate) index: u64,
+    /// Whether the client now knows all of it.
+    #[serde(default)]
+    pub(crate) current: bool,
+    /// What has changed.
+    #[serde(default)]
+    pub(crate) rows: Vec<WatchRow>,
+}
+
+/// One row that has changed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WatchRow {
+    /// `object`, `task`, `event`, …
+    pub(crate) kind: String,
+    /// The row; null: it is gone.
+    #[serde(default)]
+    pub(crate) json: Value,
+}
+
+impl Client {
+    /// Makes a client with a random name.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(crate) fn new(address: Address) -> anyhow::Result<Self> {
+        let mut random = [0_u8; 12];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self {
+            address,
+            name: format!("cli-{hex}"),
+            sequence: AtomicU64::new(1),
+        })
+    }
+
+    /// The kernel's address.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Reads what is at a path.
+    ///
+    /// # Errors
+    /// When nothing listens, or the kernel refuses.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
+        let response =
+            connection::send(&self.address, Method::GET, &target(path, query), None).await?;
+        let arrived = connection::read(&self.address, response).await?;
+        self.accepted(arrived)
+    }
+
+    /// Reads what is at a path, in its form.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; also when the kernel answers in a form that this version does not know.
+    pub(crate) async fn get_as<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, Failure> {
+        let value = self.get(path, query).await?;
+        self.parsed(path, value)
+    }
+
+    /// Reads a value of the kernel in its form.
+    pub(crate) fn parsed<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        value: Value,
+    ) -> Result<T, Failure> {
+        serde_json::from_value(value).map_err(|error| {
+            Failure::new(
+                Exit::Refused,
+                format!(
+                    "{}{path} answers in a form that this version does not know: {error}",
+                    self.address
+                ),
+            )
+            .with_hint("`kelson version` must be the same on both sides")
+        })
+    }
+
+    /// Sends a body to a path.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let response = connection::send(&self.address, Method::POST, path, Some(body)).await?;
+        let arrived = connection::read(&self.address, response).await?;
+        self.accepted(arrived)
+    }
+
+    /// Asks for a change; returns the generation that came of it, where an object changed.
+    ///
+    /// # Errors
+    /// When nothing listens, or the kernel refuses; nothing has changed then.
+    pub(crate) async fn submit(&self, request: Request) -> Result<Option<u64>, Failure> {
+        const PATH: &str = "/v1/requests";
+        let submission = Submission {
+            client: self.name.clone(),
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            principal: Principal::new(&user(), "cli"),
+            request,
+        };
+        let body = serde_json::to_value(&submission)
+            .map_err(|error| Failure::usage(format!("the request cannot be sent: {error}")))?;
+        let response = connection::send(&self.address, Method::POST, PATH, Some(&body)).await?;
+        let arrived = connection::read(&self.address, response).await?;
+        let answer: Option<Answer> = serde_json::from_value(arrived.body.clone()).ok();
+        match answer {
+            Some(Answer::Done { generation, .. }) => Ok(generation),
+            Some(Answer::Refused(refusal)) => Err(Failure::new(Exit::Refused, refusal.message)
+                .with_code(refusal.code)
+                .with_hint(refusal.hint)),
+            None => {
+                let value = self.accepted(arrived)?;
+                self.parsed::<Answer>(PATH, value).map(|_| None)
+            }
+        }
+    }
+
+    /// Reads what goes on at a path, as it comes.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<ByteStream, Failure> {
+        let response =
+            connection::send(&self.address, Method::GET, &target(path, query), None).await?;
+        if response.status().is_success() {
+            return Ok(ByteStream::new(self.address.clone(), response.into_body()));
+        }
+        let arrived = connection::read(&self.address, response).await?;
+        Err(connection::refusal(&self.address, &arrived))
+    }
+
+    /// Watches rows of these kinds, all of them first or those after `resume`; lines are [`WatchBatch`]es.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(crate) async fn watch(
+        &self,
+        kinds: &str,
+        resume: Option<u64>,
+    ) -> Result<ByteStream, Failure> {
+        let resume = resume.map(|index| index.to_string());
+        let mut query = vec![("kinds", kinds)];
+        query.extend(resume.as_deref().map(|index| ("resume", index)));
+        self.stream("/v1/watch", &query).await
+    }
+
+    fn accepted(&self, arrived: Arrived) -> Result<Value, Failure> {
+        if arrived.status.is_success() {
+            Ok(arrived.body)
+        } else {
+            Err(connection::refusal(&self.address, &arrived))
+        }
+    }
+}
+
+fn target(path: &str, query: &[(&str, &str)]) -> String {
+    let mut target = path.to_owned();
+    for (at, (name, value)) in query.iter().enumerate() {
+        target.push(if at == 0 { '?' } else { '&' });
+        target.push_str(name);
+        target.push('=');
+        target.push_str(&percent_encoded(value));
+    }
+    target
+}
+
+/// Who asks: the user's name, as the environment tells it.
+fn user() -> String {
+    ["USER", "LOGNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_spelled_out() {
+        assert_eq!(target("/v1/kinds", &[]), "/v1/kinds");
+        assert_eq!(
+            target(
+                "/v1/object",
+                &[("kind", "Service"), ("namespace", "shop/a")]
+            ),
+            "/v1/object?kind=Service&namespace=shop%2Fa"
+        );
+    }
+}

@@ -1,0 +1,222 @@
+//! One HTTP/1 request over a connection of its own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::address::Address;
+use crate::exit::{Exit, Failure};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take to begin, and to arrive; a preview of a large cluster takes its time.
+const ANSWER: Duration = Duration::from_secs(120);
+/// Most bytes of an answer.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// An answer that has arrived.
+pub(crate) struct Arrived {
+    /// The HTTP status.
+    pub(crate) status: StatusCode,
+    /// The body as JSON; null where there is none.
+    pub(crate) body: Value,
+}
+
+/// Sends a request and returns the answer, whose body has not been read.
+///
+/// # Errors
+/// When nothing listens, or the answer does not begin in time.
+pub(crate) async fn send(
+    address: &Address,
+    method: Method,
+    target: &str,
+    body: Option<&Value>,
+) -> Result<Response<Incoming>, Failure> {
+    let stream = connect(address).await?;
+    let lost = |error: hyper::Error| lost(address, &error);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(lost)?;
+    // It ends with the connection: when the answer has been read or dropped.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the connection has ended");
+        }
+    });
+    let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header(header::HOST, address.authority())
+        .header(header::ACCEPT, "application/json");
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let request = request
+        .body(Full::new(Bytes::from(bytes)))
+        .map_err(|error| Failure::usage(format!("cannot ask for {target}: {error}")))?;
+    timeout(ANSWER, sender.send_request(request))
+        .await
+        .map_err(|_| too_late(address))?
+        .map_err(lost)
+}
+
+/// Reads an answer to its end.
+///
+/// # Errors
+/// When it breaks off, is too long, is no JSON, or does not arrive in time.
+pub(crate) async fn read(
+    address: &Address,
+    response: Response<Incoming>,
+) -> Result<Arrived, Failure> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect();
+    let bytes = timeout(ANSWER, body)
+        .await
+        .map_err(|_| too_late(address))?
+        .map_err(|error| {
+            Failure::new(
+                Exit::NothingListens,
+                format!("the answer of {address} broke off: {error}"),
+            )
+        })?
+        .to_bytes();
+    let body = if bytes.is_empty() {
+        Value::Null
+    } else {
+        match serde_json::from_slice(&bytes) {
+            Ok(body) => body,
+            // Whoever refuses without JSON is named below with what it said.
+            Err(_) if !status.is_success() => {
+                Value::String(String::from_utf8_lossy(&bytes).chars().take(300).collect())
+            }
+            Err(error) => {
+                return Err(Failure::new(
+                    Exit::Refused,
+                    format!("what listens at {address} does not answer in JSON: {error}"),
+                )
+                .with_hint("is it a Kelson kernel?"));
+            }
+        }
+    };
+    Ok(Arrived { status, body })
+}
+
+/// What a refusal says: `{"error":{"code","message","hint"}}`.
+pub(crate) fn refusal(address: &Address, arrived: &Arrived) -> Failure {
+    let exit = Exit::of_status(arrived.status.as_u16());
+    let word = |name: &str| {
+        arrived
+            .body
+            .pointer(&format!("/error/{name}"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let message = match (word("message"), arrived.body.as_str()) {
+        (message, _) if !message.is_empty() => message,
+        (_, Some(text)) if !text.trim().is_empty() => {
+            format!("{address} says {}: {}", arrived.status, text.trim())
+        }
+        (_, _) => format!("{address} says {}", arrived.status),
+    };
+    Failure::new(exit, message)
+        .with_code(word("code"))
+        .with_hint(word("hint"))
+}
+
+async fn connect(address: &Address) -> Result<TcpStream, Failure> {
+    let nobody = |why: String| {
+        Failure::new(
+            Exit::NothingListens,
+            format!("nothing listens at {address}: {why}"),
+        )
+        .with_hint(
+            "start `kelson dev` in your repository, or name the kernel with --addr or KELSON_ADDR",
+        )
+    };
+    let stream = timeout(CONNECT, TcpStream::connect(address.authority()))
+        .await
+        .map_err(|_| nobody(format!("no connection within {} s", CONNECT.as_secs())))?
+        .map_err(|error| nobody(error.to_string()))?;
+    // Requests are small and somebody waits for each of them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the connection stays as it is");
+    }
+    Ok(stream)
+}
+
+fn too_late(address: &Address) -> Failure {
+    Failure::new(
+        Exit::TimedOut,
+        format!("{address} did not answer within {} s", ANSWER.as_secs()),
+    )
+}
+
+fn lost(address: &Address, error: &hyper::Error) -> Failure {
+    Failure::new(
+        Exit::NothingListens,
+        format!("the connection to {address} broke off: {error}"),
+    )
+}
+
+/// Makes any text fit for one part of a path or query.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_namespace_and_a_branch_survive_a_query() {
+        assert_eq!(
+            percent_encoded("shop/check out&ü"),
+            "shop%2Fcheck%20out%26%C3%BC"
+        );
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_code_and_hint() {
+        let address: Address = "127.0.0.1:1".parse().unwrap();
+        let arrived = Arrived {
+            status: StatusCode::NOT_FOUND,
+            body: json!({"error": {"code": "K0302", "message": "there is no Service shop/x", "hint": "look at `kelson status`"}}),
+        };
+        let failure = refusal(&address, &arrived);
+        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(failure.to_string(), "K0302: there is no Service shop/x");
+        assert_eq!(failure.hint.as_deref(), Some("look at `kelson status`"));
+    }
+
+    #[test]
+    fn a_refusal_in_another_tongue_is_quoted() {
+        let address: Address = "127.0.0.1:1".parse().unwrap();
+        let arrived = Arrived {
+            status: StatusCode::BAD_GATEWAY,
+            body: json!("<html>no</html>\n"),
+        };
+        assert_eq!(
+            refusal(&address, &arrived).message,
+            "http://127.0.0.1:1 says 502 Bad Gateway: <html>no</html>"
+        );
+    }
+}

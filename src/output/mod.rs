@@ -1,0 +1,15 @@
+//! How answers are shown: tables, JSON, YAML, colours, faults with their source line. Data goes to stdout, talk to stderr.
+
+mod emit;
+mod fault;
+mod format;
+mod moment;
+mod style;
+mod table;
+
+pub(crate) use emit::{emit, say};
+pub(crate) use fault::{failure, fault};
+pub(crate) use format::{Format, print, to_yaml};
+pub(crate) use moment::{age, clock, now};
+pub(crate) use style::{Palette, Tint, plain};
+pub(crate) use table::{Cell, Table};

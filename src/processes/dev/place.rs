@@ -1,0 +1,222 @@
+//! The data directory of a `dev`: locked while it runs, bound to one repository.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::port::command_of;
+use crate::dev_directory::{self, is_alive, ready_file};
+use crate::exit::Failure;
+use crate::files;
+
+/// How long the shims of tasks that are reset may take to end.
+const KILL: Duration = Duration::from_secs(10);
+
+/// A data directory that is ours for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// `dev.json`: which repository the data is about.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Binding {
+    repository: PathBuf,
+}
+
+impl Place {
+    /// Takes the data directory of a repository: `given`, or its own. With `is_reset` what was in it goes first, running tasks among it.
+    ///
+    /// # Errors
+    /// When somebody else has it, it belongs to another repository, or it cannot be written.
+    pub(crate) fn take(given: Option<&Path>, repository: &Path, is_reset: bool) -> Result<Self> {
+        let path = match given {
+            Some(path) => path.to_owned(),
+            None => dev_directory::of_repository(&dev_directory::state_home()?, repository),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        let path = path.canonicalize()?;
+        let place = Self {
+            _lock: lock(&path)?,
+            path,
+        };
+        if is_reset {
+            place.reset()?;
+        }
+        place.bind(repository)?;
+        place.forget_ready();
+        // Only where the repository's own folder is another one.
+        if given.is_some()
+            && let Ok(home) = dev_directory::state_home()
+        {
+            let own = dev_directory::of_repository(&home, repository);
+            if own.canonicalize().ok().as_deref() != Some(&place.path)
+                && let Err(error) = dev_directory::note_elsewhere(&own, &place.path)
+            {
+                tracing::debug!(%error, "clients have to be told the address");
+            }
+        }
+        Ok(place)
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes `ready.json` away: there is nobody ready.
+    pub(crate) fn forget_ready(&self) {
+        // That there is none is as good.
+        drop(std::fs::remove_file(ready_file(&self.path)));
+    }
+
+    fn bind(&self, repository: &Path) -> Result<()> {
+        let file = self.path.join("dev.json");
+        if let Ok(bytes) = files::read_bounded(&file, 64 << 10) {
+            let binding: Binding = serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} cannot be read", file.display()))?;
+            if binding.repository != repository {
+                return Err(Failure::usage(format!(
+                    "the data directory {} belongs to the repository {}",
+                    self.path.display(),
+                    binding.repository.display()
+                ))
+                .with_hint("choose another one with --data-dir, or give it up with --reset")
+                .into());
+            }
+            return Ok(());
+        }
+        let binding = Binding {
+            repository: repository.to_owned(),
+        };
+        files::replace(&file, &serde_json::to_vec(&binding)?)
+    }
+
+    /// Removes what a `dev` keeps, and nothing else.
+    fn reset(&self) -> Result<()> {
+        kill_shims(&self.path.join("agent"))?;
+        for name in ["kernel", "agent", "logs"] {
+            let folder = self.path.join(name);
+            if folder.is_dir() {
+                std::fs::remove_dir_all(&folder)
+                    .with_context(|| format!("cannot remove {}", folder.display()))?;
+            }
+        }
+        drop(std::fs::remove_file(self.path.join("dev.json")));
+        Ok(())
+    }
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let name = path.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&name)
+        .with_context(|| format!("cannot open {}", name.display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut text = String::new();
+        let read = (&mut file).take(32).read_to_string(&mut text);
+        let pid: Option<u32> = read.ok().and_then(|_| text.trim().parse().ok());
+        let who = pid.map_or_else(
+            || "another kelson dev".to_owned(),
+            |pid| format!("process {pid} ({})", command_of(pid)),
+        );
+        return Err(Failure::usage(format!(
+            "the data directory {} is taken: {who} has it",
+            path.display()
+        ))
+        .with_hint("end it, or choose another one with --data-dir")
+        .into());
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(file)
+}
+
+/// Kills the shims of the tasks below an agent's folder, and with each its task.
+fn kill_shims(agent: &Path) -> Result<()> {
+    let prefix = format!("{}/", agent.display());
+    let started = Instant::now();
+    loop {
+        let shims: Vec<u32> = std::fs::read_dir("/proc")?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+            .filter(|pid| is_alive(*pid) && is_shim(*pid, &prefix))
+            .collect();
+        if shims.is_empty() {
+            return Ok(());
+        }
+        if started.elapsed() > KILL {
+            bail!("these hold tasks and cannot be killed: {shims:?}");
+        }
+        for pid in shims {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            // One that has ended meanwhile is as good.
+            let _was_there = pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn is_shim(pid: u32, prefix: &str) -> bool {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = bytes.split(|byte| *byte == 0).skip(1);
+    let is_shim = words.next() == Some(b"shim");
+    is_shim
+        && words
+            .next()
+            .is_some_and(|word| word.starts_with(prefix.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::exit::{Exit, exit_of};
+
+    #[test]
+    fn a_data_directory_is_taken_once_and_says_by_whom() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let repository = Path::new("/a/repository");
+        let first = Place::take(Some(&data), repository, false).unwrap();
+        let error = Place::take(Some(&data), repository, false).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::Usage);
+        assert!(
+            error.to_string().contains(&std::process::id().to_string()),
+            "{error}"
+        );
+        drop(first);
+        Place::take(Some(&data), repository, false).unwrap();
+    }
+
+    #[test]
+    fn a_data_directory_belongs_to_one_repository_until_it_is_reset() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        drop(Place::take(Some(&data), Path::new("/a"), false).unwrap());
+        std::fs::create_dir(data.join("kernel")).unwrap();
+        std::fs::write(data.join("precious"), "x").unwrap();
+        let error = Place::take(Some(&data), Path::new("/b"), false).unwrap_err();
+        assert!(error.to_string().contains("/a"), "{error}");
+        let place = Place::take(Some(&data), Path::new("/b"), true).unwrap();
+        assert!(!place.path().join("kernel").exists());
+        assert!(place.path().join("precious").exists());
+    }
+}

@@ -1,0 +1,177 @@
+//! `kelson kernel`: one member of the kernel as a process, and the reconciler where it follows a repository.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use kelson_kernel::{BuiltIn, Kernel as Member, KernelConfig, api, leader};
+use kelson_model::framework::Limits;
+use kelson_plugin_host::{HostConfig, WasmHost};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::ending::Endings;
+use super::log;
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::output::emit;
+
+/// An agent whose session is silent for so long is unreachable.
+const LEASE: Duration = Duration::from_secs(10);
+/// How long open connections may take to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What may be typed behind `kernel`.
+#[derive(Debug, Args)]
+pub(crate) struct Kernel {
+    /// Where it keeps its log and everything else
+    #[arg(
+        long,
+        env = "KELSON_DATA_DIR",
+        hide_env_values = true,
+        value_name = "FOLDER"
+    )]
+    data_dir: PathBuf,
+    /// Where it listens; port 0 picks one
+    #[arg(long, default_value = "127.0.0.1:7460", value_name = "HOST:PORT")]
+    listen: String,
+    /// The local repository that it follows
+    #[arg(long, value_name = "REPO")]
+    repo: Option<PathBuf>,
+    /// The branch that it follows [default: the one that is checked out]
+    #[arg(long, requires = "repo", value_name = "BRANCH")]
+    branch: Option<String>,
+    /// The folder of the manifests, from the top of the repository
+    #[arg(long, requires = "repo", value_name = "FOLDER")]
+    path: Option<String>,
+    /// End at the end of stdin
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+/// What the process says on stdout, and writes to `kernel.json`, once its API answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Listening {
+    /// `http://127.0.0.1:7460`.
+    pub(crate) address: String,
+    /// The process id.
+    pub(crate) pid: u32,
+}
+
+pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
+    log::start()?;
+    let mut endings = Endings::watch(arguments.supervised)?;
+    std::fs::create_dir_all(&arguments.data_dir)
+        .with_context(|| format!("cannot make {}", arguments.data_dir.display()))?;
+    let listener = TcpListener::bind(&arguments.listen)
+        .await
+        .map_err(|error| {
+            Failure::usage(format!("cannot listen at {}: {error}", arguments.listen))
+        })?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    let member = start_member(&arguments.data_dir).await?;
+    let (farewell, said) = oneshot::channel::<()>();
+    let mut parts: JoinSet<Result<&'static str>> = JoinSet::new();
+    let own = member.clone();
+    parts.spawn(async move {
+        let shutdown = async move { drop(said.await) };
+        api::run_api(own, listener, shutdown).await?;
+        Ok("the API")
+    });
+    spawn_leader(&member, &mut parts);
+    announce(&arguments.data_dir, address)?;
+    spawn_reconciler(&arguments, address, &mut parts)?;
+    let stopped = member.member().stopped();
+    let ended = tokio::select! {
+        _ = endings.next() => Ok(()),
+        error = stopped => Err(anyhow!("the log has stopped: {error}")),
+        part = parts.join_next() => Err(match part {
+            Some(Ok(Ok(name))) => anyhow!("{name} has ended by itself"),
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => anyhow!("a part of the kernel has failed: {error}"),
+            None => anyhow!("all parts of the kernel have ended"),
+        }),
+    };
+    tracing::info!("ending");
+    let _is_heard = farewell.send(());
+    // Watches have no end of their own, so they are not waited for without limit.
+    let _is_over = tokio::time::timeout(FAREWELL, async {
+        while let Some(part) = parts.join_next().await {
+            if matches!(part, Ok(Ok("the API"))) {
+                break;
+            }
+        }
+    })
+    .await;
+    parts.shutdown().await;
+    member.member().shutdown().await;
+    ended.map(|()| Exit::Done)
+}
+
+async fn start_member(data_dir: &Path) -> Result<Member> {
+    let host = WasmHost::new(HostConfig::new(data_dir.join("components")))?;
+    let config = KernelConfig {
+        data_dir: data_dir.to_owned(),
+        lease: LEASE,
+        built_in: vec![BuiltIn {
+            name: "service".to_owned(),
+            component: kelson_plugins_bundle::service().to_vec(),
+            limits: Limits::default(),
+        }],
+    };
+    Ok(Member::start(config, Arc::new(host)).await?)
+}
+
+fn spawn_leader(member: &Member, parts: &mut JoinSet<Result<&'static str>>) {
+    let own = member.clone();
+    parts.spawn(async move {
+        leader::run_frameworks(own).await?;
+        Ok("the loading of frameworks")
+    });
+    let own = member.clone();
+    parts.spawn(async move {
+        leader::run_rounds(own).await;
+        Ok("the rounds")
+    });
+    let own = member.clone();
+    parts.spawn(async move {
+        leader::run_leases(own).await?;
+        Ok("the watch over leases")
+    });
+    let own = member.clone();
+    parts.spawn(async move {
+        api::run_dispatch(own).await;
+        Ok("the dispatch to agents")
+    });
+}
+
+fn announce(data_dir: &Path, address: SocketAddr) -> Result<()> {
+    let listening = Listening {
+        address: format!("http://{address}"),
+        pid: std::process::id(),
+    };
+    let line = serde_json::to_string(&listening)?;
+    files::replace(&data_dir.join("kernel.json"), line.as_bytes())?;
+    tracing::info!(address = %listening.address, "the API answers");
+    // Whoever started this may not care.
+    if let Err(error) = emit(&format!("{line}\n")) {
+        tracing::debug!(%error, "nobody reads stdout");
+    }
+    Ok(())
+}
+
+fn spawn_reconciler(
+    _arguments: &Kernel,
+    _address: SocketAddr,
+    _parts: &mut JoinSet<Result<&'static str>>,
+) -> Result<()> {
+    Ok(())
+}

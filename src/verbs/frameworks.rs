@@ -1,0 +1,202 @@
+//! `kelson frameworks`: schedulers and their seats.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::watching::Watching;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::{Cell, Palette, Table, Tint, say};
+
+/// What may be typed behind `frameworks`.
+#[derive(Debug, Args)]
+pub(crate) struct Frameworks {
+    #[command(subcommand)]
+    verb: Option<FrameworkVerb>,
+    #[command(flatten)]
+    watching: Watching,
+}
+
+/// What to do with frameworks; otherwise they are listed.
+#[derive(Debug, Subcommand)]
+enum FrameworkVerb {
+    /// Lists frameworks and their seats
+    List {
+        #[command(flatten)]
+        watching: Watching,
+    },
+    /// Lets a framework's seat that waits after a fault try again at once
+    Reset {
+        /// The framework's name
+        framework: String,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+struct List {
+    items: Vec<Framework>,
+}
+
+/// The fields that the table shows; `-o json` shows all that the kernel says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Framework {
+    name: String,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    component: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    kinds: Vec<String>,
+    #[serde(default)]
+    built_in: bool,
+    #[serde(default)]
+    fault: Option<String>,
+    #[serde(default)]
+    seats: Vec<Seat>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Seat {
+    namespace: String,
+    #[serde(default)]
+    turn_no: u64,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    demand: u64,
+    #[serde(default)]
+    fault: Option<String>,
+    #[serde(default)]
+    failures: u64,
+    #[serde(default)]
+    retry_in_ms: Option<u64>,
+}
+
+pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exit> {
+    let client = context.client()?;
+    let watching = match &arguments.verb {
+        Some(FrameworkVerb::Reset { framework }) => {
+            let namespace = context.namespace()?;
+            let body = json!({"framework": framework, "namespace": namespace});
+            client.post("/v1/frameworks/reset", &body).await?;
+            say(&format!(
+                "framework {framework} tries again in namespace {namespace}"
+            ));
+            return Ok(Exit::Done);
+        }
+        Some(FrameworkVerb::List { watching }) => *watching,
+        None => arguments.watching,
+    };
+    let palette = context.palette();
+    let fetch = async || Ok(client.get("/v1/frameworks", &[]).await?);
+    watching
+        .show(&client, context, fetch, |answer, is_wide| {
+            table(answer, is_wide, palette)
+        })
+        .await?;
+    Ok(Exit::Done)
+}
+
+fn table(answer: &Value, is_wide: bool, palette: Palette) -> String {
+    let list: List = match serde_json::from_value(answer.clone()) {
+        Ok(list) => list,
+        Err(error) => return format!("this version cannot show these frameworks: {error}\n"),
+    };
+    let mut heads = vec!["FRAMEWORK", "FROM", "KINDS", "VERSION"];
+    if is_wide {
+        heads.push("COMPONENT");
+    }
+    heads.push("STATE");
+    let mut frameworks = Table::new(heads);
+    let mut seats = Table::new(["SEAT", "STATE", "TURNS", "DEMAND", "MESSAGE"]);
+    for framework in &list.items {
+        let mut row: Vec<Cell> = vec![
+            framework.name.as_str().into(),
+            if framework.built_in {
+                "built in".into()
+            } else {
+                Cell::maybe(framework.namespace.as_deref())
+            },
+            framework.kinds.join(",").into(),
+            Cell::maybe(framework.version.as_deref()),
+        ];
+        if is_wide {
+            row.push(Cell::maybe(framework.component.as_deref()));
+        }
+        row.push(match &framework.fault {
+            Some(fault) => Cell::new(fault, Tint::Bad),
+            None => Cell::new("loaded", Tint::Good),
+        });
+        frameworks.push(row);
+        for seat in &framework.seats {
+            seats.push([
+                format!("{}@{}", framework.name, seat.namespace).into(),
+                Cell::new(&seat.state, tint_of_seat(seat)),
+                seat.turn_no.to_string().into(),
+                seat.demand.to_string().into(),
+                Cell::plain(remark(seat)),
+            ]);
+        }
+    }
+    let mut text = frameworks.render(palette);
+    if !seats.is_empty() {
+        text.push('\n');
+        text.push_str(&seats.render(palette));
+    }
+    text
+}
+
+fn tint_of_seat(seat: &Seat) -> Tint {
+    match seat.state.as_str() {
+        _ if seat.fault.is_some() => Tint::Bad,
+        "paused" => Tint::Bad,
+        "waiting" => Tint::Warn,
+        _ => Tint::Plain,
+    }
+}
+
+fn remark(seat: &Seat) -> String {
+    let Some(fault) = &seat.fault else {
+        return String::new();
+    };
+    let mut text = fault.clone();
+    if seat.failures > 1 {
+        text.push_str(&format!(" ({} times in a row)", seat.failures));
+    }
+    if let Some(ms) = seat.retry_in_ms {
+        text.push_str(&format!("; tries again in {} s", ms.div_ceil(1000)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_with_a_fault_is_explained() {
+        let answer = json!({"apiVersion": "kelson/v1", "kind": "FrameworkList", "items": [
+            {"name": "service", "namespace": "kelson", "component": null, "version": "0.1.0", "kinds": ["Service"], "builtIn": true,
+             "namespaces": [], "fault": null, "seats": [{"namespace": "shop", "turnNo": 4, "state": "idle", "demand": 0, "fault": null, "failures": 0, "retryInMs": null}]},
+            {"name": "birds", "namespace": "data", "component": "sha256:0", "version": "0.1.0", "kinds": ["Flock"], "builtIn": false,
+             "namespaces": ["data"], "fault": null, "seats": [{"namespace": "data", "turnNo": 2, "state": "paused", "demand": 2, "fault": "trapped: unreachable", "failures": 3, "retryInMs": 1234}]}]});
+        assert_eq!(
+            table(&answer, false, Palette::plain()),
+            "\
+FRAMEWORK  FROM      KINDS    VERSION  STATE
+service    built in  Service  0.1.0    loaded
+birds      data      Flock    0.1.0    loaded
+
+SEAT          STATE   TURNS  DEMAND  MESSAGE
+service@shop  idle    4      0       -
+birds@data    paused  2      2       trapped: unreachable (3 times in a row); tries again in 2 s
+"
+        );
+    }
+}

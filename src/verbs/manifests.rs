@@ -1,0 +1,317 @@
+//! Reading manifests on this side: from the working tree or a commit, checked as the reconciler checks them, without a kernel.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use kelson_kernel_core::port::SchedulerHost as _;
+use kelson_model::framework::{Description, FrameworkSpec, Limits};
+use kelson_model::id::Digest;
+use kelson_model::source::Fault;
+use kelson_plugin_host::{HostConfig, WasmHost};
+use kelson_reconciler::source::{
+    FaultCause, GitSource, ManifestSource, SourceError, TreeFault, WorkTree,
+};
+use kelson_reconciler_core::codes::Code;
+use kelson_reconciler_core::manifest::{
+    FRAMEWORK, Kinds, Loaded, ManifestFile, ParseCache, Unreadable, fault_at, load, resolve,
+};
+
+use crate::exit::Failure;
+
+/// Which manifests.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Where {
+    /// The repository, or a folder in it
+    #[arg(value_name = "REPO", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    /// A commit, branch or tag, instead of the working tree
+    #[arg(long = "ref", value_name = "REF")]
+    pub(crate) reference: Option<String>,
+    /// The folder of the manifests, from the top of the repository [default: kelson/ if it is there, else the top]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) path: Option<String>,
+}
+
+impl Where {
+    /// Opens what is meant.
+    ///
+    /// # Errors
+    /// When there is no such folder, repository or commit.
+    pub(crate) fn open(&self) -> Result<Arc<dyn ManifestSource>> {
+        let path = self.path.as_deref();
+        match &self.reference {
+            None => Ok(Arc::new(WorkTree::open(&self.repo, path)?)),
+            Some(reference) => {
+                let source = Arc::new(open_repository(&self.repo, path)?);
+                let revision = source.resolve(reference)?;
+                Ok(Arc::new(source.at(revision)))
+            }
+        }
+    }
+}
+
+/// Opens a repository to read any commit of it, whatever is checked out.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn open_repository(
+    repo: &std::path::Path,
+    path: Option<&str>,
+) -> Result<GitSource, SourceError> {
+    match GitSource::open(repo, None, path) {
+        // Which branch it would follow does not matter here.
+        Err(SourceError::DetachedHead { .. }) => GitSource::open(repo, Some("main"), path),
+        other => other,
+    }
+}
+
+/// What manifests ask for, and what is wrong with them.
+pub(crate) struct Checked {
+    /// Objects and faults.
+    pub(crate) loaded: Loaded,
+    /// How many files were read.
+    pub(crate) files: u64,
+    /// How many objects they hold.
+    pub(crate) objects: u64,
+}
+
+/// A scheduler that has described itself.
+struct Framework {
+    name: String,
+    digest: Digest,
+    description: Description,
+}
+
+/// The sandbox that schedulers are asked in for what they handle.
+pub(crate) struct Schedulers {
+    host: WasmHost,
+    frameworks: Vec<Framework>,
+}
+
+impl Schedulers {
+    /// Makes the sandbox and loads what comes in the box. Compiled components are kept in the user's cache.
+    ///
+    /// # Errors
+    /// When the cache cannot be used.
+    pub(crate) fn open() -> Result<Self> {
+        let host = WasmHost::new(HostConfig::new(cache_dir()))?;
+        let component = kelson_plugins_bundle::service();
+        let digest = Digest::of(component);
+        let description = host
+            .load(&digest, component, &Limits::default())
+            .context("the scheduler in the box cannot be used")?;
+        let service = Framework {
+            name: description.name.clone(),
+            digest,
+            description,
+        };
+        Ok(Self {
+            host,
+            frameworks: vec![service],
+        })
+    }
+
+    /// The kinds of all frameworks known so far, and what cannot be used of them.
+    pub(crate) fn kinds(&self) -> (Kinds, Vec<String>) {
+        let described = self
+            .frameworks
+            .iter()
+            .map(|framework| (framework.name.as_str(), &framework.description));
+        let (kinds, errors) = Kinds::new(described);
+        (kinds, errors.iter().map(ToString::to_string).collect())
+    }
+
+    /// Reads and checks all manifests of a source, those of frameworks that are in it among them.
+    ///
+    /// # Errors
+    /// When the source as a whole cannot be read.
+    pub(crate) fn check(&mut self, source: &dyn ManifestSource) -> Result<Checked> {
+        let listing = source.files()?;
+        let (kinds, _) = self.kinds();
+        let mut loaded = read(source, &kinds)?;
+        let refused = self.load_frameworks(source, &loaded);
+        if self.frameworks.len() > 1 {
+            let (kinds, _) = self.kinds();
+            loaded = read(source, &kinds)?;
+        }
+        loaded.refuse(refused);
+        let objects = loaded.objects.len() + loaded.waiting.len();
+        let mut loaded = resolve(loaded, |path| {
+            source
+                .read_at(path)
+                .ok()
+                .map(|artifact| Digest::of(&artifact.bytes))
+        });
+        let rejected = self.ask(&loaded)?;
+        loaded.refuse(rejected);
+        loaded.refuse(listing.faults.iter().map(tree_fault).collect());
+        Ok(Checked {
+            files: count(listing.files.len() + listing.faults.len()),
+            objects: count(objects),
+            loaded,
+        })
+    }
+
+    /// Loads the components of the frameworks among the objects; returns what is wrong with them.
+    fn load_frameworks(&mut self, source: &dyn ManifestSource, loaded: &Loaded) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for object in &loaded.objects {
+            let key = &object.desired.key;
+            let is_known = self.frameworks.iter().any(|known| known.name == key.name);
+            if key.kind != FRAMEWORK || is_known {
+                continue;
+            }
+            let artifact = object
+                .needs
+                .iter()
+                .flat_map(|need| &need.paths)
+                .find_map(|path| source.read_at(path).ok());
+            // A component that is not there is told when files are pinned.
+            let Some(artifact) = artifact else { continue };
+            let limits = serde_json::from_value::<FrameworkSpec>(object.desired.spec.clone())
+                .map_or_else(|_| Limits::default(), |spec| spec.limits);
+            let digest = Digest::of(&artifact.bytes);
+            match self.host.load(&digest, &artifact.bytes, &limits) {
+                Ok(description) => self.frameworks.push(Framework {
+                    name: key.name.clone(),
+                    digest,
+                    description,
+                }),
+                Err(fault) => faults.push(fault_at(
+                    object,
+                    "/spec/component/path",
+                    Code::Rejected,
+                    format!("the component cannot be used: {fault}"),
+                    "build it against the treaty in wit/, as a component that imports nothing else"
+                        .to_owned(),
+                )),
+            }
+        }
+        faults
+    }
+
+    /// Asks the framework of each object whether it takes it.
+    fn ask(&self, loaded: &Loaded) -> Result<Vec<Fault>> {
+        let (kinds, _) = self.kinds();
+        let mut faults = Vec::new();
+        for object in &loaded.objects {
+            let key = &object.desired.key;
+            let owner = kinds.framework_of(&key.kind);
+            let Some(framework) = self
+                .frameworks
+                .iter()
+                .find(|framework| Some(framework.name.as_str()) == owner)
+            else {
+                continue;
+            };
+            let spec = object.desired.spec.to_string();
+            let problems = self
+                .host
+                .validate(&framework.digest, &key.kind, &spec)
+                .with_context(|| format!("framework {} cannot judge {key}", framework.name))?;
+            faults.extend(problems.into_iter().map(|problem| {
+                fault_at(
+                    object,
+                    &format!("/spec{}", problem.pointer),
+                    Code::Rejected,
+                    problem.message,
+                    String::new(),
+                )
+            }));
+        }
+        Ok(faults)
+    }
+}
+
+fn read(source: &dyn ManifestSource, kinds: &Kinds) -> Result<Loaded> {
+    let listing = source.files()?;
+    let files: Vec<ManifestFile> = listing
+        .files
+        .iter()
+        .map(|file| ManifestFile {
+            path: Arc::clone(&file.path),
+            blob: file.blob.to_string().into(),
+        })
+        .collect();
+    Ok(load(&files, kinds, &mut ParseCache::default(), |file| {
+        let unreadable = |message: String| Unreadable {
+            message,
+            hint: String::new(),
+        };
+        let found = listing
+            .file(&file.path)
+            .ok_or_else(|| unreadable("it is gone".to_owned()))?;
+        let bytes = source
+            .read(found)
+            .map_err(|error| unreadable(error.to_string()))?;
+        Ok(Arc::from(bytes.as_ref()))
+    }))
+}
+
+fn tree_fault(fault: &TreeFault) -> Fault {
+    let code = match fault.cause {
+        FaultCause::TooLarge { .. } => Code::TooBig,
+        FaultCause::Symlink
+        | FaultCause::Submodule
+        | FaultCause::NotAFile
+        | FaultCause::NameNotUtf8
+        | FaultCause::TooManyFiles { .. }
+        | FaultCause::TooManyBytes { .. }
+        | FaultCause::TooManyEntries { .. }
+        | FaultCause::TooDeep { .. }
+        | FaultCause::BadIgnoreFile { .. }
+        | FaultCause::Unreadable { .. }
+        | FaultCause::TooManyFaults { .. } => Code::UnreadableFile,
+    };
+    Fault {
+        code: code.id().to_owned(),
+        file: fault.path.to_string(),
+        line: 0,
+        column: 0,
+        message: fault.cause.to_string(),
+        hint: fault.cause.hint().to_owned(),
+        source_line: String::new(),
+    }
+}
+
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// `$XDG_CACHE_HOME/kelson/components`, else `~/.cache/…`, else a folder of this user among the temporary files.
+fn cache_dir() -> PathBuf {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(|| {
+            let user = rustix::process::getuid().as_raw();
+            std::env::temp_dir().join(format!("kelson-{user}"))
+        })
+        .join("kelson/components")
+}
+
+/// Finds the commit that is meant by 40 hex digits or by anything that the repository here knows.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn resolve_revision(text: &str) -> Result<(String, Option<GitSource>)> {
+    let here = std::path::Path::new(".");
+    let repository = open_repository(here, None);
+    if text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok((text.to_ascii_lowercase(), repository.ok()));
+    }
+    let repository = repository.map_err(|error| {
+        Failure::usage(format!("cannot look up '{text}': {error}"))
+            .with_hint("run this in the repository, or write all 40 digits of the commit")
+    })?;
+    let revision = repository
+        .resolve(text)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    Ok((revision.to_string(), Some(repository)))
+}

@@ -1,0 +1,315 @@
+//! `kelson set`: changes fields of an object by hand.
+
+use std::str::FromStr;
+
+use anyhow::Result;
+use clap::Args;
+use kelson_model::framework::{Description, KindDescription};
+use kelson_model::object::ObjectKey;
+use kelson_model::request::{Request, SetField};
+use kelson_reconciler_core::manifest::Kinds;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::drift::{field_path, short};
+use super::target::{Target, query_of};
+use crate::client::Client;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::output::{print, say};
+
+/// What may be typed behind `set`.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The object
+    #[arg(value_name = "[KIND/]NAME")]
+    object: Target,
+    /// What to set: spec.instances=5; `null` takes the field away
+    #[arg(required = true, value_name = "PATH=VALUE")]
+    changes: Vec<Change>,
+}
+
+/// One field and what it is to be.
+#[derive(Debug, Clone, PartialEq)]
+struct Change {
+    /// A JSON pointer, `/spec/instances`.
+    pointer: String,
+    /// As it was written.
+    text: String,
+}
+
+impl FromStr for Change {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, value) = text
+            .split_once('=')
+            .ok_or_else(|| "write PATH=VALUE, such as spec.instances=5".to_owned())?;
+        let pointer = pointer_of(path)?;
+        if !pointer.starts_with("/spec/") {
+            return Err(format!(
+                "'{path}' is no field of the specification; write spec.…, such as spec.instances=5"
+            ));
+        }
+        Ok(Self {
+            pointer,
+            text: value.to_owned(),
+        })
+    }
+}
+
+/// `spec.ports.0.port`, `spec.run.env["a.b"]` or `/spec/instances` as a JSON pointer.
+fn pointer_of(path: &str) -> Result<String, String> {
+    if path.starts_with('/') {
+        return Ok(path.to_owned());
+    }
+    let mut pointer = String::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        let part;
+        if let Some(quoted) = rest.strip_prefix("[\"") {
+            let (name, after) = quoted
+                .split_once("\"]")
+                .ok_or_else(|| format!("'{path}' has a [\" without its \"]"))?;
+            (part, rest) = (name, after.strip_prefix('.').unwrap_or(after));
+        } else {
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            let (name, after) = rest.split_at(end);
+            if name.is_empty() {
+                return Err(format!("'{path}' has an empty part"));
+            }
+            (part, rest) = (name, after.strip_prefix('.').unwrap_or(after));
+        }
+        pointer.push('/');
+        pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+    }
+    Ok(pointer)
+}
+
+#[derive(Debug, Deserialize)]
+struct KindList {
+    items: Vec<KindItem>,
+}
+
+#[derive(Debug, Deserialize)]
+struct KindItem {
+    framework: String,
+    kind: KindDescription,
+}
+
+pub(crate) async fn run(arguments: &Set, context: &Context) -> Result<Exit> {
+    let client = context.client()?;
+    let key = arguments.object.find(&client, context).await?;
+    let kinds = kinds(&client).await?;
+    let mut spec = spec_of(&client, &key).await?;
+    let mut told = Vec::new();
+    let mut generation = None;
+    // All are judged before the first is sent: either all make sense or none is carried out.
+    let mut requests = Vec::new();
+    for change in &arguments.changes {
+        let (value, after) = judge(&kinds, &key, &spec, change)?;
+        let own = change.pointer.strip_prefix("/spec").unwrap_or_default();
+        let before = spec.pointer(own).cloned().unwrap_or_default();
+        told.push(json!({"path": change.pointer, "before": before, "after": value}));
+        requests.push(SetField {
+            object: key.clone(),
+            path: change.pointer.clone(),
+            value,
+        });
+        spec = after;
+    }
+    for request in requests {
+        generation = client
+            .submit(Request::SetField(request))
+            .await?
+            .or(generation);
+    }
+    let answer = json!({"object": key, "generation": generation, "changes": told});
+    print(context.format(), &answer, |_| page(&key, &told))?;
+    say("this was done by hand: it is drift until git says the same (see `kelson drift`)");
+    Ok(Exit::Done)
+}
+
+fn page(key: &ObjectKey, changes: &[Value]) -> String {
+    let mut text = String::new();
+    for change in changes {
+        let part = |name: &str| change.get(name).cloned().unwrap_or_default();
+        let path = part("path");
+        text.push_str(&format!(
+            "{key}: {} {} → {}\n",
+            field_path(path.as_str().unwrap_or_default()),
+            short(&part("before")),
+            short(&part("after"))
+        ));
+    }
+    text
+}
+
+async fn kinds(client: &Client) -> Result<Kinds> {
+    let list: KindList = client.get_as("/v1/kinds", &[]).await?;
+    let described: Vec<(String, Description)> = list
+        .items
+        .into_iter()
+        .map(|item| {
+            let description = Description {
+                name: item.framework.clone(),
+                version: String::new(),
+                kinds: vec![item.kind],
+                config_schema: None,
+            };
+            (item.framework, description)
+        })
+        .collect();
+    let by_name = described
+        .iter()
+        .map(|(name, description)| (name.as_str(), description));
+    Ok(Kinds::new(by_name).0)
+}
+
+async fn spec_of(client: &Client, key: &ObjectKey) -> Result<Value> {
+    let view = client.get("/v1/object", &query_of(key)).await?;
+    Ok(view.get("spec").cloned().unwrap_or_default())
+}
+
+/// What a change makes of the value (in its one spelling) and of the specification.
+fn judge(kinds: &Kinds, key: &ObjectKey, spec: &Value, change: &Change) -> Result<(Value, Value)> {
+    let own = change.pointer.strip_prefix("/spec").unwrap_or_default();
+    let written: Value =
+        serde_yaml::from_str(&change.text).unwrap_or_else(|_| Value::String(change.text.clone()));
+    // A text that looks like a number is a text where the kind wants one.
+    let readings = match &written {
+        Value::Null => vec![Value::Null],
+        Value::String(_) => vec![written.clone()],
+        _ => vec![written.clone(), Value::String(change.text.clone())],
+    };
+    let mut first_error = None;
+    for reading in readings {
+        let mut wished = spec.clone();
+        if !put(&mut wished, own, reading.clone()) {
+            return Err(Failure::usage(format!(
+                "{key} has no place for {}",
+                field_path(&change.pointer)
+            ))
+            .with_hint(format!(
+                "`kelson get {} -n {} -o yaml` shows what there is",
+                key.name, key.namespace
+            ))
+            .into());
+        }
+        match kinds.normalise(&key.kind, &wished) {
+            Ok(normal) => {
+                // A field that was taken away may have a default.
+                let value = normal.pointer(own).cloned().unwrap_or_default();
+                return Ok((value, normal));
+            }
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(Failure::usage(format!(
+        "{} cannot be {}: {}",
+        field_path(&change.pointer),
+        change.text,
+        first_error.unwrap_or_default()
+    ))
+    .into())
+}
+
+/// Puts a value into a specification, null takes it away; `false` where there is no place for it.
+fn put(spec: &mut Value, pointer: &str, value: Value) -> bool {
+    let Some((parent, field)) = pointer.rsplit_once('/') else {
+        return false;
+    };
+    let field = field.replace("~1", "/").replace("~0", "~");
+    match spec.pointer_mut(parent) {
+        Some(Value::Object(map)) => {
+            if value.is_null() {
+                map.remove(&field);
+            } else {
+                map.insert(field, value);
+            }
+            true
+        }
+        Some(Value::Array(items)) => match field.parse::<usize>() {
+            Ok(at) if value.is_null() && at < items.len() => {
+                items.remove(at);
+                true
+            }
+            Ok(at) => items.get_mut(at).map(|slot| *slot = value).is_some(),
+            Err(_) => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn kinds() -> Kinds {
+        let description = Description {
+            name: "test".into(),
+            version: "1".into(),
+            kinds: vec![KindDescription {
+                kind: "Thing".into(),
+                schema: json!({"type": "object", "additionalProperties": false, "properties": {
+                    "instances": {"type": "integer", "minimum": 0, "default": 1},
+                    "memory": {"type": "string", "format": "bytes", "default": "128Mi"},
+                    "env": {"type": "object", "additionalProperties": {"type": "string"}, "default": {}}
+                }}),
+                templates: Vec::new(),
+                count: None,
+            }],
+            config_schema: None,
+        };
+        let (kinds, errors) = Kinds::new([("test", &description)]);
+        assert!(errors.is_empty(), "{errors:?}");
+        kinds
+    }
+
+    fn judged(change: &str) -> Result<Value> {
+        let key = ObjectKey::new("Thing", "shop".parse().unwrap(), "x");
+        let spec = json!({"instances": 2, "memory": "128Mi", "env": {}});
+        judge(&kinds(), &key, &spec, &change.parse().unwrap()).map(|(value, _)| value)
+    }
+
+    #[test]
+    fn a_path_is_written_with_dots_brackets_or_as_a_pointer() {
+        for (path, pointer) in [
+            ("spec.instances", "/spec/instances"),
+            ("/spec/instances", "/spec/instances"),
+            ("spec.ports.0.port", "/spec/ports/0/port"),
+            ("spec.run.env[\"a.b/c\"].d", "/spec/run/env/a.b~1c/d"),
+        ] {
+            assert_eq!(pointer_of(path).unwrap(), pointer);
+        }
+        for bad in [
+            "spec..x=1",
+            "spec.instances",
+            "metadata.name=x",
+            "spec.env[\"x=1",
+        ] {
+            assert!(bad.parse::<Change>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_what_its_kind_wants() {
+        assert_eq!(judged("spec.instances=5").unwrap(), json!(5));
+        assert_eq!(judged("spec.env.PORT=8080").unwrap(), json!("8080"));
+        assert_eq!(judged("spec.memory=1024Mi").unwrap(), json!("1Gi"));
+        assert_eq!(judged("spec.instances=null").unwrap(), json!(1));
+    }
+
+    #[test]
+    fn a_value_that_its_kind_refuses_is_a_matter_of_usage() {
+        for change in [
+            "spec.instances=many",
+            "spec.nonsense=1",
+            "spec.instances.deep=1",
+        ] {
+            let error = judged(change).unwrap_err();
+            assert_eq!(crate::exit::exit_of(&error), Exit::Usage, "{change}");
+        }
+    }
+}

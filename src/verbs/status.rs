@@ -1,0 +1,240 @@
+//! `kelson status`: the source and all objects.
+
+use anyhow::Result;
+use clap::Args;
+use kelson_model::object::{Health, RolloutState, Sync};
+use kelson_model::report::{ObjectStatus, SourceStatus, StatusReport};
+
+use super::target::{Target, status};
+use super::watching::Watching;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::{Cell, Palette, Table, Tint, fault, plain, say};
+
+/// What may be typed behind `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Only these objects
+    #[arg(value_name = "[KIND/]NAME")]
+    objects: Vec<Target>,
+    #[command(flatten)]
+    watching: Watching,
+}
+
+/// Faults shown in a table; `-o json` has all of them.
+const FAULTS_SHOWN: usize = 20;
+
+pub(crate) async fn run(arguments: &Status, context: &Context) -> Result<Exit> {
+    let client = context.client()?;
+    let limit = context.limit()?;
+    let palette = context.palette();
+    let fetch = async || {
+        let mut report = status(&client, limit.as_ref()).await?;
+        if !arguments.objects.is_empty() {
+            report.objects.retain(|object| {
+                arguments
+                    .objects
+                    .iter()
+                    .any(|target| target.is(&object.kind, &object.name))
+            });
+            for target in &arguments.objects {
+                let is_there = |object: &ObjectStatus| target.is(&object.kind, &object.name);
+                if !report.objects.iter().any(is_there) {
+                    return Err(target.missing(limit.as_ref()).into());
+                }
+            }
+        }
+        Ok(report)
+    };
+    let report = arguments
+        .watching
+        .show(&client, context, fetch, |report, is_wide| {
+            table(report, is_wide, palette)
+        })
+        .await?;
+    if report.objects.is_empty() {
+        match &limit {
+            Some(namespace) => say(&format!(
+                "no objects in namespace {namespace}; -A shows all namespaces"
+            )),
+            None => say("no objects yet: commit a manifest to the branch that is followed"),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The report for people.
+pub(crate) fn table(report: &StatusReport, is_wide: bool, palette: Palette) -> String {
+    let mut text = report
+        .source
+        .as_ref()
+        .map_or_else(String::new, |own| source(own, palette));
+    let mut heads = vec![
+        "KIND",
+        "NAMESPACE",
+        "NAME",
+        "SYNC",
+        "HEALTH",
+        "TASKS",
+        "ROLLOUT",
+    ];
+    if is_wide {
+        heads.extend(["GENERATION", "REVISION", "ORIGIN"]);
+    }
+    heads.push("MESSAGE");
+    let mut objects = Table::new(heads);
+    for object in &report.objects {
+        let mut row: Vec<Cell> = vec![
+            object.kind.as_str().into(),
+            object.namespace.as_str().into(),
+            object.name.as_str().into(),
+            Cell::new(object.sync.to_string(), tint_of_sync(object.sync)),
+            Cell::new(object.health.to_string(), tint_of_health(object.health)),
+            tasks_cell(object),
+            Cell::maybe(object.rollout.map(|rollout| rollout_word(rollout.state))),
+        ];
+        if is_wide {
+            row.push(object.generation.to_string().into());
+            row.push(Cell::maybe(object.revision.as_deref().map(short)));
+            row.push(Cell::maybe(
+                object
+                    .origin
+                    .as_ref()
+                    .map(|origin| format!("{}:{}", origin.file, origin.line)),
+            ));
+        }
+        row.push(message_cell(object));
+        objects.push(row);
+    }
+    if !text.is_empty() && !objects.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&objects.render(palette));
+    text
+}
+
+fn tasks_cell(object: &ObjectStatus) -> Cell {
+    if object.kind == "Framework" {
+        return Cell::plain("");
+    }
+    let tasks = object.tasks;
+    let tint = if tasks.healthy >= tasks.desired {
+        Tint::Plain
+    } else {
+        Tint::Warn
+    };
+    Cell::new(format!("{}/{}", tasks.healthy, tasks.desired), tint)
+}
+
+fn message_cell(object: &ObjectStatus) -> Cell {
+    let words: Vec<&str> = [object.reason.as_deref(), object.message.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    Cell::plain(words.join(": "))
+}
+
+/// The source's lines: what is followed, what is applied, and why it is not the newest.
+pub(crate) fn source(source: &SourceStatus, palette: Palette) -> String {
+    let applied = source.applied.as_deref();
+    let mut text = format!(
+        "branch {} at {}  {}\n",
+        palette.paint(Tint::Strong, &plain(&source.branch)),
+        applied.map_or("no revision yet", short),
+        palette.paint(tint_of_sync(source.sync), &source.sync.to_string()),
+    );
+    if let Some(observed) = source.observed.as_deref()
+        && applied != Some(observed)
+    {
+        text.push_str(&format!(
+            "newest revision {} is not applied\n",
+            short(observed)
+        ));
+    }
+    if let Some(held) = &source.held {
+        text.push_str(&format!(
+            "{} {}: {}\n",
+            palette.paint(Tint::Warn, "held"),
+            plain(&held.reason),
+            plain(&held.message)
+        ));
+        if let Some(confirm) = &held.confirm {
+            text.push_str(&format!("  release it with: {}\n", plain(confirm)));
+        }
+    }
+    for error in source.errors.iter().take(FAULTS_SHOWN) {
+        text.push_str(&fault(error, palette));
+    }
+    let more = source.errors.len().saturating_sub(FAULTS_SHOWN);
+    if more > 0 {
+        text.push_str(&format!("and {more} more; -o json lists all\n"));
+    }
+    text
+}
+
+/// The first seven digits of a revision.
+pub(crate) fn short(revision: &str) -> &str {
+    revision.get(..7).unwrap_or(revision)
+}
+
+/// What a sync means.
+pub(crate) fn tint_of_sync(sync: Sync) -> Tint {
+    match sync {
+        Sync::Synced => Tint::Good,
+        Sync::OutOfSync => Tint::Warn,
+        Sync::Unknown => Tint::Dim,
+    }
+}
+
+/// What a health means.
+pub(crate) fn tint_of_health(health: Health) -> Tint {
+    match health {
+        Health::Healthy => Tint::Good,
+        Health::Progressing | Health::Suspended => Tint::Warn,
+        Health::Degraded | Health::Missing => Tint::Bad,
+        Health::Unknown => Tint::Dim,
+    }
+}
+
+/// A rollout's state as scripts see it.
+pub(crate) fn rollout_word(state: RolloutState) -> &'static str {
+    match state {
+        RolloutState::Progressing => "progressing",
+        RolloutState::Complete => "complete",
+        RolloutState::RolledBack => "rolledBack",
+        RolloutState::Paused => "paused",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_report_is_shown_with_its_source_its_hold_and_its_objects() {
+        let revision = "0123456789abcdef0123456789abcdef01234567";
+        let report: StatusReport = serde_json::from_value(json!({
+            "apiVersion": "kelson/v1", "kind": "Status", "index": 88,
+            "source": {"name": "dev", "branch": "main", "observed": revision.replace('0', "f"), "applied": revision, "sync": "OutOfSync",
+                "held": {"reason": "PruneGuard", "confirm": "kelson confirm f12", "message": "nothing would be left"}, "errors": []},
+            "objects": [{"kind": "Service", "namespace": "shop", "name": "web", "generation": 4, "revision": revision, "sync": "Synced",
+                "health": "Progressing", "reason": "NoOffers", "message": "waits for room", "origin": {"file": "web.yaml", "line": 1},
+                "tasks": {"desired": 3, "running": 3, "healthy": 2}, "rollout": {"state": "progressing"}}]
+        }))
+        .unwrap();
+        assert_eq!(
+            table(&report, true, Palette::plain()),
+            "\
+branch main at 0123456  OutOfSync
+newest revision f123456 is not applied
+held PruneGuard: nothing would be left
+  release it with: kelson confirm f12
+
+KIND     NAMESPACE  NAME  SYNC    HEALTH       TASKS  ROLLOUT      GENERATION  REVISION  ORIGIN      MESSAGE
+Service  shop       web   Synced  Progressing  2/3    progressing  4           0123456   web.yaml:1  NoOffers: waits for room
+"
+        );
+    }
+}

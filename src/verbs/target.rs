@@ -1,0 +1,247 @@
+//! What a verb is about: `[Kind/]name`, or a task.
+
+use std::str::FromStr;
+
+use anyhow::Result;
+use kelson_model::object::{Namespace, ObjectKey, is_valid_name};
+use kelson_model::report::{StatusReport, TaskList, TaskRow};
+
+use crate::client::Client;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+
+/// An object as people write it: `web`, `service/web`, `Service/web`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// In any case; absent: whatever has the name.
+    pub(crate) kind: Option<String>,
+    /// The name.
+    pub(crate) name: String,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, name) = match text.split_once('/') {
+            Some((kind, name)) => (Some(kind), name),
+            None => (None, text),
+        };
+        if !is_valid_name(name) {
+            return Err(format!(
+                "'{name}' is no name: a-z, 0-9 and -, 1 to 63 characters; write NAME or KIND/NAME"
+            ));
+        }
+        if kind.is_some_and(|kind| {
+            kind.is_empty() || !kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        }) {
+            return Err("a kind is a word, such as Service; write NAME or KIND/NAME".to_owned());
+        }
+        Ok(Self {
+            kind: kind.map(str::to_owned),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl Target {
+    /// Whether an object is meant, whatever its namespace.
+    pub(crate) fn is(&self, kind: &str, name: &str) -> bool {
+        self.name == name
+            && self
+                .kind
+                .as_deref()
+                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind))
+    }
+
+    /// Which one of these objects is meant; `None` where none is.
+    ///
+    /// # Errors
+    /// When it may be several.
+    pub(crate) fn among(
+        &self,
+        keys: impl IntoIterator<Item = ObjectKey>,
+    ) -> Result<Option<ObjectKey>> {
+        let mut found: Vec<ObjectKey> = keys
+            .into_iter()
+            .filter(|key| self.is(&key.kind, &key.name))
+            .collect();
+        let first = found.pop();
+        if found.is_empty() {
+            return Ok(first);
+        }
+        let all: Vec<String> = first
+            .iter()
+            .chain(&found)
+            .map(ToString::to_string)
+            .collect();
+        Err(
+            Failure::usage(format!("'{self}' may be {}", all.join(" or ")))
+                .with_hint("write KIND/NAME, and the namespace with -n")
+                .into(),
+        )
+    }
+
+    /// The object that is meant, as the kernel has it.
+    ///
+    /// # Errors
+    /// When there is none, or there are several.
+    pub(crate) async fn find(&self, client: &Client, context: &Context) -> Result<ObjectKey> {
+        let limit = context.limit()?;
+        let report = status(client, limit.as_ref()).await?;
+        match self.among(keys(&report)?)? {
+            Some(key) => Ok(key),
+            None => Err(self.missing(limit.as_ref()).into()),
+        }
+    }
+
+    /// Says that there is no such object.
+    pub(crate) fn missing(&self, limit: Option<&Namespace>) -> Failure {
+        let message = match limit {
+            Some(namespace) => format!("there is no {self} in namespace {namespace}"),
+            None => format!("there is no {self} in any namespace"),
+        };
+        Failure::new(Exit::Refused, message)
+            .with_code("K0302")
+            .with_hint(
+                "`kelson status -A` lists what there is; -n NAMESPACE names another namespace",
+            )
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.kind {
+            Some(kind) => write!(f, "{kind}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// The status report, of one namespace or of all.
+///
+/// # Errors
+/// When nothing listens, or the kernel refuses.
+pub(crate) async fn status(
+    client: &Client,
+    limit: Option<&Namespace>,
+) -> Result<StatusReport, Failure> {
+    client.get_as("/v1/status", &scope(limit)).await
+}
+
+/// The task list, ended tasks among them, of one namespace or of all.
+///
+/// # Errors
+/// When nothing listens, or the kernel refuses.
+pub(crate) async fn tasks(client: &Client, limit: Option<&Namespace>) -> Result<TaskList, Failure> {
+    let mut query = scope(limit);
+    query.push(("all", "true"));
+    client.get_as("/v1/tasks", &query).await
+}
+
+/// The query that limits an answer to a namespace.
+pub(crate) fn scope(limit: Option<&Namespace>) -> Vec<(&'static str, &str)> {
+    limit
+        .map(|namespace| ("namespace", namespace.as_str()))
+        .into_iter()
+        .collect()
+}
+
+/// The query that names an object.
+pub(crate) fn query_of(key: &ObjectKey) -> [(&'static str, &str); 3] {
+    [
+        ("kind", &key.kind),
+        ("namespace", key.namespace.as_str()),
+        ("name", &key.name),
+    ]
+}
+
+/// The objects of a report.
+///
+/// # Errors
+/// When one is in a namespace that is no name.
+pub(crate) fn keys(report: &StatusReport) -> Result<Vec<ObjectKey>> {
+    report
+        .objects
+        .iter()
+        .map(|object| {
+            Ok(ObjectKey::new(
+                &object.kind,
+                object.namespace.parse()?,
+                &object.name,
+            ))
+        })
+        .collect()
+}
+
+/// Finds a task by its id (`tsk_1`, in any namespace) or by its name (`web.2`; the one that has not ended).
+///
+/// # Errors
+/// When there is none, or there are several.
+pub(crate) async fn task(client: &Client, context: &Context, text: &str) -> Result<TaskRow> {
+    let limit = if text.starts_with("tsk_") {
+        None
+    } else {
+        context.limit()?
+    };
+    let list = tasks(client, limit.as_ref()).await?;
+    let mut found: Vec<TaskRow> = list
+        .items
+        .into_iter()
+        .filter(|task| task.id == text || (task.name == text && !task.state.is_terminal()))
+        .collect();
+    match (found.pop(), found.as_slice()) {
+        (Some(task), []) => Ok(task),
+        (Some(task), others) => {
+            let mut ids: Vec<&str> = others.iter().map(|other| other.id.as_str()).collect();
+            ids.push(&task.id);
+            Err(Failure::usage(format!("'{text}' may be {}", ids.join(" or "))).into())
+        }
+        (None, _) => Err(Failure::new(Exit::Refused, format!("there is no task {text}"))
+            .with_code("K0303")
+            .with_hint("`kelson tasks -A` lists all tasks; a name such as web.0 is looked up in the namespace of -n")
+            .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn key(kind: &str, namespace: &str, name: &str) -> ObjectKey {
+        ObjectKey::new(kind, namespace.parse().unwrap(), name)
+    }
+
+    #[test]
+    fn an_object_is_a_name_or_a_kind_in_any_case_and_a_name() {
+        let target: Target = "sErvice/web".parse().unwrap();
+        assert!(target.is("Service", "web"));
+        assert!(!target.is("Framework", "web"));
+        assert!("web".parse::<Target>().unwrap().is("Framework", "web"));
+    }
+
+    #[test]
+    fn what_is_no_object_says_how_to_write_one() {
+        for text in ["", "/web", "a b/web", "Service/", "Service/WEB", "a/b/c"] {
+            assert!(
+                text.parse::<Target>().unwrap_err().contains("KIND/NAME"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_name_is_a_matter_of_usage_and_names_all_that_it_may_be() {
+        let target: Target = "web".parse().unwrap();
+        let keys = [key("Service", "shop", "web"), key("Service", "lab", "web")];
+        let error = target.among(keys.clone()).unwrap_err();
+        assert_eq!(crate::exit::exit_of(&error), Exit::Usage);
+        assert!(error.to_string().contains("Service shop/web"), "{error}");
+        assert_eq!(
+            target.among(keys.into_iter().take(1)).unwrap(),
+            Some(key("Service", "shop", "web"))
+        );
+        assert_eq!(target.among([]).unwrap(), None);
+    }
+}

@@ -1,0 +1,23 @@
+//! `kelson version`.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::print;
+
+/// The version of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What may be typed behind `version`.
+#[derive(Debug, Args)]
+pub(crate) struct Version {}
+
+pub(crate) fn run(_: &Version, context: &Context) -> Result<Exit> {
+    print(context.format(), &json!({"version": VERSION}), |_| {
+        format!("kelson {VERSION}\n")
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,455 @@
+//! `kelson wait`: waits for an object, or for all of them; it looks again whenever the kernel says that something has changed.
+
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use kelson_model::id::Revision;
+use kelson_model::object::{Health, Namespace, RolloutState, Sync};
+use kelson_model::quantity::Millis;
+use kelson_model::report::{ObjectStatus, SourceStatus, StatusReport};
+use kelson_reconciler::source::GitSource;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::manifests::resolve_revision;
+use super::status::short;
+use super::target::{Target, status};
+use crate::client::Client;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::output::{Palette, fault, print, say};
+
+/// What may be typed behind `wait`.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// The object; all of them where it is absent
+    #[arg(value_name = "[KIND/]NAME")]
+    object: Option<Target>,
+    /// What to wait for
+    #[arg(long = "for", value_enum, default_value = "healthy")]
+    what: Wanted,
+    /// Only once this revision is in: a commit, or anything that the repository here knows (HEAD)
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<String>,
+    /// How long (100ms, 30s, 10m, 2h)
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wanted {
+    /// It does what it is for.
+    Healthy,
+    /// It is what git asks for.
+    Synced,
+    /// It is not there any more.
+    Gone,
+}
+
+impl Wanted {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Synced => "synced",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    Millis::from_str(text)
+        .map(|millis| Duration::from_millis(millis.0))
+        .map_err(|error| error.to_string())
+}
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    /// It is so.
+    Yes,
+    /// It is not so yet, because of this.
+    NotYet(String),
+    /// It will not be so without somebody doing something.
+    No(String),
+    /// A person must release the revision first.
+    Held(String, Option<String>),
+}
+
+/// What is waited for, and where to look.
+struct Question<'a> {
+    target: Option<&'a Target>,
+    what: Wanted,
+    revision: Option<&'a str>,
+    limit: Option<Namespace>,
+    /// Whether the wanted revision is part of another one.
+    is_in: &'a dyn Fn(&str) -> bool,
+}
+
+pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
+    let (revision, repository) = match arguments.revision.as_deref() {
+        Some(text) => {
+            let (revision, repository) = resolve_revision(text)?;
+            (Some(revision), repository)
+        }
+        None => (None, None),
+    };
+    let is_in = |other: &str| contains(repository.as_ref(), revision.as_deref(), other);
+    let question = Question {
+        target: arguments.object.as_ref(),
+        what: arguments.what,
+        revision: revision.as_deref(),
+        // All of them are really all, unless a namespace was named.
+        limit: match arguments.object {
+            Some(_) => context.limit()?,
+            None => context.explicit_limit()?,
+        },
+        is_in: &is_in,
+    };
+    let client = context.client()?;
+    let mut last = "nothing was heard of it".to_owned();
+    let asking = ask(&client, &question, &mut last);
+    match timeout(arguments.timeout, asking).await {
+        Ok(answer) => {
+            let report = answer?;
+            let name = arguments
+                .object
+                .as_ref()
+                .map_or_else(|| "everything".to_owned(), ToString::to_string);
+            let word = arguments.what.word();
+            let answer = json!({"for": word, "revision": revision, "index": report.index});
+            print(context.format(), &answer, |_| format!("{name} is {word}\n"))?;
+            Ok(Exit::Done)
+        }
+        Err(_) => Err(Failure::new(
+            Exit::TimedOut,
+            format!(
+                "not {} within {}: {last}",
+                arguments.what.word(),
+                Millis(u64::try_from(arguments.timeout.as_millis()).unwrap_or(u64::MAX)),
+            ),
+        )
+        .into()),
+    }
+}
+
+/// Whether `revision` is `other` or comes before it, as far as the repository here knows.
+fn contains(repository: Option<&GitSource>, revision: Option<&str>, other: &str) -> bool {
+    let Some(revision) = revision else {
+        return true;
+    };
+    if revision == other {
+        return true;
+    }
+    let ids = (revision.parse::<Revision>(), other.parse::<Revision>());
+    match (repository, ids) {
+        (Some(repository), (Ok(older), Ok(newer))) => {
+            repository.is_ancestor(&older, &newer).unwrap_or(false)
+        }
+        _ => false,
+    }
+}
+
+/// Looks again at every change until the verdict is final. A kernel that restarts is waited for.
+async fn ask(client: &Client, question: &Question<'_>, last: &mut String) -> Result<StatusReport> {
+    const AWAY: Duration = Duration::from_secs(30);
+    let mut heard: Option<Instant> = None;
+    loop {
+        match listen(client, question, last, &mut heard).await {
+            Ok(report) => return Ok(report),
+            Err(error) => {
+                let is_away = crate::exit::exit_of(&error) == Exit::NothingListens;
+                let is_short = heard.is_some_and(|heard| heard.elapsed() < AWAY);
+                if !(is_away && is_short) {
+                    return Err(error);
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn listen(
+    client: &Client,
+    question: &Question<'_>,
+    last: &mut String,
+    heard: &mut Option<Instant>,
+) -> Result<StatusReport> {
+    let mut changes = client.watch("object,task,source", None).await?;
+    while changes.changed().await? {
+        *heard = Some(Instant::now());
+        let report = status(client, None).await?;
+        match judge(&report, question)? {
+            Verdict::Yes => return Ok(report),
+            Verdict::NotYet(why) => *last = why,
+            Verdict::No(why) => {
+                for error in report
+                    .source
+                    .iter()
+                    .flat_map(|source| &source.errors)
+                    .take(20)
+                {
+                    say(fault(error, Palette::of_stderr()).trim_end());
+                }
+                return Err(Failure::new(Exit::No, why).into());
+            }
+            Verdict::Held(why, confirm) => {
+                let hint = confirm.map(|confirm| format!("`{confirm}` releases it"));
+                return Err(Failure::new(Exit::Refused, why)
+                    .with_hint(hint.unwrap_or_default())
+                    .into());
+            }
+        }
+    }
+    Err(Failure::new(
+        Exit::NothingListens,
+        format!("{} has ended", client.address()),
+    )
+    .into())
+}
+
+fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Verdict> {
+    let is_meant = |object: &&ObjectStatus| {
+        let is_here = question
+            .limit
+            .as_ref()
+            .is_none_or(|limit| object.namespace == limit.as_str());
+        is_here
+            && question
+                .target
+                .is_none_or(|target| target.is(&object.kind, &object.name))
+    };
+    let objects: Vec<&ObjectStatus> = report.objects.iter().filter(is_meant).collect();
+    if let (Some(target), [_, _, ..]) = (question.target, objects.as_slice()) {
+        return Err(Failure::usage(format!("{target} may be several objects"))
+            .with_hint("write KIND/NAME, and the namespace with -n")
+            .into());
+    }
+    if let Some(verdict) = of_revision(report.source.as_ref(), &objects, question) {
+        return Ok(verdict);
+    }
+    let verdicts = objects
+        .iter()
+        .map(|object| of_object(object, question.what));
+    // What is final is told first.
+    let mut not_yet = None;
+    for verdict in verdicts {
+        match verdict {
+            Verdict::Yes => {}
+            Verdict::NotYet(why) => not_yet = not_yet.or(Some(why)),
+            no @ (Verdict::No(_) | Verdict::Held(..)) => return Ok(no),
+        }
+    }
+    if let Some(why) = not_yet {
+        return Ok(Verdict::NotYet(why));
+    }
+    if objects.is_empty() && question.what != Wanted::Gone {
+        return Ok(Verdict::NotYet(match question.target {
+            Some(target) => format!("there is no {target}"),
+            None => "there are no objects".to_owned(),
+        }));
+    }
+    let is_source_synced = report
+        .source
+        .as_ref()
+        .is_some_and(|source| source.sync == Sync::Synced);
+    if question.what == Wanted::Synced && question.target.is_none() && !is_source_synced {
+        return Ok(Verdict::NotYet("the source is not synced".to_owned()));
+    }
+    Ok(Verdict::Yes)
+}
+
+/// What stands in the way of the wanted revision; nothing when it is in, or none was named.
+fn of_revision(
+    source: Option<&SourceStatus>,
+    objects: &[&ObjectStatus],
+    question: &Question<'_>,
+) -> Option<Verdict> {
+    let wanted = question.revision?;
+    let Some(source) = source else {
+        return Some(Verdict::NotYet("no source has been read yet".to_owned()));
+    };
+    let is = |revision: &Option<String>| revision.as_deref() == Some(wanted);
+    let is_applied = source.applied.as_deref().is_some_and(question.is_in);
+    if is(&source.observed) && !source.errors.is_empty() {
+        // The good files of a commit go ahead; the others are refused.
+        let is_refused = match (question.target, objects) {
+            (None, _) | (Some(_), []) => true,
+            (Some(_), objects) => objects.iter().any(|object| {
+                let file = object.origin.as_ref().map(|origin| origin.file.as_str());
+                source
+                    .errors
+                    .iter()
+                    .any(|error| Some(error.file.as_str()) == file)
+            }),
+        };
+        if is_refused && question.what != Wanted::Gone {
+            let count = source.errors.len();
+            return Some(Verdict::No(format!(
+                "revision {} is refused: it has {}",
+                short(wanted),
+                super::validate::number(u64::try_from(count).unwrap_or(u64::MAX), "error")
+            )));
+        }
+    }
+    if is_applied {
+        return None;
+    }
+    if is(&source.observed)
+        && let Some(held) = &source.held
+    {
+        return Some(Verdict::Held(
+            format!("revision {} is held: {}", short(wanted), held.message),
+            held.confirm.clone(),
+        ));
+    }
+    Some(Verdict::NotYet(format!(
+        "revision {} is not applied; {} is",
+        short(wanted),
+        source.applied.as_deref().map_or("none", short)
+    )))
+}
+
+fn of_object(object: &ObjectStatus, what: Wanted) -> Verdict {
+    let name = format!("{} {}/{}", object.kind, object.namespace, object.name);
+    let because = [object.reason.as_deref(), object.message.as_deref()]
+        .into_iter()
+        .flatten()
+        .map(|words| format!(": {words}"))
+        .collect::<String>();
+    let is = |what: &str| format!("{name} is {what}{because}");
+    if what == Wanted::Gone {
+        return Verdict::NotYet(is("there"));
+    }
+    match object.rollout.map(|rollout| rollout.state) {
+        Some(RolloutState::RolledBack) => return Verdict::No(is("rolled back")),
+        Some(RolloutState::Paused) => return Verdict::No(is("paused, and waits for a person")),
+        Some(RolloutState::Progressing | RolloutState::Complete) | None => {}
+    }
+    let is_so = match what {
+        Wanted::Healthy => object.health == Health::Healthy,
+        Wanted::Synced => object.sync == Sync::Synced,
+        Wanted::Gone => false,
+    };
+    if is_so {
+        Verdict::Yes
+    } else {
+        let health = object.health.to_string();
+        Verdict::NotYet(is(&format!("{health} and {}", object.sync)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const OLD: &str = "1111111111111111111111111111111111111111";
+    const NEW: &str = "2222222222222222222222222222222222222222";
+
+    fn report(source: serde_json::Value, object: serde_json::Value) -> StatusReport {
+        let mut own = json!({"name": "dev", "branch": "main", "observed": NEW, "applied": NEW, "sync": "Synced", "held": null, "errors": []});
+        let mut web = json!({"kind": "Service", "namespace": "shop", "name": "web", "generation": 2, "revision": NEW, "sync": "Synced",
+            "health": "Healthy", "reason": null, "message": null, "origin": {"file": "web.yaml", "line": 1},
+            "tasks": {"desired": 1, "running": 1, "healthy": 1}, "rollout": {"state": "complete"}});
+        for (into, from) in [(&mut own, source), (&mut web, object)] {
+            for (name, value) in from.as_object().unwrap() {
+                into[name] = value.clone();
+            }
+        }
+        serde_json::from_value(json!({"apiVersion": "kelson/v1", "kind": "Status", "index": 1, "source": own, "objects": [web]}))
+            .unwrap()
+    }
+
+    fn asked(report: &StatusReport, target: Option<&str>, what: Wanted) -> Verdict {
+        let target: Option<Target> = target.map(|text| text.parse().unwrap());
+        let question = Question {
+            target: target.as_ref(),
+            what,
+            revision: Some(NEW),
+            limit: None,
+            is_in: &|other| other == NEW,
+        };
+        judge(report, &question).unwrap()
+    }
+
+    fn fault() -> serde_json::Value {
+        json!([{"code": "K0102", "file": "web.yaml", "line": 1, "column": 1, "message": "", "hint": ""}])
+    }
+
+    #[test]
+    fn what_is_healthy_at_the_wanted_revision_is_there() {
+        let report = report(json!({}), json!({}));
+        assert_eq!(asked(&report, Some("web"), Wanted::Healthy), Verdict::Yes);
+        assert_eq!(asked(&report, None, Wanted::Synced), Verdict::Yes);
+        assert!(matches!(
+            asked(&report, Some("web"), Wanted::Gone),
+            Verdict::NotYet(_)
+        ));
+        assert_eq!(asked(&report, Some("api"), Wanted::Gone), Verdict::Yes);
+        assert!(matches!(
+            asked(&report, Some("api"), Wanted::Healthy),
+            Verdict::NotYet(_)
+        ));
+    }
+
+    #[test]
+    fn an_older_revision_is_not_yet() {
+        let report = report(json!({"applied": OLD, "observed": OLD}), json!({}));
+        assert!(matches!(
+            asked(&report, Some("web"), Wanted::Healthy),
+            Verdict::NotYet(_)
+        ));
+    }
+
+    #[test]
+    fn a_refused_revision_is_no_at_once() {
+        let report = report(json!({"errors": fault()}), json!({}));
+        assert!(matches!(
+            asked(&report, None, Wanted::Synced),
+            Verdict::No(_)
+        ));
+        assert!(matches!(
+            asked(&report, Some("web"), Wanted::Healthy),
+            Verdict::No(_)
+        ));
+    }
+
+    #[test]
+    fn a_fault_in_another_file_does_not_concern_an_object() {
+        let report = report(
+            json!({"errors": fault()}),
+            json!({"origin": {"file": "other.yaml", "line": 1}}),
+        );
+        assert_eq!(asked(&report, Some("web"), Wanted::Healthy), Verdict::Yes);
+    }
+
+    #[test]
+    fn a_rolled_back_object_is_no_at_once() {
+        let report = report(
+            json!({"sync": "OutOfSync"}),
+            json!({"sync": "OutOfSync", "health": "Degraded", "reason": "RolledBack", "rollout": {"state": "rolledBack"}}),
+        );
+        assert!(matches!(
+            asked(&report, Some("Service/web"), Wanted::Synced),
+            Verdict::No(_)
+        ));
+    }
+
+    #[test]
+    fn a_held_revision_names_the_command_that_releases_it() {
+        let report = report(
+            json!({"applied": OLD, "sync": "OutOfSync", "held": {"reason": "PruneGuard", "confirm": "kelson confirm 2222222", "message": "all would go", "objects": []}}),
+            json!({}),
+        );
+        assert_eq!(
+            asked(&report, None, Wanted::Synced),
+            Verdict::Held(
+                "revision 2222222 is held: all would go".into(),
+                Some("kelson confirm 2222222".into())
+            )
+        );
+    }
+}
