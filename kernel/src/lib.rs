@@ -11,7 +11,5 @@ mod kernel;
 pub mod leader;
 mod machine;
 pub mod raft;
-mod run;
 
 pub use kernel::{BuiltIn, Kernel, KernelConfig, KernelError, SubmitError};
-pub use run::{RunError, run_kernel};
