@@ -5,13 +5,17 @@ mod support;
 
 use std::sync::Arc;
 
+use kelson_model::framework::Description;
 use kelson_model::id::Digest;
 use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{
-    MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Unreadable, fault_at, load,
+    Kinds, MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Unreadable, check_configs,
+    fault_at, load,
 };
 use serde_json::json;
 use support::*;
+
+const FULL: &[u8] = include_bytes!("golden/good-full.yaml");
 
 #[test]
 fn defaults_and_quantities_have_one_form() {
@@ -305,4 +309,84 @@ fn faults_before_a_syntax_error_are_told_with_it() {
     let text = format!("{}  instnaces: 2\n---\nkind: [\n", service("a"));
     let loaded = load_commit(&[("x.yaml", text.as_bytes())]);
     assert_eq!(codes(&loaded.faults), ["K0102", "K0103"]);
+}
+
+#[test]
+fn a_number_has_one_form_and_one_beyond_64_bits_is_refused() {
+    let with = |instances: &str| format!("{}  instances: {instances}\n", service("web"));
+    let (whole, decimal) = (with("3"), with("3.0"));
+    let one = load_commit(&[("web.yaml", whole.as_bytes())]);
+    let other = load_commit(&[("web.yaml", decimal.as_bytes())]);
+    assert_eq!(other.objects[0].desired.spec["instances"], json!(3));
+    assert_eq!(
+        one.objects[0].desired.spec.to_string(),
+        other.objects[0].desired.spec.to_string()
+    );
+    for bad in ["3.5", "99999999999999999999", "-1", "true", "\"3\""] {
+        let text = with(bad);
+        let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+        assert_eq!(loaded.faults.len(), 1, "{bad}: {:?}", loaded.faults);
+        assert_eq!((loaded.faults[0].line, loaded.faults[0].column), (6, 14));
+    }
+}
+
+#[test]
+fn the_service_in_the_box_takes_the_manifest_of_the_contract() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../plugins/service/golden/description.json"
+    );
+    let description: Description =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let (kinds, errors) = Kinds::new([("service", &description)]);
+    assert_eq!(errors, []);
+    let loaded = resolved(load_with(
+        &[("web.yaml", FULL)],
+        &kinds,
+        &mut ParseCache::default(),
+    ));
+    assert_eq!(places(&loaded.faults), Vec::<String>::new());
+    let spec = &loaded.objects[0].desired.spec;
+    assert!(kelson_model::template::TaskTemplate::from_spec(spec, "").is_ok());
+    assert_eq!(&kinds.normalise("Service", spec).unwrap(), spec);
+    let slip = String::from_utf8_lossy(FULL).replace("failures: 3", "failure: 3");
+    let loaded = load_with(
+        &[("web.yaml", slip.as_bytes())],
+        &kinds,
+        &mut ParseCache::default(),
+    );
+    assert_eq!(codes(&loaded.faults), ["K0102"]);
+    assert_eq!(loaded.faults[0].hint, "did you mean `failures`?");
+}
+
+#[test]
+fn the_configuration_of_a_framework_is_checked_by_its_own_schema() {
+    let description = Description {
+        name: "birds".to_owned(),
+        version: "1".to_owned(),
+        kinds: Vec::new(),
+        config_schema: Some(
+            json!({"type": "object", "properties": {"maxBirds": {"type": "integer"}}}),
+        ),
+    };
+    let (kinds, errors) = Kinds::new([("birds", &description)]);
+    assert_eq!(errors, []);
+    let text = "apiVersion: kelson/v1\nkind: Framework\nmetadata: {name: birds}\nspec:\n  component: {path: site/index.html}\n  config:\n    maxBirds: many\n";
+    let load = || {
+        resolved(load_with(
+            &[("f.yaml", text.as_bytes())],
+            &kinds,
+            &mut ParseCache::default(),
+        ))
+    };
+    let in_force = |_: &str| Some(Digest::of(b"<h1>hello</h1>\n"));
+    assert_eq!(
+        places(&check_configs(load(), &kinds, in_force).faults),
+        ["K0124 f.yaml:7:15"]
+    );
+    let another = |_: &str| Some(Digest::of(b"another"));
+    assert!(
+        check_configs(load(), &kinds, another).faults.is_empty(),
+        "the schema may be another, too"
+    );
 }

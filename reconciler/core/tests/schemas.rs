@@ -133,3 +133,17 @@ fn a_value_set_by_hand_takes_its_canonical_form_or_is_refused() {
     );
     assert!(kinds.normalise("Nothing", &json!({})).is_err());
 }
+
+#[test]
+fn a_schema_that_refers_to_itself_ends() {
+    for schema in [
+        json!({"$ref": "#"}),
+        json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}),
+        json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}),
+        json!({"not": {"$ref": "#"}}),
+        json!({"$dynamicRef": "#x", "$dynamicAnchor": "x"}),
+    ] {
+        let (kinds, _) = Kinds::new([("e", &framework("Herd", schema))]);
+        let _ = kinds.normalise("Herd", &json!({"a": 1}));
+    }
+}

@@ -1,88 +1,96 @@
 //! The ledger: findings laid over what was known.
 
+use std::collections::BTreeMap;
+
 use kelson_model::drift::{DriftItem, DriftState, Plane};
+use kelson_model::id::TaskId;
+use kelson_model::object::ObjectKey;
 
-use super::{Finding, Scan, Sight};
+use super::finding::Finding;
+use super::scan::Sight;
 
-/// Opens, keeps, counts and heals.
-pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> Scan {
-    let mut items: Vec<DriftItem> = Vec::new();
-    for found in findings {
-        let known = |state| {
-            sight
-                .ledger
-                .iter()
-                .filter(move |item| item.state == state)
-                .find(|item| item.is_same_as(&found.item))
-        };
-        let mut item = found.item.clone();
-        match (known(DriftState::Open), found.is_over) {
-            (Some(open), is_over) => {
-                item.first_seen = open.first_seen;
-                item.count = open.count;
-                if is_over {
-                    heal(&mut item, sight);
-                } else {
-                    item.state = DriftState::Open;
-                    item.healed_at = None;
-                }
-            }
-            // Come and gone since the last scan: told once, as healed.
-            (None, true) => {
-                let is_told = sight.ledger.iter().any(|other| {
-                    other.is_same_as(&item)
-                        && other.state == DriftState::Healed
-                        && !is_newer(&item, other)
-                });
-                if is_told {
-                    continue;
-                }
-                heal(&mut item, sight);
-            }
-            (None, false) => {
-                let healed = sight.ledger.iter().filter(|other| other.is_same_as(&item));
-                let times = healed.map(|other| other.count).max().unwrap_or(0);
-                item.state = DriftState::Open;
-                item.healed_at = None;
-                item.count = times.saturating_add(1);
-            }
+/// What is known, by what it is about.
+#[derive(Debug, Default)]
+struct Known<'a>(BTreeMap<(&'a ObjectKey, Option<TaskId>, Plane), Vec<&'a DriftItem>>);
+
+impl<'a> Known<'a> {
+    fn of(ledger: &'a [DriftItem]) -> Self {
+        let mut known = Self::default();
+        for item in ledger.iter().filter(|item| item.plane != Plane::Agent) {
+            let about = (&item.object, item.task, item.plane);
+            known.0.entry(about).or_default().push(item);
         }
-        items.push(item);
+        known
     }
-    for open in sight
-        .ledger
-        .iter()
-        .filter(|item| item.state == DriftState::Open)
-    {
-        if items.iter().any(|item| item.is_same_as(open)) {
-            continue;
+
+    /// The items about the same difference.
+    fn same<'b>(&'b self, item: &'b DriftItem) -> impl Iterator<Item = &'a DriftItem> + 'b {
+        let about = (&item.object, item.task, item.plane);
+        self.0
+            .get(&about)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(move |other| other.is_same_as(item))
+    }
+
+    fn same_in(&self, item: &DriftItem, state: DriftState) -> Option<&'a DriftItem> {
+        self.same(item).find(|other| other.state == state)
+    }
+}
+
+/// Opens, keeps, counts and heals. Also says whether the outcome is news to the ledger.
+pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> (Vec<DriftItem>, bool) {
+    let known = Known::of(sight.ledger);
+    let mut items: Vec<DriftItem> = Vec::new();
+    for Finding { mut item, is_over } in findings {
+        let open = known.same_in(&item, DriftState::Open);
+        if let Some(open) = open {
+            item.first_seen = open.first_seen;
+            item.count = open.count;
+        } else if is_over {
+            // Come and gone since the last scan: told once, as healed.
+            if known.same_in(&item, DriftState::Healed).is_some() {
+                continue;
+            }
+        } else {
+            let times = known
+                .same(&item)
+                .map(|other| other.count)
+                .max()
+                .unwrap_or(0);
+            item.count = times.saturating_add(1);
         }
-        let mut item = open.clone();
-        if !is_out_of_sight(&item, sight) {
+        if is_over {
             heal(&mut item, sight);
         }
         items.push(item);
     }
-    items.sort_by(|a, b| {
-        let place = |item: &DriftItem| (item.object.clone(), item.plane, item.task);
-        place(a).cmp(&place(b)).then_with(|| paths(a).cmp(paths(b)))
-    });
-    let is_news = items.iter().any(|item| !sight.ledger.contains(item));
-    Scan { items, is_news }
-}
-
-fn paths(item: &DriftItem) -> impl Iterator<Item = &str> {
-    item.fields.iter().map(|field| field.path.as_str())
+    let found = Known::of(&items);
+    let mut gone: Vec<DriftItem> = Vec::new();
+    let open = sight
+        .ledger
+        .iter()
+        .filter(|item| item.state == DriftState::Open && item.plane != Plane::Agent);
+    for item in open {
+        if found.same(item).next().is_none() {
+            let mut item = item.clone();
+            if !is_out_of_sight(&item, sight) {
+                heal(&mut item, sight);
+            }
+            gone.push(item);
+        }
+    }
+    items.append(&mut gone);
+    let is_news = items
+        .iter()
+        .any(|item| !known.same(item).any(|other| other == item));
+    (items, is_news)
 }
 
 fn heal(item: &mut DriftItem, sight: Sight<'_>) {
     item.state = DriftState::Healed;
-    item.healed_at = item.healed_at.or(Some(sight.now));
-}
-
-/// Whether an agent has seen the same again after it was healed.
-fn is_newer(item: &DriftItem, told: &DriftItem) -> bool {
-    item.plane == Plane::Agent && item.first_seen > told.healed_at.unwrap_or(told.first_seen)
+    item.healed_at = Some(sight.now);
 }
 
 /// Whether nothing can be said now: the object's file is bad, so that git's word is not known.

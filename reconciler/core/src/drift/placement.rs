@@ -3,16 +3,18 @@
 //! A task that a person stopped through the kernel names its author; one that died of a signal which its agent did not send names nobody.
 //! A task's own exit, a crash, running out of memory and whatever its scheduler or agent did is no drift.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
+use kelson_model::id::TaskId;
 use kelson_model::object::ObjectKey;
 use kelson_model::principal::Principal;
 use kelson_model::task::{StopReason, TaskState};
 use kelson_model::time::WallTime;
 use serde_json::json;
 
-use super::{Finding, Sight, finding, unknown};
+use super::finding::{Finding, finding, unknown};
+use super::scan::Sight;
 use crate::observed::ObservedTask;
 
 /// Signals that a program brings upon itself by a fault of its own: ILL, TRAP, ABRT, BUS, FPE, SEGV, PIPE, SYS.
@@ -21,15 +23,18 @@ const CRASHES: [i32; 8] = [4, 5, 6, 7, 8, 11, 13, 31];
 pub(super) fn find(sight: Sight<'_>) -> Vec<Finding> {
     let newest = newest_running(sight.tasks);
     let kept_since = kept_since(sight.ledger);
+    let known: BTreeSet<TaskId> = sight
+        .ledger
+        .iter()
+        .filter(|item| item.plane == Plane::Placement)
+        .filter_map(|item| item.task)
+        .collect();
     sight
         .tasks
         .iter()
         .filter_map(|task| {
             let (live, who) = ended_by_hand(task)?;
-            let is_known = sight
-                .ledger
-                .iter()
-                .any(|item| item.plane == Plane::Placement && item.task == Some(task.id));
+            let is_known = known.contains(&task.id);
             let ended_at = task.ended_at.unwrap_or_default();
             let is_forgotten = !is_known && kept_since.is_some_and(|since| ended_at <= since);
             if is_forgotten {

@@ -5,7 +5,8 @@ use kelson_model::object::PrunePolicy;
 use kelson_model::principal::Principal;
 use serde_json::json;
 
-use super::{Finding, Sight, finding, unknown};
+use super::finding::{Finding, finding, unknown};
+use super::scan::Sight;
 use crate::diff::{Difference, diff};
 use crate::observed::ObservedObject;
 use crate::plan::{has_git_changed, is_ours};

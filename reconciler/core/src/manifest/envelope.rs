@@ -40,6 +40,7 @@ pub(crate) fn envelope_schema() -> Value {
                         "default": {},
                     },
                     "lifecycle": {
+                        "description": "What happens to the object without a manifest, and after a change by hand.",
                         "type": "object",
                         "additionalProperties": false,
                         "default": {},

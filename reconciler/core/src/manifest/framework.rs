@@ -1,6 +1,12 @@
 //! The schema of `kind: Framework`, the one kind that no framework brings.
 
+use kelson_model::id::Digest;
+use kelson_model::source::Fault;
 use serde_json::{Value, json};
+
+use super::kinds::Kinds;
+use super::load::{Loaded, fault_at};
+use crate::codes::Code;
 
 /// The kind's name.
 pub const FRAMEWORK: &str = "Framework";
@@ -72,6 +78,38 @@ pub fn framework_schema() -> Value {
             },
         },
     })
+}
+
+/// Checks `spec.config` of Framework objects by the schemas that their components bring. `component_of` names the component that a framework's description is
+/// from; where a commit pins another one, nothing can be said before that one has described itself.
+pub fn check_configs(
+    mut loaded: Loaded,
+    kinds: &Kinds,
+    mut component_of: impl FnMut(&str) -> Option<Digest>,
+) -> Loaded {
+    let mut faults: Vec<Fault> = Vec::new();
+    let frameworks = loaded.objects.iter();
+    for object in frameworks.filter(|object| object.desired.key.kind == FRAMEWORK) {
+        let name = &object.desired.key.name;
+        let spec = &object.desired.spec;
+        let pinned = spec.get("digest").and_then(Value::as_str);
+        let described = component_of(name).map(|digest| digest.to_string());
+        let (Some(schema), true) = (kinds.config(name), pinned == described.as_deref()) else {
+            continue;
+        };
+        let config = spec.get("config").unwrap_or(&Value::Null);
+        for (pointer, message) in schema.problems(config) {
+            faults.push(fault_at(
+                object,
+                &format!("/spec/config{pointer}"),
+                Code::Rejected,
+                format!("the framework's own schema of its configuration says: {message}"),
+                "the framework's author says what its configuration takes".to_owned(),
+            ));
+        }
+    }
+    loaded.refuse(faults);
+    loaded
 }
 
 #[cfg(test)]

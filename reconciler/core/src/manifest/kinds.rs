@@ -52,6 +52,14 @@ pub enum KindsError {
         /// What is wrong.
         reason: String,
     },
+    /// The schema of a framework's configuration is no JSON Schema.
+    #[error("framework {framework}, its configuration: {reason}")]
+    ConfigSchema {
+        /// Whose it is.
+        framework: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 /// All kinds that manifests may have. Cheap to clone.
@@ -59,6 +67,7 @@ pub enum KindsError {
 pub struct Kinds {
     kinds: BTreeMap<String, Arc<Kind>>,
     frameworks: BTreeSet<String>,
+    configs: BTreeMap<String, Arc<Schema>>,
     fingerprint: Digest,
 }
 
@@ -70,6 +79,7 @@ impl Kinds {
         let mut content = String::new();
         let mut names = BTreeSet::new();
         let mut kinds = BTreeMap::new();
+        let mut configs = BTreeMap::new();
         let mut errors = Vec::new();
         // The schema is ours and a test holds it valid.
         if let Ok(schema) = Schema::compile(framework_schema()) {
@@ -85,6 +95,18 @@ impl Kinds {
         for (name, description) in frameworks {
             names.insert(name.to_owned());
             content.push_str(name);
+            if let Some(json) = &description.config_schema {
+                content.push_str(&format!("\nconfig {json}"));
+                match Schema::compile(json.clone()) {
+                    Ok(schema) => {
+                        configs.insert(name.to_owned(), Arc::new(schema));
+                    }
+                    Err(reason) => errors.push(KindsError::ConfigSchema {
+                        framework: name.to_owned(),
+                        reason,
+                    }),
+                }
+            }
             for kind in &description.kinds {
                 content.push_str(&format!("\n{} {}", kind.kind, kind.schema));
                 match compile(name, kind, &kinds) {
@@ -100,6 +122,7 @@ impl Kinds {
             Self {
                 kinds,
                 frameworks: names,
+                configs,
                 fingerprint,
             },
             errors,
@@ -108,6 +131,10 @@ impl Kinds {
 
     pub(crate) fn get(&self, kind: &str) -> Option<&Kind> {
         self.kinds.get(kind).map(Arc::as_ref)
+    }
+
+    pub(crate) fn config(&self, framework: &str) -> Option<&Schema> {
+        self.configs.get(framework).map(Arc::as_ref)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Kind)> {

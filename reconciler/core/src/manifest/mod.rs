@@ -24,7 +24,7 @@ mod yaml;
 
 pub use editor::editor_schema;
 pub use flaw::{MAX_FAULTS, tidy};
-pub use framework::{FRAMEWORK, framework_schema};
+pub use framework::{FRAMEWORK, check_configs, framework_schema};
 pub use kinds::{Kinds, KindsError};
 pub use load::{
     Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, Waiting, fault_at, load,

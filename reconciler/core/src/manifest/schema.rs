@@ -23,6 +23,9 @@ const MAX_SCHEMA_BYTES: usize = 1 << 20;
 /// Largest compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
+/// Most problems that are told of one configuration.
+const MAX_PROBLEMS: usize = 100;
+
 /// A schema that can be asked.
 pub(crate) struct Schema {
     pub(crate) json: Value,
@@ -108,6 +111,16 @@ impl Schema {
             }
         });
         wrong.map_or(Ok(value), Err)
+    }
+}
+
+impl Schema {
+    /// What is wrong with a value that keeps its form: JSON pointers into it, and sentences.
+    pub(crate) fn problems(&self, value: &Value) -> Vec<(String, String)> {
+        let errors = self.validator.iter_errors(value).take(MAX_PROBLEMS);
+        let told =
+            errors.map(|error| (error.instance_path().as_str().to_owned(), error.to_string()));
+        told.collect()
     }
 }
 

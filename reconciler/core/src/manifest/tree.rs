@@ -114,16 +114,30 @@ impl Node {
 }
 
 impl Scalar {
-    /// As JSON; a number too large for 64 bits becomes text, which no schema takes for a number.
+    /// As JSON.
     pub(crate) fn to_json(&self) -> Value {
         match self.meaning {
             Meaning::Null => Value::Null,
             Meaning::Bool(yes) => Value::Bool(yes),
             Meaning::Text => Value::String(self.text.clone()),
-            Meaning::Number => serde_json::from_str(&self.text)
-                .unwrap_or_else(|_| Value::String(self.text.clone())),
+            Meaning::Number => number(&self.text),
         }
     }
+}
+
+/// A number as JSON, in one form: `3.0` is 3. A whole number beyond 64 bits becomes text, which no schema takes for a number.
+fn number(text: &str) -> Value {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    if decimals.bytes().all(|b| b == b'0') {
+        if let Ok(number) = whole.parse::<i64>() {
+            return Value::from(number);
+        }
+        if let Ok(number) = whole.parse::<u64>() {
+            return Value::from(number);
+        }
+        return Value::String(text.to_owned());
+    }
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 /// At most 60 characters of a text.

@@ -35,28 +35,39 @@ pub(crate) fn schema(schema: &Value) -> String {
         return format(name);
     }
     for choice in ["anyOf", "oneOf"] {
-        if let Some(branches) = schema.get(choice).and_then(Value::as_array) {
-            return branches
-                .iter()
-                .map(self::schema)
-                .collect::<Vec<_>>()
-                .join(", or ");
+        let Some(branches) = schema.get(choice) else {
+            continue;
+        };
+        if let Some(fields) = super::sentence::excluding_fields(branches) {
+            return format!("a mapping with exactly one of {}", fields.join(", "));
         }
+        let branches = branches.as_array().into_iter().flatten();
+        return branches.map(self::schema).collect::<Vec<_>>().join(", or ");
     }
-    let mut wanted = types(schema);
+    match schema.get("type") {
+        Some(Value::Array(names)) => {
+            let names = names.iter().filter_map(Value::as_str);
+            names
+                .map(|name| of_type(schema, name))
+                .collect::<Vec<_>>()
+                .join(", or ")
+        }
+        Some(Value::String(name)) => of_type(schema, name),
+        _ if schema.get("properties").is_some() => of_type(schema, "object"),
+        _ if schema.get("pattern").is_some() || schema.get("minLength").is_some() => {
+            of_type(schema, "string")
+        }
+        _ if schema.get("minimum").is_some() || schema.get("maximum").is_some() => {
+            of_type(schema, "number")
+        }
+        _ => "a value".to_owned(),
+    }
+}
+
+/// What a schema wants of a value of one type: limits on numbers are not told of texts.
+fn of_type(schema: &Value, name: &str) -> String {
+    let mut wanted = type_word(name).to_owned();
     let number = |key: &str| schema.get(key).filter(|value| value.is_number());
-    match (number("minimum"), number("maximum")) {
-        (Some(low), Some(high)) => wanted.push_str(&format!(" from {low} to {high}")),
-        (Some(low), None) => wanted.push_str(&format!(" of at least {low}")),
-        (None, Some(high)) => wanted.push_str(&format!(" of at most {high}")),
-        (None, None) => {}
-    }
-    if let Some(low) = number("exclusiveMinimum") {
-        wanted.push_str(&format!(" above {low}"));
-    }
-    if let Some(high) = number("exclusiveMaximum") {
-        wanted.push_str(&format!(" below {high}"));
-    }
     let count = |low: &str, high: &str, unit: &str| match (number(low), number(high)) {
         (Some(low), Some(high)) => format!(" of {low} to {high} {unit}"),
         (Some(low), None) if low.as_u64() == Some(1) => " that is not empty".to_owned(),
@@ -64,21 +75,56 @@ pub(crate) fn schema(schema: &Value) -> String {
         (None, Some(high)) => format!(" of at most {high} {unit}"),
         (None, None) => String::new(),
     };
-    wanted.push_str(&count("minLength", "maxLength", "characters"));
-    wanted.push_str(&count("minItems", "maxItems", "items"));
-    wanted.push_str(&count("minProperties", "maxProperties", "fields"));
-    if schema.get("uniqueItems") == Some(&Value::Bool(true)) {
-        wanted.push_str(" without repetitions");
-    }
-    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-        wanted.push_str(&format!(" that matches {pattern}"));
+    match name {
+        "integer" | "number" => {
+            match (number("minimum"), number("maximum")) {
+                (Some(low), Some(high)) => wanted.push_str(&format!(" from {low} to {high}")),
+                (Some(low), None) => wanted.push_str(&format!(" of at least {low}")),
+                (None, Some(high)) => wanted.push_str(&format!(" of at most {high}")),
+                (None, None) => {}
+            }
+            if let Some(low) = number("exclusiveMinimum") {
+                wanted.push_str(&format!(" above {low}"));
+            }
+            if let Some(high) = number("exclusiveMaximum") {
+                wanted.push_str(&format!(" below {high}"));
+            }
+        }
+        "string" => {
+            wanted.push_str(&count("minLength", "maxLength", "characters"));
+            if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
+                wanted.push_str(&format!(" that matches {pattern}"));
+            }
+        }
+        "array" => {
+            wanted.push_str(&count("minItems", "maxItems", "items"));
+            if schema.get("uniqueItems") == Some(&Value::Bool(true)) {
+                wanted.push_str(" without repetitions");
+            }
+        }
+        "object" => wanted.push_str(&count("minProperties", "maxProperties", "fields")),
+        _ => {}
     }
     wanted
 }
 
 /// The types of a schema, in words.
 pub(crate) fn types(schema: &Value) -> String {
-    let word = |name: &str| match name {
+    match schema.get("type") {
+        Some(Value::String(name)) => type_word(name).to_owned(),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .map(type_word)
+            .collect::<Vec<_>>()
+            .join(" or "),
+        _ if schema.get("properties").is_some() => "a mapping".to_owned(),
+        _ => "a value".to_owned(),
+    }
+}
+
+fn type_word(name: &str) -> &'static str {
+    match name {
         "string" => "a text",
         "integer" => "a whole number",
         "number" => "a number",
@@ -87,18 +133,6 @@ pub(crate) fn types(schema: &Value) -> String {
         "object" => "a mapping",
         "null" => "empty",
         _ => "something else",
-    };
-    match schema.get("type") {
-        Some(Value::String(name)) => word(name).to_owned(),
-        Some(Value::Array(names)) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .map(word)
-            .collect::<Vec<_>>()
-            .join(" or "),
-        _ if schema.get("properties").is_some() => "a mapping".to_owned(),
-        _ if schema.get("pattern").is_some() => "a text".to_owned(),
-        _ => "a value".to_owned(),
     }
 }
 
