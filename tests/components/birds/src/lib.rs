@@ -117,7 +117,8 @@ impl Birds {
         most: Option<u64>,
         turn: &mut Turn<'_>,
     ) -> Result<Need, String> {
-        let birds = if flock.is_gone {
+        // A flock without birds may leave without a last row.
+        let birds = if flock.is_gone || !turn.read.is_known(flock.id) {
             0
         } else {
             let spec = turn.read.spec(flock.id, flock.generation);
@@ -130,12 +131,7 @@ impl Birds {
         let mut slots = Vec::new();
         for task in cluster.tasks_of(flock.id) {
             if task.slot >= birds && task.is_live() {
-                let reason = if flock.is_gone {
-                    KillReason::Removed
-                } else {
-                    KillReason::ScaledDown
-                };
-                turn.kill(task.id, reason);
+                turn.kill(task.id, KillReason::ScaledDown);
             }
             if task.state.is_terminal()
                 && (task.slot >= birds || newest(cluster, task).id != task.id)
@@ -162,23 +158,16 @@ impl Birds {
             .filter(|task| task.is_live() && task.healthy_since.is_some())
             .count();
         let is_whole = usize::try_from(birds).is_ok_and(|birds| flying >= birds);
+        let (health, rollout, reason) = if is_whole {
+            (Health::Healthy, Rollout::Complete, "")
+        } else {
+            (Health::Progressing, Rollout::Progressing, "Gathering")
+        };
         let status = Status {
             generation: flock.generation,
-            health: if is_whole {
-                Health::Healthy
-            } else {
-                Health::Progressing
-            },
-            rollout: if is_whole {
-                Rollout::Complete
-            } else {
-                Rollout::Progressing
-            },
-            reason: if is_whole {
-                String::new()
-            } else {
-                "Gathering".into()
-            },
+            health,
+            rollout,
+            reason: reason.into(),
             message: format!("{flying} of {birds} birds fly"),
         };
         if !flock.is_gone && self.said.get(&flock.id) != Some(&status) {
