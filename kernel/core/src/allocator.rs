@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kelson_model::agent::AgentState;
+use kelson_model::agent::{AgentState, PortRange};
 use kelson_model::id::AgentId;
 use kelson_model::quantity::Resources;
 use kelson_model::template::TaskTemplate;
@@ -23,6 +23,7 @@ const MAX_TASKS_PER_SEAT: u32 = 2000;
 /// What an agent still has while a round is cut.
 struct Room {
     free: Resources,
+    range: PortRange,
     free_ports: u32,
     taken_ports: BTreeSet<u16>,
 }
@@ -53,6 +54,7 @@ pub(crate) fn cut_offers(
             agent.id,
             Room {
                 free: agent.free(),
+                range: agent.description.ports,
                 free_ports: agent.free_ports(),
                 taken_ports: BTreeSet::new(),
             },
@@ -64,6 +66,9 @@ pub(crate) fn cut_offers(
         sorted.sort_by_key(|demand| (std::cmp::Reverse(demand.priority), demand.key));
         let mut list: Vec<Open<'_>> = Vec::new();
         for demand in sorted {
+            if !may_launch(state, seat, demand) {
+                continue;
+            }
             let Some(template) = demanded_template(state, demand) else {
                 continue;
             };
@@ -118,6 +123,15 @@ pub(crate) fn cut_offers(
     offers
 }
 
+/// Whether a launch for this demand could count at all: only then is anything shown for it.
+fn may_launch(state: &State, seat: &SeatId, demand: &Demand) -> bool {
+    state.object_of(demand.workload).is_some_and(|object| {
+        !object.is_removed
+            && object.quarantined_generation() != demand.generation
+            && state.seat_of(&object.key).as_ref() == Some(seat)
+    })
+}
+
 /// The template whose shape a demand asks for; nothing where the demand names something that is not there any more.
 pub(crate) fn demanded_template(state: &State, demand: &Demand) -> Option<Arc<TaskTemplate>> {
     let object = state.object_of(demand.workload)?;
@@ -166,24 +180,30 @@ fn candidates(
 /// Whether an agent has the ports that a template asks for; `is_used` says which are held already.
 pub(crate) fn has_free_ports(
     template: &TaskTemplate,
+    range: PortRange,
     free_ports: u32,
     is_used: impl Fn(u16) -> bool,
 ) -> bool {
-    let dynamic = template
+    let of_range = template
         .ports
         .iter()
-        .filter(|port| port.port.is_none())
+        .filter(|port| is_of_range(port.port, range))
         .count();
     let fixed_are_free = template
         .ports
         .iter()
         .filter_map(|port| port.port)
         .all(|port| !is_used(port));
-    u32::try_from(dynamic).is_ok_and(|dynamic| dynamic <= free_ports) && fixed_are_free
+    u32::try_from(of_range).is_ok_and(|of_range| of_range <= free_ports) && fixed_are_free
+}
+
+/// Whether a port that is asked for takes one of the agent's range: a number in it, or whichever is free.
+fn is_of_range(port: Option<u16>, range: PortRange) -> bool {
+    port.is_none_or(|number| (range.first..=range.last).contains(&number))
 }
 
 fn has_ports(template: &TaskTemplate, room: &Room, is_used: impl Fn(u16) -> bool) -> bool {
-    has_free_ports(template, room.free_ports, |port| {
+    has_free_ports(template, room.range, room.free_ports, |port| {
         is_used(port) || room.taken_ports.contains(&port)
     })
 }
@@ -203,11 +223,9 @@ fn place_one(open: &mut Open<'_>, rooms: &mut BTreeMap<AgentId, Room>) -> Option
         }
         room.free = room.free.minus(&open.template.resources);
         for port in &open.template.ports {
-            match port.port {
-                Some(number) => {
-                    room.taken_ports.insert(number);
-                }
-                None => room.free_ports -= 1,
+            room.taken_ports.extend(port.port);
+            if is_of_range(port.port, room.range) {
+                room.free_ports = room.free_ports.saturating_sub(1);
             }
         }
         let again = match open.demand.placement {

@@ -61,9 +61,19 @@ pub fn assignment(state: &State, task: &Task) -> Assignment {
     } else {
         let object = state.object_of(task.workload);
         let place = usize::try_from(task.template).unwrap_or(usize::MAX);
-        let template = object
-            .and_then(|object| object.generation_of(task.generation))
-            .and_then(|generation| generation.templates.get(place).cloned());
+        let template = object.and_then(|object| {
+            let own = object
+                .generation_of(task.generation)
+                .and_then(|generation| generation.templates.get(place));
+            // Its own generation may not be kept any more while newer ones still run the same template.
+            let same = || {
+                object.history.iter().rev().find_map(|generation| {
+                    let is_same = generation.template_ids.get(place) == Some(&task.template_id);
+                    generation.templates.get(place).filter(|_| is_same)
+                })
+            };
+            own.or_else(same).cloned()
+        });
         match (object, template) {
             (Some(object), Some(template)) => Order::Run(Box::new(RunOrder {
                 name: task.name(),

@@ -72,7 +72,11 @@ pub fn explain_object(
             "no manifest wants it any more; it goes once its tasks have ended",
         ));
     }
-    if let Some(quarantine) = &object.quarantine {
+    let in_force = object
+        .quarantine
+        .as_ref()
+        .filter(|quarantine| quarantine.generation == object.generation);
+    if let Some(quarantine) = in_force {
         let good = object.good_generation;
         lines.push(line(
             "RolledBack",
@@ -201,9 +205,12 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
         );
     }
     let ports_free = |agent: &&&&std::sync::Arc<crate::record::Agent>| {
-        has_free_ports(&template, agent.free_ports(), |port| {
-            agent.used_ports.contains_key(&port)
-        })
+        has_free_ports(
+            &template,
+            agent.description.ports,
+            agent.free_ports(),
+            |port| agent.used_ports.contains_key(&port),
+        )
     };
     if with_room.iter().filter(ports_free).count() == 0 {
         return line(

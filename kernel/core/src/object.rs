@@ -146,25 +146,23 @@ impl Object {
         self.changed_by = by.clone();
         self.changed_at = at;
         let digest = spec_digest(spec);
-        self.quarantine = self
-            .quarantine
-            .take()
-            .filter(|quarantine| quarantine.spec == digest)
-            .map(|mut quarantine| {
-                quarantine.generation = self.generation;
-                quarantine
-            });
+        if let Some(quarantine) = &mut self.quarantine
+            && quarantine.spec == digest
+        {
+            quarantine.generation = self.generation;
+        }
         self.bind_templates(pointers);
         true
     }
 
     /// Reads the templates of the newest generation anew; called when the generation or the kind's description changes.
     pub(crate) fn bind_templates(&mut self, pointers: &[String]) {
+        // A template is named by its place: where one cannot be read, none is known.
         let templates: Vec<Arc<TaskTemplate>> = pointers
             .iter()
-            .filter_map(|pointer| TaskTemplate::from_spec(&self.spec, pointer).ok())
-            .map(Arc::new)
-            .collect();
+            .map(|pointer| TaskTemplate::from_spec(&self.spec, pointer).map(Arc::new))
+            .collect::<Result<_, _>>()
+            .unwrap_or_default();
         let template_ids = templates
             .iter()
             .map(|template| template.content_id())
@@ -178,14 +176,12 @@ impl Object {
             templates,
             template_ids,
         }));
-        let (good, mut surplus) = (
-            self.good_generation,
-            self.history.len().saturating_sub(KEPT_GENERATIONS),
-        );
+        let good = self.good_generation;
+        let mut surplus = self.history.len().saturating_sub(KEPT_GENERATIONS);
         self.history.retain(|generation| {
-            let is_dropped = surplus > 0 && generation.number != good;
-            surplus = surplus.saturating_sub(usize::from(is_dropped));
-            !is_dropped
+            let is_old = surplus > 0;
+            surplus = surplus.saturating_sub(1);
+            !is_old || generation.number == good
         });
     }
 }

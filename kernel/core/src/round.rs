@@ -15,25 +15,36 @@ use kelson_model::time::ClusterTime;
 use crate::allocator::cut_offers;
 use crate::fairness::Queue;
 use crate::port::{Demand, Offer, SeatId, SeatRows, TurnFault, TurnRequest};
-use crate::rows::{StateView, rows_of};
+use crate::rows::{Changes, StateView, rows_of};
 use crate::state::{RowKey, State};
 
 /// First and longest pause of a seat whose turn was void; it doubles in between.
 const FIRST_PAUSE: Millis = Millis(1000);
 const LONGEST_PAUSE: Millis = Millis(60_000);
-/// Shortest time between two wake-ups that a scheduler asks for.
-const SHORTEST_WAKE: Millis = Millis(10);
 
 /// What a leader remembers from round to round. Nothing in it is replicated.
 #[derive(Debug, Clone, Default)]
 pub struct RoundMemory {
     scanned: Option<Index>,
-    pending: BTreeMap<SeatId, BTreeSet<RowKey>>,
+    pending: BTreeMap<SeatId, Changes>,
     pauses: BTreeMap<SeatId, Pause>,
     declined: BTreeMap<SeatId, Declined>,
     seen_room: u64,
+    /// A turn of the last round was offered room: what it left is new to those who got less than they want.
+    is_room_left: bool,
+    /// Somebody got less than it wants in the last round.
+    is_hungry: bool,
     seen_demand: BTreeMap<SeatId, u64>,
     woken: BTreeMap<SeatId, u64>,
+    refused: BTreeMap<SeatId, Refused>,
+}
+
+/// When a seat is shown what was refused of its last turn: at once, but ever later where turn after turn is refused.
+#[derive(Debug, Clone)]
+struct Refused {
+    turn_no: u64,
+    turns: u32,
+    at: ClusterTime,
 }
 
 /// Why and until when a seat gets no turn.
@@ -64,7 +75,7 @@ pub struct PlannedTurn {
     /// The index up to which it sees changes.
     pub cursor: Index,
     /// The changed rows, to be shown again where the turn does not become true.
-    keys: BTreeSet<RowKey>,
+    changes: Changes,
 }
 
 /// One round.
@@ -91,13 +102,14 @@ impl RoundMemory {
     pub fn turn_was_void(&mut self, turn: &PlannedTurn, fault: &TurnFault, now: ClusterTime) {
         let seat = &turn.request.seat;
         let is_guard = matches!(fault, TurnFault::TimedOut { .. });
-        let failures =
-            self.pauses.get(seat).map_or(0, |pause| pause.failures) + u32::from(!is_guard);
-        let doubled = FIRST_PAUSE
-            .0
-            .checked_shl(failures.saturating_sub(1).min(16))
-            .unwrap_or(LONGEST_PAUSE.0);
-        let until = now.after(Millis(doubled.min(LONGEST_PAUSE.0)));
+        let before = self
+            .pauses
+            .get(seat)
+            .filter(|pause| pause.component == turn.request.component);
+        let failures = before
+            .map_or(0, |pause| pause.failures)
+            .saturating_add(u32::from(!is_guard));
+        let until = now.after(pause_after(failures));
         let pause = Pause {
             fault: fault.to_string(),
             failures,
@@ -115,10 +127,10 @@ impl RoundMemory {
 
     fn show_again(&mut self, turn: &PlannedTurn) {
         let seat = &turn.request.seat;
-        self.pending
-            .entry(seat.clone())
-            .or_default()
-            .extend(turn.keys.iter().cloned());
+        self.is_room_left |= !turn.request.offers.is_empty();
+        let pending = self.pending.entry(seat.clone()).or_default();
+        pending.keys.extend(turn.changes.keys.iter().cloned());
+        pending.gone.extend(turn.changes.gone.iter().copied());
         self.seen_demand.remove(seat);
         self.declined.remove(seat);
     }
@@ -127,6 +139,7 @@ impl RoundMemory {
     pub fn turn_counted(&mut self, turn: &PlannedTurn, before: &State) {
         let seat = &turn.request.seat;
         self.pauses.remove(seat);
+        self.is_room_left |= !turn.request.offers.is_empty();
         let version = before.seats.get(seat).map_or(0, |seat| seat.demand_version);
         let declined = self.declined.entry(seat.clone()).or_default();
         if declined.demand_version != version {
@@ -151,7 +164,8 @@ pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> 
     let mut wake_at: Option<ClusterTime> = None;
     let mut note_wake =
         |at: ClusterTime| wake_at = Some(wake_at.map_or(at, |known: ClusterTime| known.min(at)));
-    let room_is_new = memory.seen_room != state.room_version;
+    let room_is_new = memory.seen_room != state.room_version
+        || std::mem::take(&mut memory.is_room_left) && memory.is_hungry;
     memory.seen_room = state.room_version;
     let mut due: BTreeSet<SeatId> = BTreeSet::new();
     let mut wanting: BTreeMap<SeatId, Arc<Vec<Demand>>> = BTreeMap::new();
@@ -172,14 +186,23 @@ pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> 
             let is_fresh = memory.woken.get(id) != Some(&seat.turn_no);
             if at <= now && is_fresh {
                 memory.woken.insert(id.clone(), seat.turn_no);
+                memory.declined.remove(id);
                 due.insert(id.clone());
             } else if at > now {
-                note_wake(at.max(now.after(SHORTEST_WAKE)));
+                note_wake(at);
             }
         }
-        if memory.pending.contains_key(id)
-            || !seat.refusals.is_empty() && !memory.seen_demand.contains_key(id)
-        {
+        if seat.refusals.is_empty() {
+            memory.refused.remove(id);
+        } else {
+            let at = show_refusals_at(&mut memory.refused, id, seat.turn_no, now);
+            if at <= now {
+                due.insert(id.clone());
+            } else {
+                note_wake(at);
+            }
+        }
+        if memory.pending.contains_key(id) {
             due.insert(id.clone());
         }
         let is_new_demand = memory.seen_demand.get(id) != Some(&seat.demand_version);
@@ -204,6 +227,19 @@ pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> 
             .and_then(|known| known.rooms.get(&(demand.key, agent)))
             .is_some_and(|declined| *declined == room)
     });
+    let offered = |seat: &SeatId| -> u64 {
+        let counts = offers.get(seat).into_iter().flatten();
+        counts.map(|offer| u64::from(offer.count)).sum()
+    };
+    let wanted = |demands: &[Demand]| -> u64 {
+        let counts = demands.iter();
+        counts.map(|demand| u64::from(demand.count)).sum()
+    };
+    if !wanting.is_empty() {
+        memory.is_hungry = wanting
+            .iter()
+            .any(|(seat, demands)| offered(seat) < wanted(demands));
+    }
     due.extend(offers.keys().cloned());
     let order = Queue::new(state, due.iter()).in_order();
     let turns = order
@@ -221,10 +257,46 @@ pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> 
     Round { turns, wake_at }
 }
 
+/// The pause after so many failures in a row.
+fn pause_after(failures: u32) -> Millis {
+    let doubled = FIRST_PAUSE
+        .0
+        .checked_shl(failures.saturating_sub(1).min(16))
+        .unwrap_or(LONGEST_PAUSE.0);
+    Millis(doubled.min(LONGEST_PAUSE.0))
+}
+
+/// When the refusals of this turn are shown: at once after the first, then after a pause, since a scheduler that asks for the same
+/// again and again would fill the log.
+fn show_refusals_at(
+    refused: &mut BTreeMap<SeatId, Refused>,
+    seat: &SeatId,
+    turn_no: u64,
+    now: ClusterTime,
+) -> ClusterTime {
+    let turns = match refused.get(seat) {
+        Some(known) if known.turn_no == turn_no => return known.at,
+        Some(known) => known.turns.saturating_add(1),
+        None => 1,
+    };
+    let at = if turns == 1 {
+        now
+    } else {
+        now.after(pause_after(turns - 1))
+    };
+    let record = Refused { turn_no, turns, at };
+    refused.insert(seat.clone(), record);
+    at
+}
+
 /// Sorts the rows that have changed since the last round by the seats that care.
 fn collect_changes(state: &State, memory: &mut RoundMemory) {
     let since = memory.scanned.unwrap_or_default();
     memory.scanned = Some(state.index);
+    for (seat, farewell) in state.farewells_since(since) {
+        let pending = memory.pending.entry(seat.clone()).or_default();
+        pending.gone.insert(farewell);
+    }
     let changed = state.changed_since(since);
     let keys: Vec<RowKey> = match changed {
         Some(keys) => keys.cloned().collect(),
@@ -240,7 +312,7 @@ fn collect_changes(state: &State, memory: &mut RoundMemory) {
                     .get(object)
                     .and_then(|object| state.seat_of(&object.key))
                 {
-                    memory.pending.entry(seat).or_default().insert(key);
+                    memory.pending.entry(seat).or_default().keys.insert(key);
                 }
             }
             RowKey::Task(id) => {
@@ -249,6 +321,7 @@ fn collect_changes(state: &State, memory: &mut RoundMemory) {
                         .pending
                         .entry(task.seat.clone())
                         .or_default()
+                        .keys
                         .insert(key);
                 }
             }
@@ -259,7 +332,8 @@ fn collect_changes(state: &State, memory: &mut RoundMemory) {
                     .map(|task| task.seat.clone())
                     .collect();
                 for seat in seats {
-                    memory.pending.entry(seat).or_default().insert(key.clone());
+                    let pending = memory.pending.entry(seat).or_default();
+                    pending.keys.insert(key.clone());
                 }
             }
             RowKey::Framework(framework) => {
@@ -268,7 +342,8 @@ fn collect_changes(state: &State, memory: &mut RoundMemory) {
                     .keys()
                     .filter(|seat| seat.framework == *framework);
                 for seat in seats.cloned().collect::<Vec<_>>() {
-                    memory.pending.entry(seat).or_default().insert(key.clone());
+                    let pending = memory.pending.entry(seat).or_default();
+                    pending.keys.insert(key.clone());
                 }
             }
             RowKey::Source(_) | RowKey::Drift | RowKey::Event(..) => {}
@@ -285,9 +360,9 @@ fn plan_turn(
 ) -> Option<PlannedTurn> {
     let record = state.seats.get(seat)?;
     let framework = state.frameworks.get(&seat.framework)?;
-    let keys = memory.pending.remove(seat).unwrap_or_default();
+    let changes = memory.pending.remove(seat).unwrap_or_default();
     let offered: Vec<AgentId> = offers.iter().map(|offer| offer.agent).collect();
-    let changed: SeatRows = rows_of(state, seat, &keys, &offered);
+    let changed: SeatRows = rows_of(state, seat, &changes, &offered);
     let turn_no = record.turn_no + 1;
     let request = TurnRequest {
         seat: seat.clone(),
@@ -310,7 +385,7 @@ fn plan_turn(
     Some(PlannedTurn {
         request,
         cursor: state.index,
-        keys,
+        changes,
     })
 }
 

@@ -9,7 +9,7 @@ use kelson_model::object::ObjectKey;
 use crate::object::Object;
 use crate::port::{AgentRow, SeatId, SeatRows, SeatView, TaskRow, WorkloadRow};
 use crate::record::{Agent, Task};
-use crate::state::{RowKey, State};
+use crate::state::{Farewell, RowKey, State};
 
 /// A state as one seat reads it.
 #[derive(Clone)]
@@ -39,6 +39,15 @@ impl SeatView for StateView {
     }
 }
 
+/// What has changed for one seat.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes {
+    /// The rows that were written.
+    pub(crate) keys: BTreeSet<RowKey>,
+    /// The rows that are gone.
+    pub(crate) gone: BTreeSet<Farewell>,
+}
+
 /// All rows of a seat: its workloads, their tasks, and the agents that run them.
 pub(crate) fn all_rows(state: &State, seat: &SeatId) -> SeatRows {
     let kinds = state
@@ -63,39 +72,54 @@ pub(crate) fn all_rows(state: &State, seat: &SeatId) -> SeatRows {
             );
         }
     }
-    rows_of(state, seat, &keys, &[])
+    let changes = Changes {
+        keys,
+        gone: BTreeSet::new(),
+    };
+    rows_of(state, seat, &changes, &[])
 }
 
 /// These rows of a seat, and the agents named beside them. A row that is gone appears with its `gone` flag.
 pub(crate) fn rows_of(
     state: &State,
     seat: &SeatId,
-    keys: &BTreeSet<RowKey>,
+    changes: &Changes,
     offered: &[AgentId],
 ) -> SeatRows {
-    let mut rows = SeatRows::default();
+    let mut tasks = BTreeMap::new();
     let mut agents: BTreeSet<AgentId> = offered.iter().copied().collect();
     let mut workloads = BTreeMap::new();
-    for key in keys {
+    let is_own = |workload: WorkloadId| {
+        state
+            .object_of(workload)
+            .is_some_and(|object| state.seat_of(&object.key).as_ref() == Some(seat))
+    };
+    for key in &changes.keys {
         match key {
             RowKey::Object(key) => {
-                if let Some(row) = state
-                    .objects
-                    .get(key)
+                let Some(object) = state.objects.get(key) else {
+                    continue;
+                };
+                let Some(workload) = object.workload else {
+                    continue;
+                };
+                let own = Some(object).filter(|_| is_own(workload));
+                let row = own
                     .and_then(|object| workload_row(state, object))
-                {
-                    workloads.insert(row.id, row);
-                }
+                    .unwrap_or_else(|| gone_workload(workload));
+                workloads.insert(workload, row);
             }
-            RowKey::Task(id) => match state.tasks.get(id) {
+            RowKey::Task(id) => match state.tasks.get(id).filter(|task| task.seat == *seat) {
                 Some(task) => {
-                    rows.tasks.push(task_row(task));
+                    tasks.insert(*id, task_row(task));
                     agents.insert(task.agent);
-                    if !state.workloads.contains_key(&task.workload) {
+                    if !is_own(task.workload) {
                         workloads.insert(task.workload, gone_workload(task.workload));
                     }
                 }
-                None => rows.tasks.push(gone_task(*id)),
+                None => {
+                    tasks.insert(*id, gone_task(*id));
+                }
             },
             RowKey::Agent(id) => {
                 agents.insert(*id);
@@ -103,19 +127,27 @@ pub(crate) fn rows_of(
             RowKey::Framework(_) | RowKey::Source(_) | RowKey::Drift | RowKey::Event(..) => {}
         }
     }
-    rows.workloads = workloads.into_values().collect();
-    rows.agents = agents
-        .iter()
-        .filter_map(|id| state.agents.get(id))
-        .map(|agent| agent_row(agent))
-        .collect();
-    debug_assert!(rows.workloads.iter().all(|row| {
-        row.is_gone
-            || state
-                .object_of(row.id)
-                .is_some_and(|object| state.seat_of(&object.key).as_ref() == Some(seat))
-    }));
-    rows
+    for farewell in &changes.gone {
+        match farewell {
+            Farewell::Workload(id) if !is_own(*id) => {
+                workloads.insert(*id, gone_workload(*id));
+            }
+            Farewell::Task(id, _) if state.tasks.get(id).is_none_or(|task| task.seat != *seat) => {
+                tasks.insert(*id, gone_task(*id));
+            }
+            // It has come back since.
+            Farewell::Workload(_) | Farewell::Task(..) => {}
+        }
+    }
+    SeatRows {
+        workloads: workloads.into_values().collect(),
+        tasks: tasks.into_values().collect(),
+        agents: agents
+            .iter()
+            .filter_map(|id| state.agents.get(id))
+            .map(|agent| agent_row(agent))
+            .collect(),
+    }
 }
 
 fn workload_row(state: &State, object: &Object) -> Option<WorkloadRow> {

@@ -3,6 +3,7 @@
 //! A clone costs nothing. Every write goes through a method here, which keeps the derived parts (who changed when, which tasks
 //! belong to whom, what is used) in step; commands never touch a map themselves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
@@ -21,6 +22,18 @@ use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Tas
 
 /// So many rows that are gone are remembered for watchers.
 const KEPT_TOMBSTONES: usize = 10_000;
+
+/// So many rows that are gone are remembered for the seats that saw them.
+const KEPT_FAREWELLS: usize = 100_000;
+
+/// A row that is gone and that its seat may still know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Farewell {
+    /// A workload.
+    Workload(WorkloadId),
+    /// A task, and where it ran.
+    Task(TaskId, AgentId),
+}
 
 /// Names one row of the state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +114,9 @@ pub struct State {
     /// Derived: rows that are gone, oldest first.
     #[serde(skip)]
     tombstones: Vector<(Index, RowKey)>,
+    /// Derived: what is gone and whose it was, oldest first.
+    #[serde(skip)]
+    farewells: Vector<(Index, SeatId, Farewell)>,
     /// Derived: changes up to this index are not known any more.
     #[serde(skip)]
     floor: Index,
@@ -125,6 +141,7 @@ impl State {
         self.touched = OrdMap::new();
         self.by_index = OrdSet::new();
         self.tombstones = Vector::new();
+        self.farewells = Vector::new();
         self.floor = self.index;
         let keys: Vec<RowKey> = (self.objects.keys().cloned().map(RowKey::Object))
             .chain(self.tasks.keys().copied().map(RowKey::Task))
@@ -145,6 +162,32 @@ impl State {
         }
         let start = (Index(since.0 + 1), RowKey::Object(first_key()));
         Some(self.by_index.range(start..).map(|(_, key)| key))
+    }
+
+    /// The tasks that were dropped after `since`, with the agents that they were on: those agents may forget them. The newest
+    /// hundred thousand are known.
+    pub fn dropped_tasks_since(
+        &self,
+        since: Index,
+    ) -> impl Iterator<Item = (AgentId, TaskId)> + '_ {
+        self.farewells_since(since)
+            .filter_map(|(_, farewell)| match farewell {
+                Farewell::Task(task, agent) => Some((agent, task)),
+                Farewell::Workload(_) => None,
+            })
+            .filter(|(_, task)| !self.tasks.contains_key(task))
+    }
+
+    /// The rows that have gone after `since`, with the seats that may know them.
+    pub(crate) fn farewells_since(
+        &self,
+        since: Index,
+    ) -> impl Iterator<Item = (&SeatId, Farewell)> + '_ {
+        self.farewells
+            .iter()
+            .rev()
+            .take_while(move |(index, ..)| *index > since)
+            .map(|(_, seat, farewell)| (seat, *farewell))
     }
 
     /// The index of the last change of a row.
@@ -251,11 +294,63 @@ impl State {
         };
         self.bury(RowKey::Object(key.clone()));
         if let Some(workload) = object.workload {
-            self.workloads.remove(&workload);
-            let tasks: Vec<TaskId> = self.tasks_of(workload).map(|task| task.id).collect();
-            for task in tasks {
-                self.drop_task(task);
+            self.drop_workload(workload, key);
+            self.drop_tasks_of(workload);
+        }
+    }
+
+    /// Drops a workload; its tasks stay until they have ended.
+    pub(crate) fn drop_workload(&mut self, workload: WorkloadId, key: &ObjectKey) {
+        self.workloads.remove(&workload);
+        let mut seats: BTreeSet<SeatId> = self.seat_of(key).into_iter().collect();
+        seats.extend(self.tasks_of(workload).map(|task| task.seat.clone()));
+        for seat in seats {
+            self.bid_farewell(seat, Farewell::Workload(workload));
+        }
+    }
+
+    /// Drops the tasks of a workload, all of which have ended.
+    pub(crate) fn drop_tasks_of(&mut self, workload: WorkloadId) {
+        let tasks: Vec<TaskId> = self.tasks_of(workload).map(|task| task.id).collect();
+        for task in tasks {
+            self.drop_task(task);
+        }
+    }
+
+    /// Gives the tasks of a workload to another seat, with what they hold.
+    pub(crate) fn hand_over(&mut self, workload: WorkloadId, to: &SeatId) {
+        let tasks: Vec<Arc<Task>> = self
+            .tasks_of(workload)
+            .filter(|task| task.seat != *to)
+            .cloned()
+            .collect();
+        for task in tasks {
+            let held = if task.state.is_terminal() {
+                Resources::default()
+            } else {
+                task.resources
+            };
+            if let Some(seat) = self.seats.get_mut(&task.seat) {
+                let seat = Arc::make_mut(seat);
+                seat.used = seat.used.minus(&held);
             }
+            if let Some(seat) = self.seats.get_mut(to) {
+                let seat = Arc::make_mut(seat);
+                seat.used = seat.used.plus(&held);
+            }
+            self.bid_farewell(task.seat.clone(), Farewell::Workload(workload));
+            self.bid_farewell(task.seat.clone(), Farewell::Task(task.id, task.agent));
+            self.put_task(Task {
+                seat: to.clone(),
+                ..Task::clone(&task)
+            });
+        }
+    }
+
+    fn bid_farewell(&mut self, seat: SeatId, farewell: Farewell) {
+        self.farewells.push_back((self.index, seat, farewell));
+        while self.farewells.len() > KEPT_FAREWELLS {
+            self.farewells.pop_front();
         }
     }
 
@@ -273,6 +368,7 @@ impl State {
         self.tasks_of_workload.remove(&(task.workload, id));
         self.tasks_of_agent.remove(&(task.agent, id));
         self.bury(RowKey::Task(id));
+        self.bid_farewell(task.seat.clone(), Farewell::Task(id, task.agent));
     }
 
     /// Writes an agent; watchers hear of it only where `is_news`, since every launch changes what an agent has free.

@@ -9,6 +9,7 @@ use kelson_model::source::SourceRecord;
 use kelson_model::task::StopReason;
 
 use crate::apply::{Context, Reply, refusal};
+use crate::command::install_framework::drop_framework;
 use crate::command::stop_task::order_stop;
 use crate::object::{Object, Status};
 use crate::state::State;
@@ -35,14 +36,15 @@ pub(super) fn apply(
         ));
     }
     let staged = match state.staged.get(&command.source) {
-        Some(staged) if staged.revision == command.revision && staged.parts == command.parts => {
-            staged.clone()
-        }
-        None if command.parts == 0 => Arc::new(crate::record::Staged {
+        // Whatever lies there is of another revision, or was given up.
+        _ if command.parts == 0 => Arc::new(crate::record::Staged {
             revision: command.revision.clone(),
             parts: 0,
             objects: imbl::Vector::new(),
         }),
+        Some(staged) if staged.revision == command.revision && staged.parts == command.parts => {
+            staged.clone()
+        }
         Some(_) | None => {
             let message = format!(
                 "revision {} is not staged in {} parts",
@@ -131,7 +133,12 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
     object.origin = Some(desired.origin.clone());
     object.source = Some(command.source.clone());
     object.revision = Some(command.revision.clone());
-    object.desired = Some(spec_digest(&desired.spec));
+    let digest = spec_digest(&desired.spec);
+    // Only git ends a quarantine: a change by hand does not, nor does git's asking for the same once more.
+    object.quarantine = object
+        .quarantine
+        .filter(|quarantine| quarantine.spec == digest);
+    object.desired = Some(digest);
     let is_changed = object.put_spec(
         &Arc::new(desired.spec.clone()),
         &pointers,
@@ -193,18 +200,24 @@ fn new_object(
     }
 }
 
-/// Lets an object that is being removed go at once; its tasks end on their own and are kept under its old number.
+/// Lets an object that is being removed go at once; its tasks were asked to end, and are kept under its old number until the last
+/// one has.
 fn orphan_tasks(state: &mut State, key: &ObjectKey) {
     let Some(object) = state.objects.remove(key) else {
         return;
     };
     if let Some(workload) = object.workload {
-        state.workloads.remove(&workload);
+        state.drop_workload(workload, key);
     }
 }
 
 fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) {
-    let Some(object) = state.objects.get(key).cloned() else {
+    let Some(object) = state
+        .objects
+        .get(key)
+        .filter(|object| !object.is_removed)
+        .cloned()
+    else {
         return;
     };
     state.push_event(context.event(
@@ -223,7 +236,7 @@ fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) {
     if running.is_empty() {
         state.drop_object(key);
         if key.kind == "Framework" {
-            state.drop_framework(key);
+            drop_framework(state, key);
         }
         return;
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, Digest, Index, WorkloadId};
 use kelson_model::object::RolloutState;
+use kelson_model::quantity::Millis;
 use kelson_model::task::{CheckState, TaskState};
 use kelson_model::template::TaskTemplate;
 use kelson_model::time::ClusterTime;
@@ -24,6 +25,10 @@ use crate::state::State;
 
 /// Highest slot of a workload.
 const MAX_SLOT: u32 = 1_000_000;
+/// Longest key of a seat's pairs, in bytes.
+const MAX_PAIR_KEY: usize = 256;
+/// Shortest time to a wake-up that a scheduler asks for.
+const SHORTEST_WAKE: Millis = Millis(10);
 
 /// Makes a turn true.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +59,6 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
     if context.term < state.term {
         return void("a newer leader has taken over");
     }
-    state.term = context.term;
     let Some(seat) = state.seats.get(&command.seat) else {
         return void("the seat is gone");
     };
@@ -68,6 +72,7 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
     if component != Some(&command.component) {
         return void("another component is in force now");
     }
+    state.term = context.term;
     let size_limit = state
         .frameworks
         .get(&command.seat.framework)
@@ -116,7 +121,9 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
     let mut seat = Seat::clone(seat);
     seat.turn_no = command.turn_no;
     seat.cursor = command.cursor;
-    seat.wake_at = command.wake_at;
+    // A scheduler that always asks for a turn at once does not fill the log.
+    let earliest = context.now.after(SHORTEST_WAKE);
+    seat.wake_at = command.wake_at.map(|at| at.max(earliest));
     if let Some(demand) = &command.demand
         && **demand != *seat.demand
     {
@@ -400,6 +407,9 @@ fn write_pair(
     write: &StateWrite,
     limit: u64,
 ) -> Result<(), String> {
+    if !(1..=MAX_PAIR_KEY).contains(&write.key.len()) {
+        return Err(format!("a key has 1 to {MAX_PAIR_KEY} bytes"));
+    }
     let mut seat = Seat::clone(state.seats.get(seat).ok_or("the seat is gone")?);
     let size = |key: &str, value: usize| u64::try_from(key.len() + value).unwrap_or(u64::MAX);
     let before = seat

@@ -1,5 +1,6 @@
 //! InstallFramework and FailFramework: a component is in force, or could not be loaded.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kelson_model::framework::{Description, Limits};
@@ -72,19 +73,37 @@ pub(super) fn apply(
         command.key.name, command.description.name, command.description.version
     );
     state.push_event(context.event("FrameworkInstalled", Some(&command.key), message));
-    let kinds: Vec<String> = command
-        .description
-        .kinds
-        .iter()
-        .map(|kind| kind.kind.clone())
-        .collect();
+    // Kinds that it handled until now may fall to another framework.
+    let mut kinds = kinds_of(state, &command.key);
     state.put_framework(framework);
+    kinds.append(&mut kinds_of(state, &command.key));
     bind_objects(state, &kinds);
     Ok(context.done(None))
 }
 
-/// Gives the objects of these kinds their workload, seat and templates, where they came before their framework.
-fn bind_objects(state: &mut State, kinds: &[String]) {
+/// The kinds that a framework handles.
+fn kinds_of(state: &State, framework: &ObjectKey) -> BTreeSet<String> {
+    let description = state
+        .frameworks
+        .get(framework)
+        .and_then(|framework| framework.description.as_ref());
+    description
+        .into_iter()
+        .flat_map(|description| &description.kinds)
+        .map(|kind| kind.kind.clone())
+        .collect()
+}
+
+/// Takes a framework out of force; its kinds fall to another one where there is one.
+pub(super) fn drop_framework(state: &mut State, framework: &ObjectKey) {
+    let kinds = kinds_of(state, framework);
+    state.drop_framework(framework);
+    bind_objects(state, &kinds);
+}
+
+/// Gives the objects of these kinds their workload, seat and templates, where they came before their framework or it is another
+/// one now; tasks go with their workload.
+fn bind_objects(state: &mut State, kinds: &BTreeSet<String>) {
     let keys: Vec<ObjectKey> = state
         .objects
         .keys()
@@ -103,6 +122,9 @@ fn bind_objects(state: &mut State, kinds: &[String]) {
             state.workloads.insert(state.last_workload, key.clone());
         }
         object.bind_templates(&state.template_pointers(&key));
+        if let Some(workload) = object.workload {
+            state.hand_over(workload, &seat);
+        }
         state.put_object(object);
     }
 }

@@ -63,12 +63,19 @@ pub(super) fn apply(
             }
         }
     }
-    // What agents see on their machines is theirs to close.
+    // What agents see on their machines is theirs to close, and other sources see to their own objects.
+    let is_others = |item: &DriftItem| {
+        let owner = state
+            .objects
+            .get(&item.object)
+            .and_then(|object| object.source.as_ref());
+        item.plane == Plane::Agent || owner.is_some_and(|owner| *owner != command.source)
+    };
     open.extend(
         state
             .drift
             .iter()
-            .filter(|item| item.state == DriftState::Open && item.plane == Plane::Agent)
+            .filter(|item| item.state == DriftState::Open && is_others(item))
             .cloned(),
     );
     open.extend(healed);

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use kelson_model::drift::{DriftItem, DriftState, Plane};
 use kelson_model::id::{AgentId, TaskId, WorkloadId};
 use kelson_model::request::Refusal;
-use kelson_model::task::{CheckState, Exit, TaskState, TaskStatus};
+use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::apply::{Context, Reply, refusal};
+use crate::command::record_drift::put_ledger;
 use crate::record::{KEPT_ENDED_TASKS, Task};
 use crate::state::State;
 
@@ -114,19 +116,38 @@ pub(super) fn end_task(
     task.exit = Some(exit);
     state.account(&task, false);
     state.push_event(context.event("TaskEnded", Some(&task.object), message));
-    let (workload, key) = (task.workload, task.object.clone());
+    let (id, workload) = (task.id, task.workload);
     state.put_task(task);
-    let is_removed = state
-        .objects
-        .get(&key)
-        .is_none_or(|object| object.is_removed);
-    if is_removed
-        && state
-            .tasks_of(workload)
-            .all(|task| task.state.is_terminal())
-    {
-        state.drop_object(&key);
+    heal_what_ended(state, context, id);
+    // The object of a workload that was removed and made again is another one: what counts is the workload.
+    let owner = state
+        .object_of(workload)
+        .map(|object| (object.is_removed, object.key.clone()));
+    let is_over = owner.as_ref().is_none_or(|(is_removed, _)| *is_removed);
+    let has_ended = |task: &Arc<Task>| task.state.is_terminal();
+    if is_over && state.tasks_of(workload).all(has_ended) {
+        match owner {
+            Some((_, key)) => state.drop_object(&key),
+            None => state.drop_tasks_of(workload),
+        }
     }
+}
+
+/// Closes what an agent saw differ of a task that has ended: nothing of it runs any more.
+fn heal_what_ended(state: &mut State, context: &Context, task: TaskId) {
+    let is_about = |item: &DriftItem| {
+        item.plane == Plane::Agent && item.state == DriftState::Open && item.task == Some(task)
+    };
+    if !state.drift.iter().any(|item| is_about(item)) {
+        return;
+    }
+    let mut items: Vec<Arc<DriftItem>> = state.drift.iter().cloned().collect();
+    for item in items.iter_mut().filter(|item| is_about(item)) {
+        let item = Arc::make_mut(item);
+        item.state = DriftState::Healed;
+        item.healed_at = Some(context.wall);
+    }
+    put_ledger(state, items);
 }
 
 fn ended(state: TaskState) -> &'static str {
@@ -169,7 +190,8 @@ pub(super) fn next_attempt(
         Some(task)
             if task.template_id == template_id
                 && task.state.is_terminal()
-                && !task.is_ended_by_hand() =>
+                && !task.is_ended_by_hand()
+                && !is_ended_by_plan(task) =>
         {
             let was_steady = task
                 .healthy_since
@@ -182,4 +204,16 @@ pub(super) fn next_attempt(
         }
         Some(_) | None => 1,
     }
+}
+
+/// Whether a task was asked to end for no fault of its own.
+fn is_ended_by_plan(task: &Task) -> bool {
+    task.stop.as_ref().is_some_and(|stop| match stop.reason {
+        StopReason::Replaced
+        | StopReason::ScaledDown
+        | StopReason::Removed
+        | StopReason::ByHand
+        | StopReason::Drifted => true,
+        StopReason::Unhealthy => false,
+    })
 }

@@ -88,7 +88,13 @@ fn set_at(spec: &mut Value, pointer: &str, value: &Value) -> Option<()> {
             Some(())
         }
         Value::Array(items) => {
-            *items.get_mut(name.parse::<usize>().ok()?)? = value.clone();
+            let place = name.parse::<usize>().ok()?;
+            let item = items.get_mut(place)?;
+            if value.is_null() {
+                items.remove(place);
+            } else {
+                *item = value.clone();
+            }
             Some(())
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
