@@ -19,9 +19,11 @@ macro_rules! export_scheduler {
 
             impl exported::Guest for Component {
                 fn describe() -> String {
+                    $crate::__report_panics();
                     $crate::Runner::<$scheduler>::describe()
                 }
                 fn validate(kind: String, spec: String) -> Vec<exported::Problem> {
+                    $crate::__report_panics();
                     $crate::Runner::<$scheduler>::validate(&kind, &spec)
                         .into_iter()
                         .map(|problem| exported::Problem {
@@ -31,6 +33,7 @@ macro_rules! export_scheduler {
                         .collect()
                 }
                 fn restore() -> Result<(), String> {
+                    $crate::__report_panics();
                     RUNNER.with_borrow_mut(|runner| runner.restore(&$crate::Imports))
                 }
                 fn turn(now: u64, seed: u64, turn_no: u64) -> Result<(), String> {

@@ -12,6 +12,7 @@ mod cluster;
 mod columns;
 mod describe;
 mod export;
+mod last_words;
 pub mod quantity;
 mod rows;
 mod runner;
@@ -24,6 +25,8 @@ pub use bindings::generated as __generated;
 pub use cluster::{Changes, Cluster};
 pub use columns::{AgentColumns, OfferColumns, RefusalColumns, TaskColumns, WorkloadColumns};
 pub use describe::{Description, Kind, Problem};
+#[doc(hidden)]
+pub use last_words::report_panics as __report_panics;
 pub use rows::{Agent, AgentState, Check, Offer, Refusal, Task, TaskState, Workload};
 pub use runner::Runner;
 pub use scheduler::Scheduler;

@@ -190,6 +190,7 @@ fn grow() {
 
 #[expect(clippy::panic, reason = "that is the point")]
 fn trap() {
+    log::write(3, "out of birds");
     panic!("as the configuration says");
 }
 
