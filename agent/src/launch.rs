@@ -18,10 +18,12 @@ use crate::isolation::{Groups, Isolation};
 use crate::layout::Layout;
 use crate::proc;
 use crate::record::{
-    EXITED, ExitedRecord, LOGS, LogLimit, ProcessName, RECORD_VERSION, SPEC, ShimLaunch,
-    SpecRecord, WORK, read_record, write_record,
+    EXITED, ExitedRecord, LOGS, LogLimit, ProcessName, RECORD_VERSION, RUNNING, SPEC, ShimLaunch,
+    SpecRecord, WORK, read_bounded, read_record, write_record,
 };
 
+/// The standard error of the shim.
+const SHIM_LOG: &str = "shim.log";
 /// How many tasks are prepared or started at the same time.
 const AT_ONCE: usize = 16;
 
@@ -175,7 +177,7 @@ impl Launcher {
             .create(true)
             .append(true)
             .mode(0o600)
-            .open(directory.join(LOGS).join("shim.log"))?;
+            .open(directory.join(LOGS).join(SHIM_LOG))?;
         tokio::process::Command::new(&self.shim_exe)
             .arg("shim")
             .arg(directory)
@@ -222,12 +224,28 @@ pub(crate) fn ending(directory: &Path) -> Input {
             by_agent: record.by_agent,
             not_started: record.not_started,
         }),
+        Ok(None) if !directory.join(RUNNING).exists() => Input::PrepareFailed {
+            reason: last_words(directory),
+        },
         Ok(None) => Input::SupervisorDied {
             reason: "supervisor died".to_owned(),
         },
         Err(error) => Input::SupervisorDied {
             reason: format!("supervisor died: {error}"),
         },
+    }
+}
+
+/// What a shim wrote before it gave up.
+fn last_words(directory: &Path) -> String {
+    let log = read_bounded(&directory.join(LOGS).join(SHIM_LOG))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&log);
+    match text.lines().last() {
+        Some(line) => line.chars().take(200).collect(),
+        None => "its shim has ended without a word".to_owned(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Taking over what an earlier run of the agent has left.
 //!
 //! *Flow*, per task directory: `exited.json` → told again; another boot id → lost; the shim's pidfd, then its start time, alive → adopted;
-//! gone → what the directory says, and its cgroups killed. A specification without `running.json` never ran: it is started now, unless its
-//! shim is just at it, which the lock tells. A directory without a specification is deleted. Cgroups without a directory are killed.
+//! gone → what the directory says, and its cgroups killed. A directory without `running.json` never ran, unless its shim is just at it, which
+//! the lock tells: it is deleted, and the kernel's next list says whether it is to be started. Cgroups without a directory are killed.
 //!
-//! *Guarantees*: idempotent; a program is not started twice, since a shim refuses a directory that has a `running.json`.
+//! *Guarantees*: idempotent; a program is not started twice: a shim refuses a directory that has a `running.json`, and one that is so slow
+//! that its directory was deleted before it took the lock can write no `running.json` any more, so that its gate never opens.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -32,8 +33,6 @@ pub(crate) enum Found {
         pid: u32,
         at: WallTime,
     },
-    /// It was written down and never started.
-    Prepared,
     /// It has ended, or nobody knows.
     Over(Input),
 }
@@ -63,11 +62,17 @@ pub(crate) fn recover(launcher: &Launcher) -> std::io::Result<Vec<Recovered>> {
         };
         let directory = entry.path();
         match read_record::<SpecRecord>(&directory, SPEC) {
-            Ok(Some(spec)) => out.push(Recovered {
-                found: find(&directory, &boot_id),
-                order: spec.order,
-                groups: spec.launch.groups,
-            }),
+            Ok(Some(spec)) => match find(&directory, &boot_id) {
+                Some(found) => out.push(Recovered {
+                    found,
+                    order: spec.order,
+                    groups: spec.launch.groups,
+                }),
+                None => {
+                    tracing::info!(%task, "deleting a task that was never started");
+                    launcher.remove(task);
+                }
+            },
             Ok(None) => {
                 tracing::debug!(%task, "deleting a task that was never prepared to its end");
                 launcher.remove(task);
@@ -86,14 +91,15 @@ pub(crate) fn recover(launcher: &Launcher) -> std::io::Result<Vec<Recovered>> {
     Ok(out)
 }
 
-fn find(directory: &Path, boot_id: &str) -> Found {
+/// How a task that was written down stands; `None` where it was never started.
+fn find(directory: &Path, boot_id: &str) -> Option<Found> {
     if directory.join(EXITED).exists() {
-        return Found::Over(ending(directory));
+        return Some(Found::Over(ending(directory)));
     }
     match wait_for_running(directory) {
-        Ok(Some(record)) => judge(directory, boot_id, &record),
-        Ok(None) => Found::Prepared,
-        Err(reason) => Found::Over(Input::SupervisorDied { reason }),
+        Ok(Some(record)) => Some(judge(directory, boot_id, &record)),
+        Ok(None) => None,
+        Err(reason) => Some(Found::Over(Input::SupervisorDied { reason })),
     }
 }
 

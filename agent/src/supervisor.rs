@@ -149,7 +149,6 @@ impl Supervisor {
                         .spawn(async move { shim.watch(task, directory, &events).await });
                     Task::adopt_running(task, settings, pid, at, now)
                 }
-                Found::Prepared => Task::adopt_prepared(task, settings, now),
                 Found::Over(what) => Task::adopt_over(task, settings, what, now),
             };
             self.tasks.insert(

@@ -173,13 +173,6 @@ impl Task {
         (task, effects)
     }
 
-    /// A task of an earlier run of the agent that was written down and never started: it is started now.
-    pub fn adopt_prepared(id: TaskId, settings: TaskSettings, now: Moment) -> (Self, Vec<Effect>) {
-        let mut task = Self::at(id, settings, Phase::Preparing);
-        let effects = task.apply(now, Input::Prepared);
-        (task, effects)
-    }
-
     /// A task of an earlier run of the agent that has ended, or whose shim is gone without a record.
     pub fn adopt_over(
         id: TaskId,

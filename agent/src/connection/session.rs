@@ -51,6 +51,8 @@ pub(crate) struct Attachment {
 enum SessionError {
     #[error("{0}")]
     Status(String),
+    #[error("the kernel refuses this agent: {0}")]
+    Refused(String),
     #[error("the stream has ended")]
     Ended,
     #[error("no answer to the Attach within {} s", ATTACH_DEADLINE.as_secs())]
@@ -67,7 +69,10 @@ enum SessionError {
 
 impl From<tonic::Status> for SessionError {
     fn from(status: tonic::Status) -> Self {
-        Self::Status(format!("{}: {}", status.code(), status.message()))
+        match status.code() {
+            tonic::Code::FailedPrecondition => Self::Refused(status.message().to_owned()),
+            code => Self::Status(format!("{code}: {}", status.message())),
+        }
     }
 }
 
@@ -98,7 +103,7 @@ pub(crate) async fn run_connection(mut attachment: Attachment) -> AgentError {
 
 /// Another agent has this one's directory, or its id: going on would be a fight.
 fn is_final(reason: &str) -> bool {
-    reason.contains("incarnation")
+    reason.contains("incarnation") || reason.contains("another process")
 }
 
 fn draw() -> u64 {

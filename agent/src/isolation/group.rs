@@ -55,6 +55,23 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
+    /// Puts this process, which must have one thread only, into every group.
+    ///
+    /// A process that moves itself, as a v1 task, waits for nobody; moving another one, or a whole v2 process, waits for every other
+    /// processor to pass a quiet point, which is 10 ms and more on a machine that has not just done it.
+    pub(crate) fn enter(&self) -> std::io::Result<()> {
+        for group in &self.groups {
+            let file = match group.version {
+                Version::V1 => "tasks",
+                Version::V2 => "cgroup.procs",
+            };
+            fs::write(group.path.join(file), "0").map_err(|error| {
+                std::io::Error::new(error.kind(), format!("{}: {error}", group.path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Puts a process into every group.
     pub(crate) fn place(&self, pid: u32) -> std::io::Result<()> {
         for group in &self.groups {

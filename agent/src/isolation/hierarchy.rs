@@ -14,6 +14,14 @@ pub(super) struct Hierarchy {
     pub(super) own: PathBuf,
 }
 
+impl Hierarchy {
+    /// Whether our own v2 group could give one of these controllers to its children.
+    pub(super) fn offers(&self, wanted: &[&str]) -> bool {
+        std::fs::read_to_string(self.own.join("cgroup.controllers"))
+            .is_ok_and(|text| text.split_whitespace().any(|name| wanted.contains(&name)))
+    }
+}
+
 /// Reads /proc/self/mountinfo and /proc/self/cgroup.
 pub(super) fn parse_hierarchies(mountinfo: &str, cgroup: &str) -> Vec<Hierarchy> {
     mountinfo

@@ -1,7 +1,7 @@
 //! What keeps tasks apart: cgroups where they can be used, and an honest word where they cannot.
 //!
 //! *Flow*: [`Isolation::probe`] at the agent's start finds out what can be enforced, by doing it; [`Isolation::create`] makes the groups
-//! of one task; the shim [places](Groups::place) the program into them before the gate opens; whoever must end a task
+//! of one task; the start gate [enters](Groups::enter) them before it opens; whoever must end a task
 //! [kills](Groups::kill) the groups. Everything here works without cgroups too, and says so.
 
 mod group;

@@ -36,15 +36,20 @@ impl Isolation {
         let hierarchies =
             parse_hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
         let mut parents: Vec<Group> = Vec::new();
-        // v2 first: where it has cgroup.kill, the freezer of v1 is not needed.
-        let v2 = hierarchies.iter().filter(|one| one.version == Version::V2);
         let v1 = hierarchies.iter().filter(|one| one.version == Version::V1);
-        for hierarchy in v2.chain(v1) {
-            let has_v2 = parents.iter().any(|parent| parent.version == Version::V2);
-            let is_wanted = hierarchy.version == Version::V2
-                || hierarchy.controllers.iter().any(|name| {
-                    CONTROLLERS.contains(&name.as_str()) || (name == "freezer" && !has_v2)
-                });
+        let v2 = hierarchies.iter().filter(|one| one.version == Version::V2);
+        for hierarchy in v1.chain(v2) {
+            let is_wanted = match hierarchy.version {
+                Version::V1 => hierarchy
+                    .controllers
+                    .iter()
+                    .any(|name| CONTROLLERS.contains(&name.as_str()) || name == "freezer"),
+                // A v2 hierarchy without controllers could only kill, which the freezer does too, and entering it takes long.
+                Version::V2 => {
+                    !parents.iter().any(|parent| parent.has("freezer"))
+                        || hierarchy.offers(&CONTROLLERS)
+                }
+            };
             if !is_wanted {
                 continue;
             }

@@ -24,6 +24,8 @@ const OPEN_FILES: u64 = 65_536;
 ///
 /// Works in the task directory. Where the socket ends before the byte came, the shim is gone: the exit status is 126, and the program has
 /// never run. Where the program cannot be started, the reason is written to the socket, which otherwise closes without a word.
+///
+/// Must be called before any thread is started: it moves itself into cgroups, and Linux counts threads one by one.
 pub fn run_gate() -> ExitCode {
     // Before the byte is waited for: a shim that dies from now on takes this process with it.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -31,22 +33,34 @@ pub fn run_gate() -> ExitCode {
         return ExitCode::from(EXIT_CLOSED);
     };
     let mut socket = UnixStream::from(socket);
+    // While the shim writes its record, so that neither waits for the other.
+    let prepared = prepare();
     let mut byte = [0u8; 1];
     if !matches!(socket.read(&mut byte), Ok(1)) {
         return ExitCode::from(EXIT_CLOSED);
     }
-    let reason = become_program();
+    let reason = match prepared {
+        Ok(spec) => become_program(&spec),
+        Err(reason) => reason,
+    };
     let _ = socket.write_all(reason.as_bytes());
     ExitCode::from(EXIT_NOT_STARTED)
 }
 
-/// Does not come back, but with the reason why it could not.
-fn become_program() -> String {
+/// Reads what is to be run, and enters the task's cgroups.
+fn prepare() -> Result<ShimLaunch, String> {
     let spec = match read_record::<SpecRecord>(Path::new("."), SPEC) {
         Ok(Some(spec)) => spec.launch,
-        Ok(None) => return format!("{SPEC} is gone"),
-        Err(error) => return error.to_string(),
+        Ok(None) => return Err(format!("{SPEC} is gone")),
+        Err(error) => return Err(error.to_string()),
     };
+    let entered = spec.groups.enter();
+    entered.map_err(|error| format!("its cgroup refused it: {error}"))?;
+    Ok(spec)
+}
+
+/// Does not come back, but with the reason why it could not.
+fn become_program(spec: &ShimLaunch) -> String {
     clamp_limits();
     // The task goes before the agent when the machine is short of memory.
     let _ = std::fs::write("/proc/self/oom_score_adj", "300");
@@ -58,7 +72,7 @@ fn become_program() -> String {
             plain(&error)
         );
     }
-    let program = match find_program(&spec) {
+    let program = match find_program(spec) {
         Ok(program) => program,
         Err(reason) => return reason,
     };

@@ -3,8 +3,8 @@
 //! It is the same executable in another mode: synchronous, one thread, no tokio. The agent starts `… shim <task directory>`; the shim
 //! starts `… gate` as its child, which waits at the start gate and then becomes the program.
 //!
-//! *Flow*: lock the directory, read `spec.json`, start the gate, write `running.json` durably, place the gate into the task's cgroups,
-//! open it; then carry the output into rotated files, take commands from the control pipe, and wait. At the end kill whatever is left,
+//! *Flow*: lock the directory, read `spec.json`, start the gate, which enters the task's cgroups, write `running.json` durably meanwhile,
+//! open the gate; then carry the output into rotated files, take commands from the control pipe, and wait. At the end kill whatever is left,
 //! write `exited.json` durably, and go.
 //!
 //! *Guarantees*: a program is never started twice from one directory, and never without `running.json`: where the shim dies with the gate

@@ -60,7 +60,8 @@ fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> ShimError {
 
 /// Runs the mode `shim`: holds the task of this directory until it has ended.
 ///
-/// Says `running PID MS` or `ended` in one line on its standard output, for the agent that started it.
+/// Says `running PID MS` or `ended` in one line on its standard output, for the agent that started it. Must be called before any thread is
+/// started: the program lives as long as the thread that started it.
 pub fn run_shim(directory: &Path) -> ExitCode {
     match hold(directory) {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,13 +88,6 @@ fn hold(directory: &Path) -> Result<(), ShimError> {
     let (mut child, mut socket) = start_gate()?;
     let record = running_record(child.id());
     write_record(here, RUNNING, &record)?;
-    if let Err(error) = spec.launch.groups.place(child.id()) {
-        // Nothing has run yet, and without its limits it does not.
-        drop(socket);
-        let _ = child.kill();
-        let _ = child.wait();
-        return finish_unstarted(format!("its cgroup refused it: {error}"), &spec);
-    }
     let reason = open_gate(&mut socket);
     if !reason.is_empty() {
         let _ = child.wait();
@@ -134,11 +128,12 @@ fn start_gate() -> Result<(Child, UnixStream), ShimError> {
 
 /// Opens the gate; gives the reason why the program could not be started, empty where it was.
 fn open_gate(socket: &mut UnixStream) -> String {
-    if socket.write_all(b"1").is_err() {
-        return "its start gate has gone".to_owned();
-    }
+    let is_there = socket.write_all(b"1").is_ok();
     let mut reason = String::new();
     let _ = socket.take(4096).read_to_string(&mut reason);
+    if !is_there && reason.is_empty() {
+        reason.push_str("its start gate has gone");
+    }
     reason
 }
 
