@@ -1,6 +1,6 @@
 //! `kelson kernel`: one member of the kernel as a process, and the reconciler where it follows a repository.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,12 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use kelson_kernel::{BuiltIn, Kernel as Member, KernelConfig, api, leader};
 use kelson_model::framework::Limits;
+use kelson_model::principal::Principal;
 use kelson_plugin_host::{HostConfig, WasmHost};
+use kelson_reconciler::client::GrpcKernel;
+use kelson_reconciler::{Config, Hooks, Problem, Validator, run_reconciler};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -20,6 +24,7 @@ use super::log;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::output::emit;
+use crate::verbs::manifests::ask;
 
 /// An agent whose session is silent for so long is unreachable.
 const LEASE: Duration = Duration::from_secs(10);
@@ -88,7 +93,7 @@ pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
     });
     spawn_leader(&member, &mut parts);
     announce(&arguments.data_dir, address)?;
-    spawn_reconciler(&arguments, address, &mut parts)?;
+    spawn_reconciler(&arguments, &member, address, &mut parts)?;
     let stopped = member.member().stopped();
     let ended = tokio::select! {
         _ = endings.next() => Ok(()),
@@ -168,10 +173,58 @@ fn announce(data_dir: &Path, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
+/// Follows the repository, where one is given: a client of this kernel like any other, but for the sandbox that it asks.
 fn spawn_reconciler(
-    _arguments: &Kernel,
-    _address: SocketAddr,
-    _parts: &mut JoinSet<Result<&'static str>>,
+    arguments: &Kernel,
+    member: &Member,
+    address: SocketAddr,
+    parts: &mut JoinSet<Result<&'static str>>,
 ) -> Result<()> {
+    let Some(repository) = arguments.repo.clone() else {
+        return Ok(());
+    };
+    let mut config = Config::dev(repository);
+    config.branch.clone_from(&arguments.branch);
+    config.subpath.clone_from(&arguments.path);
+    let own = reachable(address);
+    let port = GrpcKernel::new(&format!("http://{own}"), Principal::reconciler())?;
+    let hooks = Hooks {
+        validator: Arc::new(Frameworks(member.clone())),
+        ..Hooks::default()
+    };
+    parts.spawn(async move {
+        run_reconciler(config, Arc::new(port), hooks, std::future::pending()).await?;
+        Ok("the reconciler")
+    });
     Ok(())
+}
+
+/// Where this process reaches its own listener, which may listen everywhere.
+fn reachable(listening: SocketAddr) -> SocketAddr {
+    let mut address = listening;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Asks the frameworks that are in force.
+struct Frameworks(Member);
+
+impl Validator for Frameworks {
+    fn validate(&self, kind: &str, spec: &Value) -> Vec<Problem> {
+        let state = self.0.state();
+        let owner = state
+            .frameworks
+            .values()
+            .find(|framework| framework.kind(kind).is_some());
+        owner
+            .and_then(|framework| framework.component.as_ref())
+            .map_or_else(Vec::new, |component| {
+                ask(self.0.host().as_ref(), component, kind, spec)
+            })
+    }
 }

@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Init, context: &Context) -> Result<Exit> {
 }
 
 fn files() -> Result<Vec<(&'static str, String)>> {
-    let (kinds, _) = Schedulers::open()?.kinds();
+    let kinds = Schedulers::open()?.kinds();
     let schema = pretty(&editor_schema(&kinds))?;
     let has_python = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join("python3").is_file())

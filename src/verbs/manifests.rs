@@ -5,18 +5,16 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use kelson_kernel_core::port::SchedulerHost as _;
+use kelson_kernel_core::port::SchedulerHost;
 use kelson_model::framework::{Description, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
 use kelson_model::source::Fault;
 use kelson_plugin_host::{HostConfig, WasmHost};
-use kelson_reconciler::source::{
-    FaultCause, GitSource, ManifestSource, SourceError, TreeFault, WorkTree,
-};
+use kelson_reconciler::source::{GitSource, ManifestSource, SourceError, WorkTree};
+use kelson_reconciler::{Desired, Problem, SchemaOnly, Validator, kinds_of, load_source};
 use kelson_reconciler_core::codes::Code;
-use kelson_reconciler_core::manifest::{
-    FRAMEWORK, Kinds, Loaded, ManifestFile, ParseCache, Unreadable, fault_at, load, resolve,
-};
+use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, Loaded, fault_at};
+use serde_json::Value;
 
 use crate::exit::Failure;
 
@@ -67,17 +65,8 @@ pub(crate) fn open_repository(
     }
 }
 
-/// What manifests ask for, and what is wrong with them.
-pub(crate) struct Checked {
-    /// Objects and faults.
-    pub(crate) loaded: Loaded,
-    /// How many files were read.
-    pub(crate) files: u64,
-    /// How many objects they hold.
-    pub(crate) objects: u64,
-}
-
 /// A scheduler that has described itself.
+#[derive(Clone)]
 struct Framework {
     name: String,
     digest: Digest,
@@ -86,7 +75,7 @@ struct Framework {
 
 /// The sandbox that schedulers are asked in for what they handle.
 pub(crate) struct Schedulers {
-    host: WasmHost,
+    host: Arc<WasmHost>,
     frameworks: Vec<Framework>,
 }
 
@@ -108,50 +97,34 @@ impl Schedulers {
             description,
         };
         Ok(Self {
-            host,
+            host: Arc::new(host),
             frameworks: vec![service],
         })
     }
 
-    /// The kinds of all frameworks known so far, and what cannot be used of them.
-    pub(crate) fn kinds(&self) -> (Kinds, Vec<String>) {
-        let described = self
-            .frameworks
-            .iter()
-            .map(|framework| (framework.name.as_str(), &framework.description));
-        let (kinds, errors) = Kinds::new(described);
-        (kinds, errors.iter().map(ToString::to_string).collect())
+    /// The kinds of all frameworks known so far.
+    pub(crate) fn kinds(&self) -> Kinds {
+        kinds_of(
+            self.frameworks
+                .iter()
+                .map(|framework| (framework.name.as_str(), &framework.description)),
+        )
     }
 
     /// Reads and checks all manifests of a source, those of frameworks that are in it among them.
     ///
     /// # Errors
     /// When the source as a whole cannot be read.
-    pub(crate) fn check(&mut self, source: &dyn ManifestSource) -> Result<Checked> {
-        let listing = source.files()?;
-        let (kinds, _) = self.kinds();
-        let mut loaded = read(source, &kinds)?;
-        let refused = self.load_frameworks(source, &loaded);
-        if self.frameworks.len() > 1 {
-            let (kinds, _) = self.kinds();
-            loaded = read(source, &kinds)?;
-        }
-        loaded.refuse(refused);
-        let objects = loaded.objects.len() + loaded.waiting.len();
-        let mut loaded = resolve(loaded, |path| {
-            source
-                .read_at(path)
-                .ok()
-                .map(|artifact| Digest::of(&artifact.bytes))
-        });
-        let rejected = self.ask(&loaded)?;
-        loaded.refuse(rejected);
-        loaded.refuse(listing.faults.iter().map(tree_fault).collect());
-        Ok(Checked {
-            files: count(listing.files.len() + listing.faults.len()),
-            objects: count(objects),
-            loaded,
-        })
+    pub(crate) fn check(&mut self, source: &dyn ManifestSource) -> Result<Desired> {
+        let first = load_source(source, &self.kinds(), Arc::new(SchemaOnly))?;
+        let refused = self.load_frameworks(source, &first.loaded);
+        let asked = Asked {
+            host: Arc::clone(&self.host),
+            frameworks: self.frameworks.clone(),
+        };
+        let mut desired = load_source(source, &self.kinds(), Arc::new(asked))?;
+        desired.loaded.refuse(refused);
+        Ok(desired)
     }
 
     /// Loads the components of the frameworks among the objects; returns what is wrong with them.
@@ -191,93 +164,46 @@ impl Schedulers {
         }
         faults
     }
-
-    /// Asks the framework of each object whether it takes it.
-    fn ask(&self, loaded: &Loaded) -> Result<Vec<Fault>> {
-        let (kinds, _) = self.kinds();
-        let mut faults = Vec::new();
-        for object in &loaded.objects {
-            let key = &object.desired.key;
-            let owner = kinds.framework_of(&key.kind);
-            let Some(framework) = self
-                .frameworks
-                .iter()
-                .find(|framework| Some(framework.name.as_str()) == owner)
-            else {
-                continue;
-            };
-            let spec = object.desired.spec.to_string();
-            let problems = self
-                .host
-                .validate(&framework.digest, &key.kind, &spec)
-                .with_context(|| format!("framework {} cannot judge {key}", framework.name))?;
-            faults.extend(problems.into_iter().map(|problem| {
-                fault_at(
-                    object,
-                    &format!("/spec{}", problem.pointer),
-                    Code::Rejected,
-                    problem.message,
-                    String::new(),
-                )
-            }));
-        }
-        Ok(faults)
-    }
 }
 
-fn read(source: &dyn ManifestSource, kinds: &Kinds) -> Result<Loaded> {
-    let listing = source.files()?;
-    let files: Vec<ManifestFile> = listing
-        .files
-        .iter()
-        .map(|file| ManifestFile {
-            path: Arc::clone(&file.path),
-            blob: file.blob.to_string().into(),
+/// Asks the framework of each kind.
+struct Asked {
+    host: Arc<WasmHost>,
+    frameworks: Vec<Framework>,
+}
+
+impl Validator for Asked {
+    fn validate(&self, kind: &str, spec: &Value) -> Vec<Problem> {
+        let owner = self.frameworks.iter().find(|framework| {
+            let mut kinds = framework.description.kinds.iter();
+            kinds.any(|described| described.kind == kind)
+        });
+        owner.map_or_else(Vec::new, |framework| {
+            ask(self.host.as_ref(), &framework.digest, kind, spec)
         })
-        .collect();
-    Ok(load(&files, kinds, &mut ParseCache::default(), |file| {
-        let unreadable = |message: String| Unreadable {
-            message,
-            hint: String::new(),
-        };
-        let found = listing
-            .file(&file.path)
-            .ok_or_else(|| unreadable("it is gone".to_owned()))?;
-        let bytes = source
-            .read(found)
-            .map_err(|error| unreadable(error.to_string()))?;
-        Ok(Arc::from(bytes.as_ref()))
-    }))
-}
-
-fn tree_fault(fault: &TreeFault) -> Fault {
-    let code = match fault.cause {
-        FaultCause::TooLarge { .. } => Code::TooBig,
-        FaultCause::Symlink
-        | FaultCause::Submodule
-        | FaultCause::NotAFile
-        | FaultCause::NameNotUtf8
-        | FaultCause::TooManyFiles { .. }
-        | FaultCause::TooManyBytes { .. }
-        | FaultCause::TooManyEntries { .. }
-        | FaultCause::TooDeep { .. }
-        | FaultCause::BadIgnoreFile { .. }
-        | FaultCause::Unreadable { .. }
-        | FaultCause::TooManyFaults { .. } => Code::UnreadableFile,
-    };
-    Fault {
-        code: code.id().to_owned(),
-        file: fault.path.to_string(),
-        line: 0,
-        column: 0,
-        message: fault.cause.to_string(),
-        hint: fault.cause.hint().to_owned(),
-        source_line: String::new(),
     }
 }
 
-fn count(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
+/// Asks a component whether it takes a specification; one that cannot say so is a problem.
+pub(crate) fn ask(
+    host: &dyn SchedulerHost,
+    component: &Digest,
+    kind: &str,
+    spec: &Value,
+) -> Vec<Problem> {
+    match host.validate(component, kind, &spec.to_string()) {
+        Ok(problems) => problems
+            .into_iter()
+            .map(|problem| Problem {
+                pointer: problem.pointer,
+                message: problem.message,
+            })
+            .collect(),
+        Err(fault) => vec![Problem {
+            pointer: String::new(),
+            message: format!("the framework cannot judge it: {fault}"),
+        }],
+    }
 }
 
 /// `$XDG_CACHE_HOME/kelson/components`, else `~/.cache/…`, else a folder of this user among the temporary files.

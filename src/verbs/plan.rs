@@ -8,8 +8,9 @@ use kelson_model::id::Revision;
 use kelson_model::object::ObjectKey;
 use kelson_model::report::API_VERSION;
 use kelson_model::source::{Fault, SourceRecord};
+use kelson_reconciler::plan_source;
 use kelson_reconciler_core::observed::ObservedObject;
-use kelson_reconciler_core::plan::{self as core_plan, Plan as CorePlan};
+use kelson_reconciler_core::plan::Plan as CorePlan;
 use kelson_reconciler_core::render::{Mark, plan_lines, summary};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -84,21 +85,11 @@ struct Waiting {
 
 pub(crate) async fn run(arguments: &Plan, context: &Context) -> Result<Exit> {
     let source = arguments.place.open()?;
-    let checked = Schedulers::open()?.check(source.as_ref())?;
+    let desired = Schedulers::open()?.check(source.as_ref())?;
     let client = context.client()?;
     let (objects, record) = observe(&client).await?;
-    let loaded = checked.loaded;
-    let revision = source.revision();
-    let plan = core_plan::plan(
-        &loaded,
-        &objects,
-        core_plan::Context {
-            source: &record.name,
-            revision: revision.as_ref(),
-            applied: record.applied.as_ref(),
-            confirmed: record.confirmed.as_ref(),
-        },
-    );
+    let plan = plan_source(&desired, &objects, &record.name, &record);
+    let (loaded, revision) = (desired.loaded, desired.revision);
     let preview = if plan.has_changes() && !plan.is_blocked {
         let body = json!({
             "source": record.name,

@@ -18,7 +18,7 @@ pub(crate) struct Schema {
 }
 
 pub(crate) fn run(arguments: &Schema, context: &Context) -> Result<Exit> {
-    let (kinds, _) = Schedulers::open()?.kinds();
+    let kinds = Schedulers::open()?.kinds();
     let schema = match &arguments.kind {
         None => editor_schema(&kinds),
         Some(kind) => match kinds.find(kind).and_then(|kind| kinds.schema(kind)) {

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use clap::Args;
-use kelson_model::report::{API_VERSION, Validation};
+use kelson_model::report::Validation;
+use kelson_reconciler::validation;
 
 use super::manifests::{Schedulers, Where};
 use crate::context::Context;
@@ -18,15 +19,8 @@ pub(crate) struct Validate {
 
 pub(crate) fn run(arguments: &Validate, context: &Context) -> Result<Exit> {
     let source = arguments.place.open()?;
-    let checked = Schedulers::open()?.check(source.as_ref())?;
-    let validation = Validation {
-        api_version: API_VERSION.to_owned(),
-        kind: "Validation".to_owned(),
-        valid: checked.loaded.faults.is_empty(),
-        files: checked.files,
-        objects: checked.objects,
-        errors: checked.loaded.faults,
-    };
+    let desired = Schedulers::open()?.check(source.as_ref())?;
+    let validation = validation(&desired);
     let palette = context.palette();
     print(context.format(), &validation, |_| {
         page(&validation, palette)
@@ -73,7 +67,7 @@ mod tests {
     #[test]
     fn the_verdict_counts_files_and_objects() {
         let validation = Validation {
-            api_version: API_VERSION.to_owned(),
+            api_version: "kelson/v1".to_owned(),
             kind: "Validation".to_owned(),
             valid: true,
             files: 1,
