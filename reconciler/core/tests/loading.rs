@@ -10,7 +10,7 @@ use kelson_model::id::Digest;
 use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{
     Kinds, MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Unreadable, check_configs,
-    fault_at, load,
+    fault_at, load, read_value, resolve_again,
 };
 use serde_json::json;
 use support::*;
@@ -293,6 +293,41 @@ fn files_of_the_commit_are_pinned_by_digest() {
         (&digest, &digest)
     );
     assert!(files[2].get("digest").is_none());
+}
+
+#[test]
+fn an_object_with_files_is_the_same_in_memory_until_it_or_they_change() {
+    let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run: {command: web, files: [{path: a, source: a.txt}]}\n";
+    let kinds = kinds();
+    let mut cache = ParseCache::default();
+    let mut again = |content: &[u8]| {
+        let loaded = load_with(&[("web.yaml", text.as_bytes())], &kinds, &mut cache);
+        resolve_again(loaded, &mut cache, |_| Some(Digest::of(content)))
+    };
+    let (first, same, other) = (again(b"1"), again(b"1"), again(b"2"));
+    assert!(Arc::ptr_eq(&first.objects[0], &same.objects[0]));
+    assert_ne!(first.objects[0].desired.spec, other.objects[0].desired.spec);
+}
+
+#[test]
+fn a_typed_value_is_read_as_in_a_manifest() {
+    for (text, value) in [
+        ("5", json!(5)),
+        ("0.5", json!(0.5)),
+        ("true", json!(true)),
+        ("no", json!("no")),
+        ("\"5\"", json!("5")),
+        ("[a, 2]", json!(["a", 2])),
+        ("{a: {b: c}}", json!({"a": {"b": "c"}})),
+        ("null", json!(null)),
+        ("", json!(null)),
+        ("256Mi", json!("256Mi")),
+    ] {
+        assert_eq!(read_value(text), Ok(value), "{text}");
+    }
+    for text in ["[", "{a: 1, a: 2}", "!!int 3", "a: b: c"] {
+        assert!(read_value(text).is_err(), "{text}");
+    }
 }
 
 #[test]

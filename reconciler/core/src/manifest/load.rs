@@ -11,7 +11,7 @@ use super::file::{self, Outcome};
 use super::flaw::{Flaw, source_line, tidy};
 use super::framework::FRAMEWORK;
 use super::kinds::Kinds;
-use super::resolve::BlobNeed;
+use super::resolve::{BlobNeed, Pinned};
 use super::schema::Schema;
 use super::tree::{Position, Spans};
 use crate::codes::Code;
@@ -125,6 +125,7 @@ pub struct ParseCache {
     kinds: String,
     envelope: Option<Schema>,
     parsed: u64,
+    pub(crate) pinned: Pinned,
 }
 
 impl Default for ParseCache {
@@ -135,6 +136,7 @@ impl Default for ParseCache {
             // The schema is ours and a test holds it valid.
             envelope: Schema::compile(envelope_schema()).ok(),
             parsed: 0,
+            pinned: Pinned::new(),
         }
     }
 }

@@ -31,6 +31,6 @@ pub use load::{
 };
 pub(crate) use pointer::{dotted as pointer_dotted, join as pointer_join};
 pub use reference::reference;
-pub use resolve::{BlobNeed, resolve};
+pub use resolve::{BlobNeed, resolve, resolve_again};
 pub use tree::{Position, Spans};
-pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES};
+pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_value};

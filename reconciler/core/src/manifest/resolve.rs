@@ -1,15 +1,16 @@
 //! Resolves the files of a commit that manifests name: pins each by its digest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kelson_model::id::Digest;
+use kelson_model::object::ObjectKey;
 use kelson_model::source::Fault;
 use serde_json::Value;
 
 use super::flaw::Flaw;
 use super::framework::FRAMEWORK;
-use super::load::{Loaded, LoadedObject, fault_at};
+use super::load::{Loaded, LoadedObject, ParseCache, fault_at};
 use super::pointer;
 use super::tree::{Node, Position};
 use crate::codes::Code;
@@ -110,55 +111,109 @@ fn within(folder: &str, written: &str) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("/"))
 }
 
+/// What [`resolve_again`] remembers: objects as they were loaded, the digests that were found for them, and what came of it.
+pub(crate) type Pinned = BTreeMap<ObjectKey, (Arc<LoadedObject>, Vec<Digest>, Arc<LoadedObject>)>;
+
 /// Pins every file that the objects name. `find` is asked for the digest of a path of the commit; a digest that a manifest gives must be the same.
 ///
 /// Objects with a file that is not there, or is another one, become faults of their file.
-pub fn resolve(mut loaded: Loaded, mut find: impl FnMut(&str) -> Option<Digest>) -> Loaded {
+pub fn resolve(loaded: Loaded, find: impl FnMut(&str) -> Option<Digest>) -> Loaded {
+    pin(loaded, &mut Pinned::new(), find)
+}
+
+/// As [`resolve`], and an object that is the same as the last time, with the same files, is the same in memory, too.
+pub fn resolve_again(
+    loaded: Loaded,
+    cache: &mut ParseCache,
+    find: impl FnMut(&str) -> Option<Digest>,
+) -> Loaded {
+    pin(loaded, &mut cache.pinned, find)
+}
+
+fn pin(
+    mut loaded: Loaded,
+    known: &mut Pinned,
+    mut find: impl FnMut(&str) -> Option<Digest>,
+) -> Loaded {
     let mut faults: Vec<Fault> = Vec::new();
+    let mut kept = Pinned::new();
     for slot in &mut loaded.objects {
         if slot.needs.is_empty() {
             continue;
         }
-        let mut object: LoadedObject = LoadedObject::clone(slot);
-        for need in &slot.needs {
-            let Some(digest) = need.paths.iter().find_map(|path| find(path)) else {
-                faults.push(fault_at(
-                    slot,
-                    &need.pointer,
-                    Code::MissingFile,
-                    format!("the commit has no file {}", need.paths.join(" or ")),
-                    "commit the file, or correct the path; it begins at the repository's root or at the manifest's folder"
-                        .to_owned(),
-                ));
-                continue;
-            };
-            let pinned = object
-                .desired
-                .spec
-                .pointer(&need.digest_at)
-                .and_then(Value::as_str);
-            if let Some(pinned) = pinned
-                && pinned != digest.to_string()
-            {
-                faults.push(fault_at(
-                    slot,
-                    &format!("/spec{}", need.digest_at),
-                    Code::DigestMismatch,
-                    format!("the file is {digest}, and the manifest pins {pinned}"),
-                    "correct the digest, or leave it out: the commit pins the file".to_owned(),
-                ));
+        let digests = match digests_of(slot, &mut find) {
+            Ok(digests) => digests,
+            Err(mut wrong) => {
+                faults.append(&mut wrong);
                 continue;
             }
-            put(
-                &mut object.desired.spec,
-                &need.digest_at,
-                digest.to_string(),
-            );
-        }
-        *slot = Arc::new(object);
+        };
+        let key = slot.desired.key.clone();
+        let pinned = match known.remove(&key) {
+            Some((before, old, pinned)) if Arc::ptr_eq(&before, slot) && old == digests => pinned,
+            Some(_) | None => {
+                let mut object = LoadedObject::clone(slot);
+                for (need, digest) in slot.needs.iter().zip(&digests) {
+                    put(
+                        &mut object.desired.spec,
+                        &need.digest_at,
+                        digest.to_string(),
+                    );
+                }
+                Arc::new(object)
+            }
+        };
+        kept.insert(key, (Arc::clone(slot), digests, Arc::clone(&pinned)));
+        *slot = pinned;
     }
+    *known = kept;
     loaded.refuse(faults);
     loaded
+}
+
+/// The digests of what an object names, in the order of its needs.
+fn digests_of(
+    object: &LoadedObject,
+    find: &mut impl FnMut(&str) -> Option<Digest>,
+) -> Result<Vec<Digest>, Vec<Fault>> {
+    let mut digests = Vec::with_capacity(object.needs.len());
+    let mut faults = Vec::new();
+    for need in &object.needs {
+        let Some(digest) = need.paths.iter().find_map(|path| find(path)) else {
+            faults.push(fault_at(
+                object,
+                &need.pointer,
+                Code::MissingFile,
+                format!("the commit has no file {}", need.paths.join(" or ")),
+                "commit the file, or correct the path; it begins at the repository's root or at the manifest's folder"
+                    .to_owned(),
+            ));
+            continue;
+        };
+        let pinned = object
+            .desired
+            .spec
+            .pointer(&need.digest_at)
+            .and_then(Value::as_str);
+        if let Some(pinned) = pinned
+            && pinned != digest.to_string()
+        {
+            faults.push(fault_at(
+                object,
+                &format!("/spec{}", need.digest_at),
+                Code::DigestMismatch,
+                format!("the file is {digest}, and the manifest pins {pinned}"),
+                "correct the digest, or leave it out: the commit pins the file".to_owned(),
+            ));
+            continue;
+        }
+        digests.push(digest);
+    }
+    if faults.is_empty() {
+        Ok(digests)
+    } else {
+        Err(faults)
+    }
 }
 
 impl Loaded {

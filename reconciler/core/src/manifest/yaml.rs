@@ -98,6 +98,30 @@ pub(crate) fn read(text: &str) -> Read {
     read
 }
 
+/// Reads one value as it would be read in a manifest, such as what was typed behind `set`; nothing is null. What readers differ on is taken for a text.
+///
+/// # Errors
+/// Says what is wrong and what to do, in one sentence.
+pub fn read_value(text: &str) -> Result<serde_json::Value, String> {
+    let told = |flaw: Flaw| match flaw.hint.as_str() {
+        "" => flaw.message,
+        hint => format!("{}; {hint}", flaw.message),
+    };
+    let read = read(text_of(text.as_bytes()).map_err(told)?);
+    if let Some(flaw) = read
+        .flaws
+        .into_iter()
+        .find(|flaw| flaw.code != Code::Surprise)
+    {
+        return Err(told(flaw));
+    }
+    match read.documents.as_slice() {
+        [] => Ok(serde_json::Value::Null),
+        [value] => Ok(super::normal::of_node(&serde_json::Value::Bool(true), value, "").value),
+        _ => Err("there is more than one value".to_owned()),
+    }
+}
+
 fn is_structural(code: Code) -> bool {
     matches!(
         code,
