@@ -106,7 +106,12 @@ impl Launcher {
         let task = order.task;
         let directory = self.layout.task(task);
         let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
-        // What stands there without a specification never ran: an agent ended while it prepared it.
+        if directory.join(RUNNING).exists() || directory.join(EXITED).exists() {
+            return Err(
+                "it was started by an earlier agent, whose records cannot be read".to_owned(),
+            );
+        }
+        // What stands there without these never ran: an agent ended while it prepared it.
         if directory.exists() {
             fs::remove_dir_all(&directory).map_err(say("the task's directory"))?;
         }

@@ -9,16 +9,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kelson_agent_core::{
     Assignments, Batch, Decision, Effect, Input, LaunchPlan, Moment, Task, TaskOrder, TaskSettings,
     UpdateQueue, Which,
 };
 use kelson_model::id::TaskId;
+use kelson_model::quantity::Millis;
+use kelson_model::time::WallTime;
 use kelson_proto::v1::{self, AgentMessage, agent_message};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::check::{Place, probe};
 use crate::config::ShutdownMode;
@@ -147,7 +150,7 @@ impl Supervisor {
                         (self.inputs.clone(), self.launcher.layout.task(task));
                     self.work
                         .spawn(async move { shim.watch(task, directory, &events).await });
-                    Task::adopt_running(task, settings, pid, at, now)
+                    Task::adopt_running(task, settings, pid, at, age_of(at), now)
                 }
                 Found::Over(what) => Task::adopt_over(task, settings, what, now),
             };
@@ -181,8 +184,18 @@ impl Supervisor {
             readiness: plan
                 .and_then(|plan| plan.readiness.as_ref())
                 .map(|probe| probe.pace),
-            isolation: self.isolation.clone(),
+            isolation: self.isolation_of(order),
         }
+    }
+
+    /// What of this order is not enforced here.
+    fn isolation_of(&self, order: &TaskOrder) -> String {
+        let disk = (order.template.resources.disk.0 > 0).then_some("disk: none");
+        let parts = [
+            Some(self.isolation.as_str()).filter(|line| !line.is_empty()),
+            disk,
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
     /// Runs until a shutdown is through.
@@ -466,7 +479,7 @@ impl Supervisor {
             self.inputs.clone(),
             self.notices.clone(),
         );
-        self.work.spawn(async move {
+        let prepare = async move {
             match launcher.prepare(order, plan).await {
                 Ok(groups) => {
                     let _ = notices.send(Notice::Groups(task, groups)).await;
@@ -475,7 +488,8 @@ impl Supervisor {
                     let _ = inputs.send((task, Input::PrepareFailed { reason })).await;
                 }
             }
-        });
+        };
+        self.work.spawn(prepare.instrument(span(task)));
     }
 
     fn signal(&mut self, task: TaskId, number: i32) {
@@ -574,6 +588,22 @@ impl Supervisor {
             });
         }
     }
+}
+
+fn span(task: TaskId) -> tracing::Span {
+    tracing::info_span!("task", %task)
+}
+
+/// How long ago that was; zero where the clock was set back.
+fn age_of(at: WallTime) -> Millis {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Millis(
+        u64::try_from(now.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_sub(at.0),
+    )
 }
 
 async fn sleep_until(wake: Option<tokio::time::Instant>) {

@@ -146,6 +146,8 @@ pub struct Task {
     health: Option<ProbeSchedule>,
     readiness: Option<ProbeSchedule>,
     told: Option<TaskStatus>,
+    /// So many first answers are waited for before anything is told.
+    unanswered: usize,
 }
 
 impl Task {
@@ -160,15 +162,25 @@ impl Task {
     /// A task of an earlier run of the agent whose shim lives and has started it.
     pub fn adopt_running(
         id: TaskId,
-        settings: TaskSettings,
+        mut settings: TaskSettings,
         pid: u32,
         at: WallTime,
+        age: Millis,
         now: Moment,
     ) -> (Self, Vec<Effect>) {
+        for pace in settings
+            .health
+            .iter_mut()
+            .chain(settings.readiness.iter_mut())
+        {
+            pace.grace = Millis(pace.grace.0.saturating_sub(age.0));
+        }
         let mut task = Self::at(id, settings, Phase::Preparing);
         let mut effects = Vec::new();
         task.begin(pid, at, now);
         task.probe(now, &mut effects);
+        task.unanswered =
+            usize::from(task.health.is_some()) + usize::from(task.readiness.is_some());
         task.tell(&mut effects);
         (task, effects)
     }
@@ -211,6 +223,7 @@ impl Task {
             health: None,
             readiness: None,
             told: None,
+            unanswered: 0,
         }
     }
 
@@ -375,6 +388,7 @@ impl Task {
             Which::Health => self.health.as_mut(),
             Which::Readiness => self.readiness.as_mut(),
         };
+        self.unanswered = self.unanswered.saturating_sub(1);
         if let (Phase::Running, Some(check)) = (&self.phase, check) {
             check.answer(now, result);
         }
@@ -535,6 +549,9 @@ impl Task {
     }
 
     fn tell(&mut self, effects: &mut Vec<Effect>) {
+        if self.unanswered > 0 && matches!(self.phase, Phase::Running) {
+            return;
+        }
         let report = self.report();
         let is_news = self.told.as_ref().is_none_or(|told| {
             let same = told.state == report.status.state

@@ -183,6 +183,41 @@ fn an_unhealthy_task_is_told_and_not_killed() {
 }
 
 #[test]
+fn an_adopted_task_is_told_once_its_health_is_known_again_and_its_grace_goes_on() {
+    let mut settings = checked();
+    settings.health.as_mut().unwrap().grace = Millis(500);
+    let adopt = |age| {
+        Task::adopt_running(
+            TaskId(1),
+            settings.clone(),
+            7,
+            WallTime(1),
+            Millis(age),
+            Moment(0),
+        )
+    };
+    let (mut task, effects) = adopt(400);
+    assert_eq!(effects, [Effect::Probe(Which::Health)]);
+    let probe = |result| Input::Probed {
+        which: Which::Health,
+        result,
+    };
+    let status = told(&task.apply(Moment(5), probe(Ok(())))).unwrap();
+    assert_eq!(
+        (status.state, status.health, status.pid),
+        (TaskState::Running, CheckState::Healthy, Some(7))
+    );
+    let (mut old, _) = adopt(500);
+    let status = told(&old.apply(Moment(5), probe(Err("refused".to_owned())))).unwrap();
+    assert_eq!(status.health, CheckState::Unhealthy, "its grace was over");
+    let (mut ended, _) = adopt(500);
+    assert_eq!(
+        told(&ended.apply(Moment(5), exited(0))).unwrap().state,
+        TaskState::Finished
+    );
+}
+
+#[test]
 fn a_forgotten_task_is_cleaned_up_once_and_only_when_it_has_ended() {
     let mut task = running(settings());
     assert_eq!(task.apply(Moment(5), Input::Forget), [Effect::KillAll]);

@@ -12,6 +12,7 @@ use kelson_proto::v1::agents_client::AgentsClient;
 use kelson_proto::v1::{self, AgentMessage, agent_message, kernel_message};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
@@ -25,6 +26,8 @@ use crate::supervisor::{Notice, Shared};
 
 /// Messages that wait for the stream.
 const OUTGOING: usize = 256;
+/// Pieces of output that wait for the stream.
+const OUTGOING_OUTPUT: usize = 4;
 /// The kernel must answer an Attach within this.
 const ATTACH_DEADLINE: Duration = Duration::from_secs(10);
 /// Most outputs that are read at the same time.
@@ -131,6 +134,9 @@ impl Attachment {
             .max_decoding_message_size(kelson_proto::MAX_MESSAGE)
             .max_encoding_message_size(kelson_proto::MAX_MESSAGE);
         let (out, outgoing) = mpsc::channel(OUTGOING);
+        // Outputs have a place of their own, so that a busy one does not hold up statuses and heartbeats.
+        let (output, outgoing_output) = mpsc::channel(OUTGOING_OUTPUT);
+        let outgoing = ReceiverStream::new(outgoing).merge(ReceiverStream::new(outgoing_output));
         let attach = v1::Attach {
             agent: self.identity.agent,
             incarnation: self.identity.incarnation,
@@ -142,10 +148,7 @@ impl Attachment {
             .send(message(agent_message::Message::Attach(attach)))
             .await;
         let begin = async {
-            let mut stream = client
-                .session(ReceiverStream::new(outgoing))
-                .await?
-                .into_inner();
+            let mut stream = client.session(outgoing).await?.into_inner();
             let first = stream.message().await?;
             Ok::<_, SessionError>((stream, first))
         };
@@ -172,7 +175,7 @@ impl Attachment {
         loop {
             tokio::select! {
                 received = stream.message() => match received?.and_then(|one| one.message) {
-                    Some(received) => self.received(received, &out, &mut readers).await?,
+                    Some(received) => self.received(received, &output, &mut readers).await?,
                     None => return Ok(()),
                 },
                 _ = heartbeat.tick() => {
@@ -201,7 +204,7 @@ impl Attachment {
     async fn received(
         &self,
         received: kernel_message::Message,
-        out: &mpsc::Sender<AgentMessage>,
+        output: &mpsc::Sender<AgentMessage>,
         readers: &mut Readers,
     ) -> Result<(), SessionError> {
         let notice = match received {
@@ -210,7 +213,7 @@ impl Attachment {
                 return Err(SessionError::Goodbye(goodbye.reason));
             }
             kernel_message::Message::Log(request) => {
-                readers.request(&self.layout, request, out);
+                readers.request(&self.layout, request, output);
                 return Ok(());
             }
             kernel_message::Message::Assignments(assignments) => {
