@@ -1,0 +1,121 @@
+//! Schedulers that misbehave on purpose, beside one that does not: each leaves nothing behind and takes nothing away.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use kelson_kernel_core::broken_invariants;
+use kelson_kernel_core::port::SeatId;
+use kelson_model::object::{Health, Namespace, ObjectKey};
+use kelson_model::quantity::Millis;
+use kelson_sim::{Cluster, Components, framework_key, guest, object, service};
+use serde_json::json;
+
+fn web() -> ObjectKey {
+    ObjectKey::new("Service", Namespace::default_namespace(), "web")
+}
+
+/// Runs a Service beside one object of a hostile framework for a minute.
+fn beside(name: &str, kind: &str) -> Cluster {
+    let components = Components::new().unwrap();
+    let mut cluster = Cluster::new(components.host.clone());
+    cluster
+        .install("service", kelson_plugins_bundle::service())
+        .unwrap();
+    cluster
+        .install(name, &guest(&format!("kelson-test-{name}")).unwrap())
+        .unwrap();
+    cluster.attach("a", 8).unwrap();
+    let bad = object(kind, "default", "bad", json!({"run": {"command": "true"}})).unwrap();
+    let good = service("default", "web", 3, "app").unwrap();
+    cluster.accept(vec![bad, good], Vec::new()).unwrap();
+    // Not until it rests: some of them never do.
+    for _ in 0..60 {
+        cluster.round(None);
+        cluster.agents_obey();
+        cluster.round(None);
+        cluster.pass(Millis(1000));
+    }
+    assert_eq!(broken_invariants(&cluster.state), [] as [String; 0]);
+    let status = &cluster.state.objects[&web()].status;
+    assert_eq!(status.health, Health::Healthy, "{name}: {status:?}");
+    assert_eq!(cluster.running(&web()).len(), 3, "{name}");
+    let others = cluster
+        .state
+        .tasks
+        .values()
+        .filter(|task| task.object.kind == kind);
+    assert_eq!(others.count(), 0, "{name} has started something");
+    cluster
+}
+
+fn seat(name: &str) -> SeatId {
+    SeatId {
+        framework: framework_key(name),
+        namespace: Namespace::default_namespace(),
+    }
+}
+
+#[test]
+fn a_turn_that_is_void_leaves_nothing_behind() {
+    for (name, kind) in [
+        ("endless-loop", "Loop"),
+        ("memory-hog", "Hog"),
+        ("trap", "Trap"),
+        ("trap-after-set", "SetTrap"),
+        ("too-many-operations", "Flood"),
+    ] {
+        let cluster = beside(name, kind);
+        let seat = &cluster.state.seats[&seat(name)];
+        assert_eq!(seat.turn_no, 0, "{name}: a turn counted");
+        assert!(seat.pairs.is_empty() && seat.demand.is_empty(), "{name}");
+        let notes = cluster
+            .state
+            .events
+            .iter()
+            .filter(|event| event.reason == "Note");
+        assert_eq!(notes.count(), 0, "{name} has spoken");
+    }
+}
+
+#[test]
+fn launching_more_than_was_offered_voids_the_turn() {
+    let cluster = beside("illegal-launch", "Greedy");
+    let seat = &cluster.state.seats[&seat("illegal-launch")];
+    assert_eq!(seat.turn_no, 1, "asking was legal, taking twice was not");
+    assert_eq!(seat.demand.len(), 1);
+}
+
+#[test]
+fn tasks_of_another_seat_cannot_be_ended_or_forgotten() {
+    let cluster = beside("someone-elses-task", "Thief");
+    let seat = &cluster.state.seats[&seat("someone-elses-task")];
+    assert!(seat.turn_no >= 1, "the turn itself counts");
+    assert_eq!(seat.refusals.len(), 2000, "each is refused by itself");
+    assert!(
+        cluster
+            .state
+            .tasks
+            .values()
+            .all(|task| task.stop.is_none() && !task.is_forgotten)
+    );
+}
+
+#[test]
+fn a_component_that_imports_a_clock_or_is_none_is_not_loaded() {
+    let components = Components::new().unwrap();
+    let mut cluster = Cluster::new(components.host.clone());
+    let error = cluster
+        .install("cheat", &guest("kelson-test-cheat").unwrap())
+        .unwrap_err();
+    assert!(error.to_string().contains("wasi:clocks"), "{error}");
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/components/not-a-component/not-a-component.wasm"
+    );
+    let error = cluster
+        .install("none", &std::fs::read(file).unwrap())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("not a WebAssembly component"),
+        "{error}"
+    );
+}
