@@ -201,13 +201,25 @@ fn target(path: &str, query: &[(&str, &str)]) -> String {
     target
 }
 
-/// Who asks: the user's name, as the environment tells it.
+/// Who asks: the user's name, as the environment or the machine's list of users tells it.
 fn user() -> String {
-    ["USER", "LOGNAME"]
+    let named = ["USER", "LOGNAME"]
         .iter()
         .filter_map(|name| std::env::var(name).ok())
-        .find(|name| !name.is_empty())
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+        .find(|name| !name.is_empty());
+    let id = rustix::process::getuid().as_raw();
+    named
+        .or_else(|| user_in(&std::fs::read_to_string("/etc/passwd").ok()?, id))
+        .unwrap_or_else(|| format!("uid {id}"))
+}
+
+/// The name of a user in a list of the form of /etc/passwd.
+fn user_in(list: &str, id: u32) -> Option<String> {
+    let id = id.to_string();
+    list.lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.get(2) == Some(&id.as_str()))
+        .and_then(|fields| fields.first().map(ToString::to_string))
 }
 
 #[cfg(test)]
@@ -224,5 +236,12 @@ mod tests {
             ),
             "/v1/object?kind=Service&namespace=shop%2Fa"
         );
+    }
+
+    #[test]
+    fn a_user_has_the_name_that_the_machine_knows() {
+        let list = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n";
+        assert_eq!(user_in(list, 1000).as_deref(), Some("alice"));
+        assert_eq!(user_in(list, 7), None);
     }
 }

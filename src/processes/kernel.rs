@@ -69,6 +69,13 @@ pub(crate) struct Listening {
     pub(crate) pid: u32,
 }
 
+/// What the process says on stdout later on: something that a person at a terminal should hear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// A sentence.
+    pub(crate) message: String,
+}
+
 pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
     log::start()?;
     let mut endings = Endings::watch(arguments.supervised)?;
@@ -190,13 +197,39 @@ fn spawn_reconciler(
     let port = GrpcKernel::new(&format!("http://{own}"), Principal::reconciler())?;
     let hooks = Hooks {
         validator: Arc::new(Frameworks(member.clone())),
-        ..Hooks::default()
+        on_note: Arc::new(|message| {
+            if let Ok(line) = serde_json::to_string(&Note { message }) {
+                // Whoever started this may not care.
+                drop(emit(&format!("{line}\n")));
+            }
+        }),
     };
+    let own = member.clone();
     parts.spawn(async move {
+        // Before, nobody knows what a Service is, and every manifest would be wrong.
+        built_in_loaded(&own).await;
         run_reconciler(config, Arc::new(port), hooks, std::future::pending()).await?;
         Ok("the reconciler")
     });
     Ok(())
+}
+
+/// Waits until every framework in the box is in force, or cannot be.
+async fn built_in_loaded(member: &Member) {
+    let names = member.config().built_in.iter();
+    let names: Vec<String> = names.map(|framework| framework.name.clone()).collect();
+    let mut states = member.watch();
+    let loaded = states.wait_for(|state| {
+        names.iter().all(|name| {
+            state.frameworks.values().any(|framework| {
+                let is_judged = framework.component.is_some() || framework.fault.is_some();
+                framework.is_built_in && framework.key.name == *name && is_judged
+            })
+        })
+    });
+    if loaded.await.is_err() {
+        tracing::debug!("the log has stopped");
+    }
 }
 
 /// Where this process reaches its own listener, which may listen everywhere.

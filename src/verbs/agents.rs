@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::Args;
+use kelson_model::quantity::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -107,7 +108,12 @@ fn table(answer: &Value, is_wide: bool, palette: Palette) -> String {
             Cell::new(&agent.state, tint),
             agent.tasks.to_string().into(),
             of(&agent.used.cpus, &agent.resources.cpus).into(),
-            of(&agent.used.memory, &agent.resources.memory).into(),
+            format!(
+                "{}/{}",
+                memory(&agent.used.memory),
+                memory(&agent.resources.memory)
+            )
+            .into(),
             agent.address.as_str().into(),
         ];
         if is_wide {
@@ -139,6 +145,25 @@ fn amount(value: &Value) -> String {
     }
 }
 
+/// An amount of memory, to one decimal of the largest unit that fits.
+fn memory(value: &Value) -> String {
+    let text = amount(value);
+    let Ok(Bytes(bytes)) = text.parse::<Bytes>() else {
+        return text;
+    };
+    for (unit, shift) in [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)] {
+        let tenths = u128::from(bytes) * 10 / (1_u128 << shift);
+        if tenths >= 10 {
+            let rest = match tenths % 10 {
+                0 => String::new(),
+                tenth => format!(".{tenth}"),
+            };
+            return format!("{}{rest}{unit}", tenths / 10);
+        }
+    }
+    bytes.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +182,12 @@ ID     NAME    STATE  TASKS  CPUS   MEMORY      ADDRESS    PORTS        PID  VER
 agt_1  laptop  ready  3      0.5/8  256Mi/16Gi  127.0.0.1  20000-31999  9    0.1.0    os=linux
 "
         );
+    }
+
+    #[test]
+    fn memory_is_shown_in_its_largest_unit() {
+        for (exact, shown) in [("24684084Ki", "23.5Gi"), ("256Mi", "256Mi"), ("0", "0")] {
+            assert_eq!(memory(&json!(exact)), shown);
+        }
     }
 }

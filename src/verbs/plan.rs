@@ -185,17 +185,16 @@ fn preview_lines(preview: &Value, palette: Palette) -> String {
         Err(error) => return format!("this version cannot show the placements: {error}\n"),
     };
     let mut text = String::new();
-    for (at, step) in preview.steps.iter().enumerate() {
-        if step.launches.is_empty() && step.stops.is_empty() {
-            continue;
-        }
-        let assumes = step.assumes.as_ref().map_or_else(
-            || "at once".to_owned(),
-            |what| format!("once {}", plain(what)),
-        );
+    let is_shown = |step: &&Step| !(step.launches.is_empty() && step.stops.is_empty());
+    for (at, step) in preview.steps.iter().filter(is_shown).enumerate() {
+        // Steps in which nothing starts or ends are not shown, so the kernel's numbers would mislead.
+        let assumes = match &step.assumes {
+            None => "at once:",
+            Some(_) => "assuming that what has started is healthy, and what was stopped has ended:",
+        };
         text.push_str(&format!(
             "{}\n",
-            palette.paint(Tint::Strong, &format!("step {}, {assumes}:", at + 1))
+            palette.paint(Tint::Strong, &format!("step {}, {assumes}", at + 1))
         ));
         for stop in &step.stops {
             text.push_str(&format!(
@@ -243,7 +242,7 @@ mod tests {
             "\
 step 1, at once:
   + start shop/web.0 on agt_1
-step 2, once the tasks of step 1 turn healthy:
+step 2, assuming that what has started is healthy, and what was stopped has ended:
   - stop shop/web.0 (replaced)
 waits Service shop/web: NoRoom: no agent has 4 cpus
 "

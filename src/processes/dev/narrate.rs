@@ -2,23 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kelson_model::source::{Fault, Held, SourceRecord};
-use kelson_reconciler::source::{Change, GitSource};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::voice::Voice;
 use crate::client::{Client, WatchBatch};
 use crate::exit::Failure;
 use crate::output::{Tint, fault};
+use crate::processes::kernel::Note;
 use crate::verbs::events::{Event, tint_of};
 
 /// Faults shown of one revision.
 const FAULTS: usize = 20;
-/// How often the working tree is looked at, at the most.
-const LOOK: Duration = Duration::from_secs(3);
 
 /// Tells what happens for ever; a kernel that is away is waited for.
 ///
@@ -31,6 +30,7 @@ pub(crate) async fn run_narrator(client: Arc<Client>, voice: Arc<Voice>, since: 
         told: BTreeSet::new(),
         errors: Vec::new(),
         held: None,
+        is_headed: false,
     };
     let mut resume = None;
     loop {
@@ -49,6 +49,8 @@ struct Narrator {
     told: BTreeSet<String>,
     errors: Vec<Fault>,
     held: Option<Held>,
+    /// Whether the last event told said already what is explained next.
+    is_headed: bool,
 }
 
 impl Narrator {
@@ -89,10 +91,8 @@ impl Narrator {
         if !self.told.insert(key) {
             return;
         }
-        let message = match &event.object {
-            Some(object) => format!("{}/{}: {}", object.namespace, object.name, event.message),
-            None => event.message.clone(),
-        };
+        self.is_headed = matches!(event.reason.as_str(), "RevisionRefused" | "RevisionHeld");
+        let message = sentence(event);
         let more = json!({"index": event.index, "object": event.object, "by": event.by});
         self.voice.tell_at(
             &event.at,
@@ -107,12 +107,8 @@ impl Narrator {
         if record.errors != self.errors {
             if !record.errors.is_empty() {
                 let revision = record.observed.as_ref().map(ToString::to_string);
-                self.voice.tell(
-                    Tint::Bad,
-                    "Errors",
-                    &errors_line(&record),
-                    json!({"revision": revision, "errors": record.errors}),
-                );
+                let more = json!({"revision": revision, "errors": record.errors});
+                self.head(Tint::Bad, "Errors", &errors_line(&record), more);
                 for error in record.errors.iter().take(FAULTS) {
                     self.voice.explain(&fault(error, self.voice.palette()));
                 }
@@ -129,18 +125,31 @@ impl Narrator {
         }
         if record.held != self.held {
             if let Some(held) = &record.held {
-                self.voice.tell(
-                    Tint::Warn,
-                    "Held",
-                    &format!("held ({}): {}", held.reason, held.message),
-                    json!({"held": held}),
-                );
+                let message = format!("held ({}): {}", held.reason, held.message);
+                self.head(Tint::Warn, "Held", &message, json!({"held": held}));
                 if let Some(confirm) = &held.confirm {
                     self.voice.explain(&format!("release it with: {confirm}"));
                 }
             }
             self.held = record.held;
         }
+        self.is_headed = false;
+    }
+
+    /// Says what is explained next, but to people who have just been told.
+    fn head(&self, tint: Tint, event: &str, message: &str, more: Value) {
+        if !self.is_headed || self.voice.is_json() {
+            self.voice.tell(tint, event, message, more);
+        }
+    }
+}
+
+/// What an event says, with the object that it is about.
+fn sentence(event: &Event) -> String {
+    match &event.object {
+        Some(object) if event.message.starts_with(&object.to_string()) => event.message.clone(),
+        Some(object) => format!("{}/{}: {}", object.namespace, object.name, event.message),
+        None => event.message.clone(),
     }
 }
 
@@ -154,41 +163,31 @@ fn errors_line(record: &SourceRecord) -> String {
     format!("{revision} has {count} {noun}; what was running goes on")
 }
 
-/// Mentions manifests of the working tree that were changed and not committed, each once until it is committed.
-pub(crate) async fn run_uncommitted(source: Arc<GitSource>, voice: Arc<Voice>) {
-    let mut mentioned: BTreeSet<(String, Change)> = BTreeSet::new();
-    loop {
-        let started = Instant::now();
-        let own = Arc::clone(&source);
-        let looked = tokio::task::spawn_blocking(move || own.uncommitted()).await;
-        // A repository that cannot be read is the reconciler's to tell.
-        if let Ok(Ok(files)) = looked {
-            let now: BTreeSet<(String, Change)> = files
-                .into_iter()
-                .map(|file| (file.path, file.change))
-                .collect();
-            let new: Vec<&str> = now
-                .difference(&mentioned)
-                .map(|(path, _)| path.as_str())
-                .collect();
-            if !new.is_empty() {
-                let names = new.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-                let more = new.len().saturating_sub(5);
-                let rest = if more > 0 {
-                    format!(" and {more} more")
-                } else {
-                    String::new()
-                };
-                voice.tell(
-                    Tint::Warn,
-                    "Uncommitted",
-                    &format!("{names}{rest}: changed and not committed, so it does not count yet"),
-                    json!({"files": new}),
-                );
-            }
-            mentioned = now;
+/// Repeats what the kernel's process has to say to a person: manifests that were changed and not committed.
+pub(crate) async fn run_notes(mut lines: mpsc::Receiver<String>, voice: Arc<Voice>) {
+    while let Some(line) = lines.recv().await {
+        if let Ok(note) = serde_json::from_str::<Note>(&line) {
+            voice.tell(Tint::Warn, "Note", &note.message, Value::Null);
         }
-        // A large tree is looked at less often.
-        tokio::time::sleep(LOOK.max(started.elapsed() * 20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_message_names_its_object_once() {
+        let event = |message: &str| -> Event {
+            serde_json::from_value(json!({"index": 1, "at": "", "reason": "X", "message": message, "by": {"actor": "a", "via": "b"},
+                "object": {"kind": "Service", "namespace": "shop", "name": "web"}}))
+            .unwrap()
+        };
+        assert_eq!(sentence(&event("web.0 runs")), "shop/web: web.0 runs");
+        assert_eq!(
+            sentence(&event("Service shop/web is Healthy")),
+            "Service shop/web is Healthy"
+        );
     }
 }

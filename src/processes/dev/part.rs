@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// The first wait before a new start, and the longest.
@@ -35,6 +35,8 @@ pub(crate) struct Part {
     wait: Duration,
     due: Option<Instant>,
     first_line: watch::Sender<Option<String>>,
+    /// Where its further lines go.
+    more_lines: Option<mpsc::Sender<String>>,
 }
 
 struct Running {
@@ -65,6 +67,7 @@ impl Part {
             wait: BACK_OFF.0,
             due: None,
             first_line: watch::Sender::new(None),
+            more_lines: None,
         }
     }
 
@@ -83,6 +86,13 @@ impl Part {
         self.first_line.subscribe()
     }
 
+    /// Hears the lines that it prints after the first, of this start and of all later ones.
+    pub(crate) fn more_lines(&mut self) -> mpsc::Receiver<String> {
+        let (sender, receiver) = mpsc::channel(64);
+        self.more_lines = Some(sender);
+        receiver
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -99,15 +109,18 @@ impl Part {
         self.first_line.send_replace(None);
         if let Some(stdout) = child.stdout.take() {
             let said = self.first_line.clone();
+            let more = self.more_lines.clone();
             // It ends with the process, whose end closes the pipe.
             tokio::spawn(async move {
                 let mut lines = BufReader::new(stdout).lines();
-                let mut is_first = true;
+                if let Ok(Some(line)) = lines.next_line().await {
+                    said.send_replace(Some(line));
+                }
                 while let Ok(Some(line)) = lines.next_line().await {
-                    if is_first {
-                        said.send_replace(Some(line));
+                    if let Some(more) = &more {
+                        // Nobody listens at the end.
+                        drop(more.send(line).await);
                     }
-                    is_first = false;
                 }
             });
         }
@@ -248,18 +261,19 @@ mod tests {
             }
         }
         assert!(matches!(part.next().await, Happened::Due));
-        assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{waits:?}");
+        assert!(waits.is_sorted_by(|a, b| a < b), "{waits:?}");
         assert_eq!(part.last_words(1), "last words");
     }
 
     #[tokio::test]
     async fn a_part_that_is_let_go_reads_the_end_of_its_stdin() {
         let folder = tempfile::tempdir().unwrap();
-        let mut part = part(folder.path(), "echo hello; cat; exit 3");
-        let mut line = part.first_line();
+        let mut part = part(folder.path(), "echo hello; echo more; cat; exit 3");
+        let (mut line, mut more) = (part.first_line(), part.more_lines());
         part.start().unwrap();
         let line = line.wait_for(Option::is_some).await.unwrap().clone();
         assert_eq!(line.as_deref(), Some("hello"));
+        assert_eq!(more.recv().await.as_deref(), Some("more"));
         part.let_go();
         assert!(matches!(part.next().await, Happened::Died(status, _) if status.code() == Some(3)));
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::narrate::{run_narrator, run_uncommitted};
+use super::narrate::{run_narrator, run_notes};
 use super::part::{Happened, Part, ending};
 use super::place::Place;
 use super::port::ensure_free;
@@ -85,7 +85,7 @@ pub(crate) async fn run(arguments: Dev, context: &Context) -> Result<Exit> {
     };
     let mut endings = Endings::watch(false)?;
     let since = now();
-    let source = Arc::new(open_source(&arguments)?);
+    let source = open_source(&arguments)?;
     let repository = source
         .path()
         .canonicalize()
@@ -96,6 +96,7 @@ pub(crate) async fn run(arguments: Dev, context: &Context) -> Result<Exit> {
     greet(&voice, &source, &repository);
     let mut raised = Raised::new(&arguments, &place, &source, Arc::clone(&voice))?;
     let mut told: JoinSet<()> = JoinSet::new();
+    told.spawn(run_notes(raised.kernel.more_lines(), Arc::clone(&voice)));
     let (address, agent) = tokio::select! {
         up = timeout(RAISE, raised.raise()) => match up {
             Ok(up) => up?,
@@ -128,7 +129,6 @@ pub(crate) async fn run(arguments: Dev, context: &Context) -> Result<Exit> {
     }
     let client = Arc::new(Client::new(ready.address.parse()?)?);
     told.spawn(run_narrator(client, Arc::clone(&voice), since));
-    told.spawn(run_uncommitted(source, Arc::clone(&voice)));
     tokio::select! {
         _ = endings.next() => {}
         error = raised.keep() => return Err(error),

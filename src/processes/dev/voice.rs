@@ -31,6 +31,11 @@ impl Voice {
         self.palette
     }
 
+    /// Whether scripts listen.
+    pub(crate) fn is_json(&self) -> bool {
+        self.is_json
+    }
+
     /// Says something: a line for people, an object for scripts. `event` names it for ever.
     pub(crate) fn tell(&self, tint: Tint, event: &str, message: &str, more: Value) {
         let at = now().to_string();
