@@ -8,7 +8,6 @@
 
 use kelson_sdk::quantity::duration_text;
 use kelson_sdk::{Check, Health, KillReason, Rollout, Status, Task, TaskState, Workload};
-use std::collections::BTreeSet;
 
 use crate::slots::{Slot, has_proved, is_working, sort};
 use crate::spec::{OnFailure, Spec};
@@ -112,7 +111,7 @@ impl Plan {
     }
 }
 
-/// Plans one Service.
+/// Plans one Service. Its tasks come by slot and then by age.
 pub fn plan_workload<'a>(view: &View<'_>, tasks: impl Iterator<Item = &'a Task>) -> Plan {
     if view.row.is_gone {
         return plan_removal(tasks);
@@ -120,23 +119,23 @@ pub fn plan_workload<'a>(view: &View<'_>, tasks: impl Iterator<Item = &'a Task>)
     if view.row.is_suspended {
         return plan_suspended(view);
     }
-    let mut slots = sort(tasks, view.want.template_id);
+    let tasks: Vec<&Task> = tasks.collect();
     let mut plan = Plan::default();
-    let mut wanted = Vec::new();
-    for slot in 0..view.spec.instances {
-        wanted.push((slot, slots.remove(&slot).unwrap_or_default()));
+    let mut slots = sort(&tasks, view.want.template_id).peekable();
+    let mut seats = Vec::with_capacity(usize::try_from(view.spec.instances).unwrap_or(0));
+    for number in 0..view.spec.instances {
+        let slot = slots.next_if(|slot| slot.number == number);
+        seats.push(weed(view, slot.unwrap_or(Slot::empty(number)), &mut plan));
     }
-    let surplus = slots.into_values();
-    for slot in surplus {
-        let live = slot.fresh.iter().chain(&slot.stale);
-        plan.kills
-            .extend(live.map(|task| (task.id, KillReason::ScaledDown)));
-        plan.forgets.extend(slot.ended.iter().map(|task| task.id));
+    for surplus in slots {
+        for task in surplus.tasks {
+            if task.state.is_terminal() {
+                plan.forgets.push(task.id);
+            } else if task.is_live() {
+                plan.kills.push((task.id, KillReason::ScaledDown));
+            }
+        }
     }
-    let mut seats: Vec<Seat<'_>> = wanted
-        .iter()
-        .map(|(number, slot)| weed(view, *number, slot, &mut plan))
-        .collect();
     let pace = Pace::of(view, &seats);
     if pace.is_overdue && may_roll_back(view) {
         plan.is_given_up = true;
@@ -151,8 +150,7 @@ pub fn plan_workload<'a>(view: &View<'_>, tasks: impl Iterator<Item = &'a Task>)
 
 /// One wanted slot, with at most one task of each sort.
 struct Seat<'a> {
-    number: u32,
-    slot: &'a Slot<'a>,
+    slot: Slot<'a>,
     fresh: Option<&'a Task>,
     stale: Option<&'a Task>,
     is_fresh_working: bool,
@@ -244,34 +242,32 @@ fn plan_suspended(view: &View<'_>) -> Plan {
 }
 
 /// Ends what no slot may hold: unhealthy tasks, seconds of a sort, and old ones that do not work. Forgets what need not be seen.
-fn weed<'a>(view: &View<'_>, number: u32, slot: &'a Slot<'a>, plan: &mut Plan) -> Seat<'a> {
+fn weed<'a>(view: &View<'_>, slot: Slot<'a>, plan: &mut Plan) -> Seat<'a> {
     plan.forgets.extend(slot.forgettable().map(|task| task.id));
     let works = |task: &Task| is_working(task, (view.is_reachable)(task.agent));
-    let mut keep = |tasks: &[&'a Task], is_stale: bool| -> Option<&'a Task> {
-        let kept = tasks
-            .iter()
-            .filter(|task| task.health != Check::Unhealthy || !(view.is_reachable)(task.agent))
-            .filter(|task| !is_stale || is_worth_keeping(task) || !(view.is_reachable)(task.agent))
-            // The oldest of those that work, else the oldest.
-            .min_by_key(|task| (!works(task), task.id))
-            .copied();
-        for task in tasks {
+    let mut keep = |is_stale: bool| -> Option<&'a Task> {
+        let is_kept = |task: &&'a Task| {
+            !(view.is_reachable)(task.agent)
+                || task.health != Check::Unhealthy && (!is_stale || is_worth_keeping(task))
+        };
+        // The oldest of those that work, else the oldest.
+        let live = slot.live(is_stale).filter(is_kept);
+        let kept = live.min_by_key(|task| (!works(task), task.id));
+        for task in slot.live(is_stale) {
             if Some(task.id) != kept.map(|task| task.id) {
-                let is_unhealthy = task.health == Check::Unhealthy;
-                plan.kills.push(if is_unhealthy {
-                    (task.id, KillReason::Unhealthy)
+                let reason = if task.health == Check::Unhealthy {
+                    KillReason::Unhealthy
                 } else {
-                    (task.id, KillReason::Replaced)
-                });
+                    KillReason::Replaced
+                };
+                plan.kills.push((task.id, reason));
             }
         }
         kept
     };
-    let fresh = keep(&slot.fresh, false);
-    let stale = keep(&slot.stale, true);
+    let (fresh, stale) = (keep(false), keep(true));
     let is_fresh_working = fresh.is_some_and(works);
     Seat {
-        number,
         slot,
         fresh,
         stale,
@@ -350,7 +346,7 @@ fn fill(view: &View<'_>, pace: &Pace, seats: &[Seat<'_>], plan: &mut Plan) {
         match retry_at(seat) {
             Some(at) if at > view.now => plan.wake(at),
             _ => plan.starts.push(Start {
-                slot: seat.number,
+                slot: seat.slot.number,
                 since: since(seat),
             }),
         }
@@ -369,7 +365,7 @@ fn fill(view: &View<'_>, pace: &Pace, seats: &[Seat<'_>], plan: &mut Plan) {
             match retry_at(seat) {
                 Some(at) if at > view.now => plan.wake(at),
                 _ => plan.starts.push(Start {
-                    slot: seat.number,
+                    slot: seat.slot.number,
                     since: since(seat),
                 }),
             }
@@ -378,7 +374,7 @@ fn fill(view: &View<'_>, pace: &Pace, seats: &[Seat<'_>], plan: &mut Plan) {
     let next = usize::try_from(room).unwrap_or(usize::MAX);
     plan.starts
         .extend(waiting.iter().take(next).map(|seat| Start {
-            slot: seat.number,
+            slot: seat.slot.number,
             since: since(seat),
         }));
 }
@@ -439,7 +435,7 @@ fn conclude(view: &View<'_>, pace: &Pace, seats: &[Seat<'_>], plan: &mut Plan) {
 fn why_given_up(view: &View<'_>, seats: &[Seat<'_>]) -> String {
     let failed = seats
         .iter()
-        .flat_map(|seat| &seat.slot.ended)
+        .flat_map(|seat| seat.slot.ended())
         .filter(|task| task.template_id == view.row.template_id && task.state != TaskState::Killed)
         .max_by_key(|task| task.id);
     match failed {
@@ -480,27 +476,31 @@ fn on_the_way(
         reason: "Waiting".to_owned(),
         message: count.to_owned(),
     };
-    let starting: BTreeSet<u32> = plan.starts.iter().map(|start| start.slot).collect();
+    let mut starting: Vec<u32> = plan.starts.iter().map(|start| start.slot).collect();
+    starting.sort_unstable();
     let open = || {
         seats
             .iter()
             .filter(|seat| !seat.is_fresh_proved || seat.stale.is_some())
-            .map(|seat| wait_of(view, seat, &starting))
     };
-    let looping = open()
-        .find(|wait| matches!(wait, Waiting::ToTryAgain(_, attempts, _) if *attempts >= LOOP));
-    let is_looping = looping.is_some()
-        || seats.iter().any(|seat| {
-            !seat.is_fresh_proved && seat.fresh.is_some_and(|task| task.attempts > LOOP)
-        });
+    let looping = open().find(|seat| match seat.fresh {
+        Some(task) => !seat.is_fresh_proved && task.attempts > LOOP,
+        None => seat.slot.last_try.is_some_and(|task| task.attempts >= LOOP),
+    });
     // What can be told of one slot is told of the most telling one.
+    let wait = |seat| wait_of(view, seat, &starting);
     let told = looping
-        .or_else(|| open().find(|wait| !matches!(wait, Waiting::ForItsTurn(_))))
-        .or_else(|| open().next());
+        .map(wait)
+        .or_else(|| {
+            open()
+                .map(wait)
+                .find(|wait| !matches!(wait, Waiting::ForItsTurn(_)))
+        })
+        .or_else(|| open().next().map(wait));
     if let Some(wait) = told {
         status.message = format!("{count}; {}", wait.text(view.name));
     }
-    if is_looping {
+    if looping.is_some() {
         status.health = Health::Degraded;
         status.reason = "CrashLoop".to_owned();
     }
@@ -518,10 +518,10 @@ fn on_the_way(
     status
 }
 
-fn wait_of(view: &View<'_>, seat: &Seat<'_>, starting: &BTreeSet<u32>) -> Waiting {
+fn wait_of(view: &View<'_>, seat: &Seat<'_>, starting: &[u32]) -> Waiting {
     if let Some(task) = seat.fresh {
         if seat.is_fresh_proved {
-            return Waiting::ToEnd(seat.number);
+            return Waiting::ToEnd(seat.slot.number);
         }
         return Waiting::of(
             task,
@@ -529,14 +529,14 @@ fn wait_of(view: &View<'_>, seat: &Seat<'_>, starting: &BTreeSet<u32>) -> Waitin
             view.spec.update.min_healthy,
         );
     }
-    if starting.contains(&seat.number) {
-        return Waiting::ForOffers(seat.number);
+    if starting.binary_search(&seat.slot.number).is_ok() {
+        return Waiting::ForOffers(seat.slot.number);
     }
     match seat.slot.last_try {
         Some(ended) if !seat.slot.is_fresh_ending => Waiting::after(ended),
-        _ if seat.slot.is_fresh_ending => Waiting::ToEnd(seat.number),
-        _ if seat.stale.is_none() => Waiting::ToEnd(seat.number),
-        _ => Waiting::ForItsTurn(seat.number),
+        _ if seat.slot.is_fresh_ending => Waiting::ToEnd(seat.slot.number),
+        _ if seat.stale.is_none() => Waiting::ToEnd(seat.slot.number),
+        _ => Waiting::ForItsTurn(seat.slot.number),
     }
 }
 

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use kelson_sdk::serde_json::Value;
 use kelson_sdk::{
-    Cluster, Demand, Description, Health, Offer, Placement, Problem, Rollout, Scheduler, Status,
-    Turn, Workload,
+    Agent, AgentState, Cluster, Demand, Description, Health, Offer, Placement, Problem, Rollout,
+    Scheduler, Status, Task, Turn, Workload,
 };
 
 use crate::place::place;
@@ -16,8 +16,10 @@ use crate::{schema, validate};
 
 /// Operations of one turn; the rest waits for the next, which is asked for at once. Less than half of what a framework may do by default.
 const OPERATIONS: usize = 4000;
-/// Rows looked at in one turn (a single larger Service is looked at whole): what fits the fuel of a turn several times over.
-const ROWS: usize = 20_000;
+/// Slots and tasks looked at in one turn, whatever a Service costs by itself counted as so many: half of what the fuel of a turn is
+/// enough for. A single larger Service is looked at whole, which its largest number of instances keeps within the fuel.
+const ROWS: usize = 12_000;
+const ROWS_OF_A_SERVICE: usize = 40;
 
 /// The scheduler of Services of one seat.
 ///
@@ -59,6 +61,9 @@ impl Scheduler for Service {
         }
         let due = self.due(cluster, turn, &offers);
         self.asked.clear();
+        let is_away = |agent: &&Agent| agent.state != AgentState::Ready;
+        let away = cluster.agents().filter(is_away).map(|agent| agent.id);
+        let unreachable: BTreeSet<u32> = away.collect();
         let mut rows = 0usize;
         for id in due {
             let Some(row) = cluster.workload(id) else {
@@ -69,8 +74,7 @@ impl Scheduler for Service {
                 self.pending.insert(id);
                 continue;
             }
-            rows += cluster.tasks_of(id).count() + 1;
-            self.tend(row, cluster, &offers, turn);
+            rows += ROWS_OF_A_SERVICE + self.tend(row, &unreachable, cluster, &offers, turn);
         }
         if !self.pending.is_empty() {
             turn.wake_at(turn.now);
@@ -113,14 +117,16 @@ impl Service {
         due
     }
 
-    /// Plans one Service and asks for what its plan says.
+    /// Plans one Service and asks for what its plan says. Returns how many slots and tasks were looked at.
     fn tend(
         &mut self,
         row: &Workload,
+        unreachable: &BTreeSet<u32>,
         cluster: &Cluster,
         offers: &BTreeMap<u64, Vec<Offer>>,
         turn: &mut Turn<'_>,
-    ) {
+    ) -> usize {
+        let tasks: Vec<&Task> = cluster.tasks_of(row.id).collect();
         let memo = self.memos.entry(row.id).or_default();
         memo.demand = None;
         memo.wake_at = None;
@@ -132,13 +138,16 @@ impl Service {
         row.is_gone |= !turn.read.is_known(row.id);
         let mut want = Want::of(&row);
         let planned = if row.is_gone {
-            Ok(plan_removal(cluster.tasks_of(row.id)))
+            Ok(plan_removal(tasks.iter().copied()))
         } else {
-            memo.plan(&row, want, cluster, turn)
+            memo.plan(&row, want, unreachable, &tasks, turn)
         };
         let mut plan = match planned {
             Ok(plan) => plan,
-            Err(error) => return memo.say(&row, unreadable(&row, want, &error), turn),
+            Err(error) => {
+                memo.say(&row, unreadable(&row, want, &error), turn);
+                return tasks.len();
+            }
         };
         if plan.is_given_up {
             turn.quarantine(row.id, row.generation, "ProgressDeadline");
@@ -151,9 +160,12 @@ impl Service {
                     row.generation, want.generation
                 ),
             );
-            plan = match memo.plan(&row, want, cluster, turn) {
+            plan = match memo.plan(&row, want, unreachable, &tasks, turn) {
                 Ok(plan) => plan,
-                Err(error) => return memo.say(&row, unreadable(&row, want, &error), turn),
+                Err(error) => {
+                    memo.say(&row, unreadable(&row, want, &error), turn);
+                    return tasks.len();
+                }
             };
         }
         if plan.is_good {
@@ -166,7 +178,7 @@ impl Service {
                 turn.kill(*task, *reason);
             }
         }
-        let unmet = launch(&plan, want, &row, cluster, offers, turn);
+        let unmet = launch(&plan, want, &row, &tasks, offers, turn);
         for task in &plan.forgets {
             is_cut |= turn.operations() >= OPERATIONS;
             if !is_cut {
@@ -198,6 +210,10 @@ impl Service {
         if let Some(status) = plan.status {
             memo.say(&row, status, turn);
         }
+        let instances = memo.spec.as_ref().map_or(0, |(_, spec)| spec.instances);
+        tasks
+            .len()
+            .max(usize::try_from(instances).unwrap_or(usize::MAX))
     }
 }
 
@@ -206,7 +222,8 @@ impl Memo {
         &mut self,
         row: &Workload,
         want: Want,
-        cluster: &Cluster,
+        unreachable: &BTreeSet<u32>,
+        tasks: &[&Task],
         turn: &Turn<'_>,
     ) -> Result<Plan, String> {
         let spec = self.spec(row.id, want.generation, turn)?;
@@ -216,9 +233,9 @@ impl Memo {
             spec: &spec,
             name: &self.name,
             now: turn.now,
-            is_reachable: &|agent| cluster.is_reachable(agent),
+            is_reachable: &|agent| !unreachable.contains(&agent),
         };
-        Ok(plan_workload(&view, cluster.tasks_of(row.id)))
+        Ok(plan_workload(&view, tasks.iter().copied()))
     }
 
     fn spec(
@@ -254,7 +271,7 @@ fn launch(
     plan: &Plan,
     want: Want,
     row: &Workload,
-    cluster: &Cluster,
+    tasks: &[&Task],
     offers: &BTreeMap<u64, Vec<Offer>>,
     turn: &mut Turn<'_>,
 ) -> Vec<Start> {
@@ -262,7 +279,7 @@ fn launch(
         return plan.starts.clone();
     };
     let mut load: BTreeMap<u32, u32> = BTreeMap::new();
-    for task in cluster.tasks_of(row.id).filter(|task| task.is_live()) {
+    for task in tasks.iter().filter(|task| task.is_live()) {
         *load.entry(task.agent).or_default() += 1;
     }
     let room = OPERATIONS.saturating_sub(turn.operations());

@@ -3,65 +3,82 @@
 //! A slot is a place for one task, 0 to `instances` - 1. A task of a new version takes the slot of the task that it replaces, so two
 //! share a slot while a surge lasts; nothing else about a slot is remembered, and so nothing can get out of step.
 
-use std::collections::BTreeMap;
-
 use kelson_sdk::{Check, Task, TaskState};
 
-/// What one slot holds; tasks are in the order of their age.
-#[derive(Debug, Default)]
+/// What one slot holds. Nothing here is allocated: a Service may have thousands.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Slot<'a> {
-    /// There, not asked to end, with the wanted template.
-    pub(crate) fresh: Vec<&'a Task>,
-    /// There, not asked to end, with any other template.
-    pub(crate) stale: Vec<&'a Task>,
-    /// Asked to end, not ended yet, with the wanted template.
+    pub(crate) number: u32,
+    /// All its tasks, in the order of their age.
+    pub(crate) tasks: &'a [&'a Task],
+    /// The content of the wanted template.
+    wanted: u64,
+    /// A task with the wanted template was asked to end, and has not ended yet.
     pub(crate) is_fresh_ending: bool,
-    /// Ended.
-    pub(crate) ended: Vec<&'a Task>,
     /// The youngest ended task with the wanted template.
     pub(crate) last_try: Option<&'a Task>,
-    /// The largest task number.
-    pub(crate) youngest: u64,
     /// When anything last happened here, in cluster time.
     pub(crate) moved_at: u64,
 }
 
-/// Sorts tasks into slots; `wanted` names the content of the wanted template.
-pub(crate) fn sort<'a>(
-    tasks: impl Iterator<Item = &'a Task>,
-    wanted: u64,
-) -> BTreeMap<u32, Slot<'a>> {
-    let mut slots: BTreeMap<u32, Slot<'a>> = BTreeMap::new();
-    for task in tasks {
-        let slot = slots.entry(task.slot).or_default();
-        slot.youngest = slot.youngest.max(task.id);
-        slot.moved_at = slot.moved_at.max(task.state_since);
-        let is_fresh = task.template_id == wanted;
-        if task.state.is_terminal() {
-            slot.ended.push(task);
-            if is_fresh && slot.last_try.is_none_or(|other| other.id < task.id) {
-                slot.last_try = Some(task);
-            }
-        } else if !task.is_live() {
-            slot.is_fresh_ending |= is_fresh;
-        } else if is_fresh {
-            slot.fresh.push(task);
-        } else {
-            slot.stale.push(task);
-        }
-    }
-    slots
+/// Sorts tasks into slots; they come by slot and then by age. `wanted` names the content of the wanted template.
+pub(crate) fn sort<'a>(tasks: &'a [&'a Task], wanted: u64) -> impl Iterator<Item = Slot<'a>> {
+    tasks
+        .chunk_by(|left, right| left.slot == right.slot)
+        .map(move |tasks| Slot::of(tasks, wanted))
 }
 
 impl<'a> Slot<'a> {
-    /// Ended tasks that no one needs to see any more: all but the youngest task of the slot and the youngest that failed.
-    pub(crate) fn forgettable(&self) -> impl Iterator<Item = &'a Task> {
-        let tells = |task: &&&Task| task.state != TaskState::Killed || task.is_ended_by_hand;
-        let telling = self.ended.iter().filter(tells).map(|task| task.id).max();
-        let youngest = self.youngest;
-        self.ended
+    /// A slot without tasks.
+    pub(crate) fn empty(number: u32) -> Self {
+        Self {
+            number,
+            ..Self::default()
+        }
+    }
+
+    fn of(tasks: &'a [&'a Task], wanted: u64) -> Self {
+        let mut slot = Self {
+            number: tasks.first().map_or(0, |task| task.slot),
+            tasks,
+            wanted,
+            ..Self::default()
+        };
+        for task in tasks {
+            slot.moved_at = slot.moved_at.max(task.state_since);
+            if task.template_id != wanted {
+                continue;
+            }
+            if task.state.is_terminal() {
+                slot.last_try = Some(task);
+            } else if !task.is_live() {
+                slot.is_fresh_ending = true;
+            }
+        }
+        slot
+    }
+
+    /// There, not asked to end, with the wanted template or with any other.
+    pub(crate) fn live(&self, is_stale: bool) -> impl Iterator<Item = &'a Task> + use<'a> {
+        let wanted = self.wanted;
+        self.tasks
             .iter()
             .copied()
+            .filter(move |task| task.is_live() && (task.template_id != wanted) == is_stale)
+    }
+
+    /// Ended.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = &'a Task> + use<'a> {
+        let tasks = self.tasks.iter().copied();
+        tasks.filter(|task| task.state.is_terminal())
+    }
+
+    /// Ended tasks that no one needs to see any more: all but the youngest task of the slot and the youngest that failed.
+    pub(crate) fn forgettable(&self) -> impl Iterator<Item = &'a Task> + use<'a> {
+        let youngest = self.tasks.last().map_or(0, |task| task.id);
+        let tells = |task: &&Task| task.state != TaskState::Killed || task.is_ended_by_hand;
+        let telling = self.ended().filter(tells).last().map(|task| task.id);
+        self.ended()
             .filter(move |task| task.id != youngest && Some(task.id) != telling)
     }
 }
