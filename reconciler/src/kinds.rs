@@ -3,66 +3,49 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_model::framework::Description;
-use kelson_model::object::ObjectKey;
 use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, Loaded};
-use kelson_reconciler_core::observed::ObservedObject;
 
 use crate::rows::FrameworkRow;
 
-/// Compiles the kinds of all frameworks that have described themselves. `given_up` are those that never will: nobody waits for their kinds.
-pub(crate) fn of_frameworks<'a>(
-    frameworks: impl IntoIterator<Item = &'a FrameworkRow>,
-    given_up: &BTreeSet<String>,
-) -> Kinds {
-    let mut described: BTreeMap<&str, Description> = BTreeMap::new();
-    for framework in frameworks {
-        if let Some(description) = &framework.description {
-            described.insert(&framework.name, description.clone());
-        }
-    }
-    for name in given_up {
-        described
-            .entry(name.as_str())
-            .or_insert_with(|| Description {
-                name: name.clone(),
-                version: String::new(),
-                kinds: Vec::new(),
-                config_schema: None,
-            });
-    }
-    let (kinds, errors) = Kinds::new(described.iter().map(|(name, said)| (*name, said)));
+/// Compiles the kinds of all frameworks that have described themselves.
+pub(crate) fn of_frameworks<'a>(frameworks: impl IntoIterator<Item = &'a FrameworkRow>) -> Kinds {
+    let described: BTreeMap<&str, &Description> = frameworks
+        .into_iter()
+        .filter_map(|row| Some((row.name.as_str(), row.description.as_ref()?)))
+        .collect();
+    let (kinds, errors) = Kinds::new(described);
     for error in errors {
-        tracing::warn!(%error, "a kind of a framework cannot be used");
+        tracing::warn!(%error, "a framework's description cannot be used as it is");
     }
     kinds
 }
 
-/// The frameworks of a revision that were accepted as they stand there and could not be put in force.
-pub(crate) fn given_up<'a>(
+/// The frameworks of a revision whose component, as the revision pins it, is neither in force nor known to be unusable: they may bring kinds yet.
+pub(crate) fn awaited<'a>(
     loaded: &Loaded,
-    observed: &BTreeMap<ObjectKey, ObservedObject>,
     frameworks: impl IntoIterator<Item = &'a FrameworkRow>,
 ) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for row in frameworks {
-        if row.fault.is_none() || row.description.is_some() {
-            continue;
-        }
-        let key = ObjectKey::new(FRAMEWORK, row.namespace.clone(), &row.name);
-        let Some(object) = loaded.object(&key) else {
-            continue;
-        };
-        let digest = object.desired.spec.get("digest").and_then(|it| it.as_str());
-        let is_accepted = observed
-            .get(&key)
-            .is_some_and(|live| live.spec == object.desired.spec);
-        let is_about_another = row
-            .faulty_component
-            .as_ref()
-            .is_some_and(|component| Some(component.to_string().as_str()) != digest);
-        if is_accepted && !is_about_another {
-            names.insert(row.name.clone());
-        }
-    }
-    names
+    let rows: BTreeMap<(&str, &str), &FrameworkRow> = frameworks
+        .into_iter()
+        .map(|row| ((row.namespace.as_str(), row.name.as_str()), row))
+        .collect();
+    let objects = loaded.objects.iter().map(|object| &object.desired);
+    objects
+        .filter(|desired| desired.key.kind == FRAMEWORK)
+        .filter(|desired| {
+            let key = &desired.key;
+            let Some(row) = rows.get(&(key.namespace.as_str(), key.name.as_str())) else {
+                return true;
+            };
+            let digest = desired
+                .spec
+                .get("digest")
+                .and_then(|digest| digest.as_str());
+            let is = |component: &Option<kelson_model::id::Digest>| {
+                component.as_ref().map(ToString::to_string).as_deref() == digest
+            };
+            !is(&row.component) && !is(&row.fault_of)
+        })
+        .map(|desired| desired.key.name.clone())
+        .collect()
 }

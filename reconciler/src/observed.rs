@@ -62,6 +62,8 @@ struct SeenTask {
 pub struct Mirror {
     index: Index,
     is_current: bool,
+    /// Whether it was the whole once, so that what comes now comes as it happens.
+    has_begun: bool,
     objects: BTreeMap<ObjectKey, ObservedObject>,
     /// The row's key of each object.
     object_keys: BTreeMap<String, ObjectKey>,
@@ -92,7 +94,7 @@ impl Mirror {
             };
         }
         // What has ended before anybody looked has ended at a time that nobody knows.
-        let seen = self.is_current.then_some(now);
+        let seen = self.has_begun.then_some(now);
         for row in &batch.rows {
             match self.put(row, seen) {
                 Ok(change) => changes.add(change),
@@ -102,7 +104,8 @@ impl Mirror {
             }
         }
         self.index = batch.index;
-        self.is_current |= batch.is_current;
+        self.is_current = batch.is_current;
+        self.has_begun |= batch.is_current;
         changes
     }
 

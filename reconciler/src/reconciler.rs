@@ -82,7 +82,8 @@ pub(crate) struct Reconciler {
     validator: Arc<dyn Validator>,
     loader: Option<Loader>,
     kinds: Option<Arc<Kinds>>,
-    given_up: BTreeSet<String>,
+    /// The frameworks that the revision loaded last waits for.
+    awaited: BTreeSet<String>,
     desired: Option<Arc<Desired>>,
     beats: watch::Receiver<Beat>,
     /// What the last pass that ended well looked at; the same again needs no pass unless something has stirred.
@@ -115,7 +116,7 @@ impl Reconciler {
             loader: None,
             validator,
             kinds: None,
-            given_up: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             desired: None,
             beats,
             settled: None,
@@ -133,7 +134,6 @@ impl Reconciler {
         let changes = self.mirror.take_in(batch, now);
         if changes.frameworks {
             self.kinds = None;
-            self.given_up.clear();
             if let Some(loader) = &mut self.loader {
                 loader.forget_judgements();
             }
@@ -180,10 +180,6 @@ impl Reconciler {
         if self.switched_from.is_none() {
             let is_other = !record.branch.is_empty() && record.branch != self.git.branch();
             self.switched_from = Some(record.applied.clone().filter(|_| is_other));
-        }
-        let is_same = self.settled.as_ref() == Some(&look);
-        if !is_same {
-            self.given_up.clear();
         }
         self.know_accepted(&record).await?;
         match &look {
@@ -404,17 +400,12 @@ impl Reconciler {
                 Err(error) => return Ok(Err(error)),
             };
             self.desired = Some(Arc::clone(&desired));
-            if !desired.loaded.waiting.is_empty() {
-                let given_up = kinds::given_up(
-                    &desired.loaded,
-                    self.mirror.objects(),
-                    self.mirror.frameworks(),
-                );
-                if !given_up.is_subset(&self.given_up) {
-                    self.given_up.extend(given_up);
-                    self.kinds = None;
-                    continue;
-                }
+            // Which frameworks it brings is known only now; what was read of it is not read again.
+            let awaited = kinds::awaited(&desired.loaded, self.mirror.frameworks());
+            if awaited != self.awaited {
+                self.awaited = awaited;
+                self.kinds = None;
+                continue;
             }
             return Ok(Ok(desired));
         }
@@ -437,10 +428,10 @@ impl Reconciler {
     }
 
     fn kinds(&mut self) -> Arc<Kinds> {
-        let (mirror, given_up) = (&self.mirror, &self.given_up);
-        let kinds = self
-            .kinds
-            .get_or_insert_with(|| Arc::new(kinds::of_frameworks(mirror.frameworks(), given_up)));
+        let (mirror, awaited) = (&self.mirror, &self.awaited);
+        let kinds = self.kinds.get_or_insert_with(|| {
+            Arc::new(kinds::of_frameworks(mirror.frameworks()).awaiting(awaited.clone()))
+        });
         Arc::clone(kinds)
     }
 

@@ -45,9 +45,9 @@ pub struct FrameworkRow {
     /// Why the newest component could not be put in force.
     #[serde(default)]
     pub fault: Option<String>,
-    /// The component that the fault is about, where the kernel says so.
+    /// The component that the fault is about.
     #[serde(default)]
-    pub faulty_component: Option<Digest>,
+    pub fault_of: Option<Digest>,
     /// What it says about itself, once it is in force.
     #[serde(default)]
     pub description: Option<Description>,

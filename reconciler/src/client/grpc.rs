@@ -21,6 +21,8 @@ use super::watching;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A batch of a watch has 500 rows at the most, each of them below the size of an entry.
+const MAX_BATCH: usize = 128 << 20;
 
 /// The kernel over gRPC.
 ///
@@ -72,7 +74,7 @@ impl GrpcKernel {
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
         let client = KernelClient::new(endpoint.connect_lazy())
-            .max_decoding_message_size(MAX_MESSAGE)
+            .max_decoding_message_size(MAX_BATCH)
             .max_encoding_message_size(MAX_MESSAGE);
         let (orders, inbox) = mpsc::channel(64);
         // It ends once `orders` is gone, that is, with this value.

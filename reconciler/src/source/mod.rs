@@ -37,7 +37,7 @@ mod wildcard;
 mod work_tree;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::SourceError;
 pub use git::{CommitFiles, GitSource, Tip};

@@ -67,6 +67,8 @@ pub enum KindsError {
 pub struct Kinds {
     kinds: BTreeMap<String, Arc<Kind>>,
     frameworks: BTreeSet<String>,
+    /// The frameworks whose newest component is still to describe itself, where that is known.
+    awaited: Option<BTreeSet<String>>,
     configs: BTreeMap<String, Arc<Schema>>,
     fingerprint: Digest,
 }
@@ -122,6 +124,7 @@ impl Kinds {
             Self {
                 kinds,
                 frameworks: names,
+                awaited: None,
                 configs,
                 fingerprint,
             },
@@ -158,9 +161,21 @@ impl Kinds {
         self.get(kind)?.framework.as_deref()
     }
 
+    /// The same kinds, where exactly these frameworks are still to describe their newest component: unknown kinds wait for them and for nobody else.
+    #[must_use]
+    pub fn awaiting(&self, awaited: BTreeSet<String>) -> Self {
+        Self {
+            awaited: Some(awaited),
+            ..self.clone()
+        }
+    }
+
     /// Whether a framework of this name is among those that were described.
     pub fn has_framework(&self, name: &str) -> bool {
-        self.frameworks.contains(name)
+        match &self.awaited {
+            Some(awaited) => !awaited.contains(name),
+            None => self.frameworks.contains(name),
+        }
     }
 
     /// Names the content: equal for equal kinds.

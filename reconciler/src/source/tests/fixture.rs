@@ -10,48 +10,56 @@ use tempfile::TempDir;
 
 use crate::source::{GitSource, Limits, Listing, Tip};
 
-pub(super) struct Repository {
-    _folder: TempDir,
-    pub(super) path: PathBuf,
+pub(crate) struct Repository {
+    _folder: Option<TempDir>,
+    pub(crate) path: PathBuf,
 }
 
 impl Repository {
     /// An empty repository whose branch `main` has no commit yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap().join("repository");
         let repository = Self {
-            _folder: folder,
+            _folder: Some(folder),
             path,
         };
         repository.init();
         repository
     }
 
+    /// The repository at a path, which belongs to somebody else.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self {
+            _folder: None,
+            path,
+        }
+    }
+
     /// A repository with one commit of these files.
-    pub(super) fn with(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let repository = Self::new();
         repository.commit(files);
         repository
     }
 
-    pub(super) fn init(&self) {
+    pub(crate) fn init(&self) {
         std::fs::create_dir_all(&self.path).unwrap();
         self.git(["init", "--quiet", "--initial-branch=main"]);
     }
 
-    pub(super) fn git<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+    pub(crate) fn git<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
         git_in(&self.path, arguments)
     }
 
-    pub(super) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
 
     /// Commits everything that is in the work tree, after writing these files.
-    pub(super) fn commit(&self, files: &[(&str, &str)]) -> Revision {
+    pub(crate) fn commit(&self, files: &[(&str, &str)]) -> Revision {
         for (path, content) in files {
             self.write(path, content);
         }
@@ -60,20 +68,20 @@ impl Repository {
         self.head()
     }
 
-    pub(super) fn head(&self) -> Revision {
+    pub(crate) fn head(&self) -> Revision {
         self.git(["rev-parse", "HEAD"]).parse().unwrap()
     }
 
-    pub(super) fn open(&self) -> Arc<GitSource> {
+    pub(crate) fn open(&self) -> Arc<GitSource> {
         Arc::new(GitSource::open(&self.path, None, None).unwrap())
     }
 
-    pub(super) fn open_with(&self, limits: Limits) -> GitSource {
+    pub(crate) fn open_with(&self, limits: Limits) -> GitSource {
         GitSource::open_with(&self.path, None, None, limits).unwrap()
     }
 }
 
-pub(super) fn git_in<S: AsRef<OsStr>>(
+pub(crate) fn git_in<S: AsRef<OsStr>>(
     path: &Path,
     arguments: impl IntoIterator<Item = S>,
 ) -> String {
@@ -104,7 +112,7 @@ pub(super) fn git_in<S: AsRef<OsStr>>(
         .to_owned()
 }
 
-pub(super) fn commit_of(tip: Tip) -> Revision {
+pub(crate) fn commit_of(tip: Tip) -> Revision {
     match tip {
         Tip::Commit(revision) => revision,
         other => panic!("a commit was expected, not {other:?}"),
@@ -112,15 +120,15 @@ pub(super) fn commit_of(tip: Tip) -> Revision {
 }
 
 /// The manifests at the branch's tip.
-pub(super) fn at_tip(source: &GitSource) -> Arc<Listing> {
+pub(crate) fn at_tip(source: &GitSource) -> Arc<Listing> {
     source.tree(&commit_of(source.tip().unwrap())).unwrap()
 }
 
-pub(super) fn paths(listing: &Listing) -> Vec<&str> {
+pub(crate) fn paths(listing: &Listing) -> Vec<&str> {
     listing.files.iter().map(|file| &*file.path).collect()
 }
 
-pub(super) fn faults(listing: &Listing) -> Vec<(&str, String)> {
+pub(crate) fn faults(listing: &Listing) -> Vec<(&str, String)> {
     listing
         .faults
         .iter()

@@ -9,6 +9,7 @@
 mod artifacts;
 mod branch;
 mod fixture;
+pub(crate) use fixture::Repository;
 mod history;
 mod ignoring;
 mod manifests;

@@ -1,0 +1,112 @@
+//! Commits with something wrong in them.
+
+use super::stand::{Stand, service};
+
+#[tokio::test]
+async fn a_bad_commit_changes_nothing_and_is_reported_with_its_places() {
+    let stand = Stand::with(&["web"]).await;
+    let good = stand.repository.head();
+    let broken = service("web", 1).replace("instances", "instnaces");
+    let bad = stand.commit(&[("web.yaml", broken)]);
+    stand.reported(&bad).await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.source.applied, Some(good));
+        let fault = &state.source.errors[0];
+        assert_eq!((&*fault.file, fault.line, fault.column), ("web.yaml", 5, 3));
+        assert!(fault.hint.contains("instances"), "{fault:?}");
+        assert_eq!(state.spec("web").unwrap()["instances"], 1);
+    });
+    let mended = stand.commit(&[("web.yaml", service("web", 2))]);
+    stand.settled(&mended).await;
+}
+
+#[tokio::test]
+async fn one_bad_file_among_a_hundred_stops_neither_the_others_nor_what_it_described() {
+    let names: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stand = Stand::with(&names).await;
+    let mut changes: Vec<(String, String)> = (1..10)
+        .map(|n| (format!("s{n}.yaml"), service(&format!("s{n}"), 2)))
+        .collect();
+    changes.push(("s0.yaml".to_owned(), "kind: [".to_owned()));
+    let paths = ["s50.yaml"];
+    for path in paths {
+        std::fs::remove_file(stand.repository.path.join(path)).unwrap();
+    }
+    let commit = stand.commit(&changes);
+    stand.reported(&commit).await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.objects.len(), 100, "something was pruned");
+        assert_eq!(state.source.applied, Some(commit.clone()));
+        let files: Vec<&str> = state.source.errors.iter().map(|it| &*it.file).collect();
+        assert_eq!(files, ["s0.yaml"]);
+        for n in 0..10 {
+            let wanted = if n == 0 { 1 } else { 2 };
+            assert_eq!(state.spec(&format!("s{n}")).unwrap()["instances"], wanted);
+        }
+    });
+    let mended = stand.commit(&[("s0.yaml", service("s0", 1))]);
+    stand.settled(&mended).await;
+    stand
+        .kernel
+        .look(|state| assert_eq!(state.objects.len(), 99));
+}
+
+#[tokio::test]
+async fn a_file_renamed_and_broken_in_one_commit_prunes_nothing() {
+    let stand = Stand::with(&["web", "api"]).await;
+    std::fs::remove_file(stand.repository.path.join("web.yaml")).unwrap();
+    let commit = stand.commit(&[("site.yaml", service("web", 1).replace("1\n", "one\n"))]);
+    stand.reported(&commit).await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.names(), ["api", "web"]);
+        assert_eq!(state.source.errors[0].file, "site.yaml");
+    });
+}
+
+#[tokio::test]
+async fn what_a_framework_does_not_accept_is_a_fault_at_its_place() {
+    use crate::validator::{Problem, Validator};
+    use serde_json::Value;
+    use std::sync::Arc;
+
+    struct NoThirteen;
+    impl Validator for NoThirteen {
+        fn validate(&self, kind: &str, spec: &Value) -> Vec<Problem> {
+            assert_eq!(kind, "Service");
+            let is_thirteen = spec["instances"] == 13;
+            let problem = Problem {
+                pointer: "/instances".to_owned(),
+                message: "13 brings bad luck".to_owned(),
+            };
+            is_thirteen.then_some(problem).into_iter().collect()
+        }
+    }
+    let mut stand = Stand::new();
+    stand.validator = Arc::new(NoThirteen);
+    stand.start();
+    let bad = stand.commit(&[("web.yaml", service("web", 13))]);
+    stand.reported(&bad).await;
+    stand.kernel.look(|state| {
+        let fault = &state.source.errors[0];
+        assert_eq!((&*fault.code, fault.line), ("K0124", 5));
+        assert_eq!(fault.message, "13 brings bad luck");
+        assert!(state.objects.is_empty());
+    });
+    let good = stand.commit(&[("web.yaml", service("web", 12))]);
+    stand.settled(&good).await;
+}
+
+#[tokio::test]
+async fn an_object_that_no_entry_can_hold_is_a_fault_of_its_file() {
+    let stand = Stand::with(&["web"]).await;
+    let large = service("web", 1).replace(
+        "command: web",
+        &format!("command: web, env: {{A: \"{}\"}}", "x".repeat(200_000)),
+    );
+    let commit = stand.commit(&[("web.yaml", large)]);
+    stand.reported(&commit).await;
+    stand
+        .kernel
+        .look(|state| assert_eq!(state.source.errors[0].code, "K0106"));
+}

@@ -1,0 +1,139 @@
+//! Changes that no commit made.
+
+use kelson_model::drift::{DriftState, Plane};
+use serde_json::json;
+
+use super::stand::{Stand, manifest, service};
+
+#[tokio::test]
+async fn a_field_set_by_hand_is_put_back_and_told_with_both_values_and_its_line() {
+    let stand = Stand::with(&["web"]).await;
+    let commit = stand.repository.head();
+    stand.kernel.set("web", "/instances", json!(5));
+    stand
+        .kernel
+        .until("it is healed", |state| {
+            let item = state.ledger.first()?;
+            (item.state == DriftState::Healed).then_some(())
+        })
+        .await;
+    stand.settled(&commit).await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.ledger.len(), 1);
+        let item = &state.ledger[0];
+        assert_eq!(item.plane, Plane::Specification);
+        let field = &item.fields[0];
+        assert_eq!(
+            (&*field.path, &field.desired, &field.live),
+            ("/spec/instances", &json!(1), &json!(5))
+        );
+        let origin = item.origin.as_ref().unwrap();
+        assert_eq!((&*origin.file, origin.line), ("web.yaml", 5));
+        assert_eq!(item.changed_by.actor, "alice");
+        assert_eq!(state.spec("web").unwrap()["instances"], 1);
+        assert_eq!(state.source.applied, Some(commit.clone()));
+    });
+}
+
+#[tokio::test]
+async fn under_report_a_change_by_hand_is_told_and_left_until_git_changes_the_object() {
+    let mut stand = Stand::new();
+    let report = ", lifecycle: {drift: report}";
+    let first = stand.commit(&[
+        ("web.yaml", manifest("web", 1, report)),
+        ("api.yaml", service("api", 1)),
+    ]);
+    stand.start();
+    stand.settled(&first).await;
+    stand.kernel.set("web", "/instances", json!(2));
+    stand
+        .kernel
+        .until("it is open", |state| (state.open() == 1).then_some(()))
+        .await;
+    let elsewhere = stand.commit(&[("api.yaml", service("api", 2))]);
+    stand
+        .kernel
+        .until("the other object is applied", |state| {
+            (state.source.applied.as_ref() == Some(&elsewhere)).then_some(())
+        })
+        .await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.spec("web").unwrap()["instances"], 2);
+        assert_eq!(state.open(), 1);
+    });
+    let changed = stand.commit(&[("web.yaml", manifest("web", 3, report))]);
+    stand.settled(&changed).await;
+    stand
+        .kernel
+        .until("it is healed", |state| (state.open() == 0).then_some(()))
+        .await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.spec("web").unwrap()["instances"], 3);
+        assert_eq!(state.ledger.len(), 1);
+    });
+}
+
+#[tokio::test]
+async fn drift_is_put_back_while_a_newer_revision_is_held() {
+    let stand = Stand::with(&["web", "api"]).await;
+    stand.remove(&["web.yaml", "api.yaml"]);
+    stand.held("PruneGuard").await;
+    stand.kernel.set("web", "/instances", json!(5));
+    stand
+        .kernel
+        .until("it is put back and held again", |state| {
+            let is_back = state.spec("web").unwrap()["instances"] == 1;
+            (is_back && state.held() == Some("PruneGuard") && state.open() == 0).then_some(())
+        })
+        .await;
+    stand
+        .kernel
+        .look(|state| assert_eq!(state.objects.len(), 2));
+}
+
+#[tokio::test]
+async fn drift_that_happened_while_nobody_looked_is_found_after_a_restart() {
+    let mut stand = Stand::with(&["web"]).await;
+    stand.stop().await;
+    stand.kernel.set("web", "/instances", json!(5));
+    stand.start();
+    stand
+        .kernel
+        .until("it is healed", |state| {
+            let item = state.ledger.first()?;
+            (item.state == DriftState::Healed && item.origin.is_some()).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_task_that_a_stranger_killed_is_told_and_healed_by_its_replacement() {
+    let stand = Stand::with(&["web"]).await;
+    let row = |id: &str, state: &str, signal: Option<i32>| {
+        json!({"id": id, "name": "web.0", "workload": {"kind": "Service", "namespace": "shop", "name": "web"}, "generation": 1,
+            "agent": "agt_1", "state": state, "health": "healthy", "ready": true, "pid": 1, "address": null, "ports": {},
+            "startedAt": null, "exit": {"code": null, "signal": signal, "oom": false, "reason": null}, "isolation": null,
+            "message": null, "stop": null, "exitByAgent": false, "isEnded": signal.is_some()})
+    };
+    stand
+        .kernel
+        .put_task("tsk_1", row("tsk_1", "running", None));
+    stand
+        .kernel
+        .put_task("tsk_1", row("tsk_1", "failed", Some(9)));
+    stand
+        .kernel
+        .until("it is told", |state| {
+            let item = state.ledger.first()?;
+            (item.plane == Plane::Placement && item.changed_by.actor == "unknown").then_some(())
+        })
+        .await;
+    stand
+        .kernel
+        .put_task("tsk_2", row("tsk_2", "running", None));
+    stand
+        .kernel
+        .until("it is healed", |state| (state.open() == 0).then_some(()))
+        .await;
+    stand.kernel.look(|state| assert_eq!(state.ledger.len(), 1));
+}

@@ -1,0 +1,163 @@
+//! Frameworks that come with the objects of their kinds, and files that manifests name.
+
+use kelson_model::id::Digest;
+use serde_json::json;
+
+use super::kernel::framework;
+use super::stand::{Stand, service};
+
+const BIRDS: &str = "apiVersion: kelson/v1\nkind: Framework\nmetadata: {name: birds, namespace: data}\nspec:\n  component: {path: frameworks/birds.wasm}\n";
+
+fn bird() -> String {
+    service("robin", 1).replace("kind: Service", "kind: Bird")
+}
+
+#[tokio::test]
+async fn objects_of_a_new_framework_wait_for_it_and_follow() {
+    let mut stand = Stand::new();
+    let commit = stand.commit(&[
+        ("birds.yaml", BIRDS),
+        ("robin.yaml", &bird()),
+        ("frameworks/birds.wasm", "a component"),
+    ]);
+    stand.start();
+    stand
+        .kernel
+        .until("the framework is accepted and the rest waits", |state| {
+            let source = &state.source;
+            let waits = state.names() == ["birds"]
+                && source.observed.as_ref() == Some(&commit)
+                && source.sync == kelson_model::object::Sync::OutOfSync;
+            waits.then_some(())
+        })
+        .await;
+    stand.kernel.look(|state| {
+        assert!(state.source.errors.is_empty(), "{:?}", state.source.errors);
+        let digest = Digest::of(b"a component");
+        assert_eq!(state.spec("birds").unwrap()["digest"], digest.to_string());
+        assert!(state.blobs.contains_key(&digest), "the blob came too late");
+    });
+    stand
+        .kernel
+        .put_framework("birds", framework("birds", &["Bird"]));
+    stand.settled(&commit).await;
+    stand
+        .kernel
+        .look(|state| assert_eq!(state.names(), ["robin", "birds"]));
+}
+
+#[tokio::test]
+async fn objects_of_a_framework_that_cannot_be_loaded_are_faults() {
+    let mut stand = Stand::new();
+    let commit = stand.commit(&[
+        ("birds.yaml", BIRDS),
+        ("robin.yaml", &bird()),
+        ("frameworks/birds.wasm", "no component"),
+    ]);
+    stand.start();
+    stand
+        .kernel
+        .until("the framework is accepted", |state| {
+            (state.names() == ["birds"]).then_some(())
+        })
+        .await;
+    stand.kernel.put_framework(
+        "birds",
+        json!({"name": "birds", "namespace": "data", "builtIn": false, "component": null, "fault": "it is no component",
+            "faultOf": Digest::of(b"no component"), "namespaces": [], "description": null}),
+    );
+    stand.reported(&commit).await;
+    stand.kernel.look(|state| {
+        let fault = &state.source.errors[0];
+        assert_eq!((&*fault.code, &*fault.file), ("K0115", "robin.yaml"));
+    });
+    // A component that can be loaded: its objects wait again, and follow.
+    let mended = stand.commit(&[("frameworks/birds.wasm", "a component")]);
+    stand
+        .kernel
+        .until("nothing is at fault any more", |state| {
+            let source = &state.source;
+            (source.observed.as_ref() == Some(&mended) && source.errors.is_empty()).then_some(())
+        })
+        .await;
+    stand
+        .kernel
+        .put_framework("birds", framework("birds", &["Bird"]));
+    stand.settled(&mended).await;
+}
+
+#[tokio::test]
+async fn an_object_of_a_kind_that_an_upgrade_brings_waits_for_it() {
+    let mut stand = Stand::new();
+    let first = stand.commit(&[
+        ("birds.yaml", BIRDS),
+        ("robin.yaml", &bird()),
+        ("frameworks/birds.wasm", "version 1"),
+    ]);
+    let row = |kinds: &[&str], component: &[u8]| {
+        let mut row = framework("birds", kinds);
+        row["namespace"] = json!("data");
+        row["component"] = json!(Digest::of(component));
+        row
+    };
+    stand
+        .kernel
+        .put_framework("birds", row(&["Bird"], b"version 1"));
+    stand.start();
+    stand.settled(&first).await;
+    let nest = service("nest", 1).replace("kind: Service", "kind: Nest");
+    let second = stand.commit(&[("frameworks/birds.wasm", "version 2"), ("nest.yaml", &nest)]);
+    stand
+        .kernel
+        .until("the upgrade is accepted and reported", |state| {
+            let source = &state.source;
+            (source.applied.as_ref() == Some(&second) && source.observed.as_ref() == Some(&second))
+                .then_some(())
+        })
+        .await;
+    stand.kernel.look(|state| {
+        assert!(state.source.errors.is_empty(), "{:?}", state.source.errors);
+        assert_eq!(state.names(), ["robin", "birds"]);
+    });
+    stand
+        .kernel
+        .put_framework("birds", row(&["Bird", "Nest"], b"version 2"));
+    stand.settled(&second).await;
+    stand
+        .kernel
+        .look(|state| assert_eq!(state.names(), ["robin", "birds", "nest"]));
+}
+
+#[tokio::test]
+async fn files_are_pinned_stored_before_they_are_needed_and_stored_once() {
+    let mut stand = Stand::new();
+    let with_file = service("web", 1).replace(
+        "command: web",
+        "command: web, files: [{path: index.html, source: site/index.html}]",
+    );
+    let first = stand.commit(&[("web.yaml", &*with_file), ("site/index.html", "one")]);
+    stand.start();
+    stand.settled(&first).await;
+    let pinned = || {
+        stand
+            .kernel
+            .look(|state| state.spec("web").unwrap()["run"]["files"][0]["digest"].clone())
+    };
+    assert_eq!(pinned(), Digest::of(b"one").to_string());
+    let second = stand.commit(&[("site/index.html", "two")]);
+    stand.settled(&second).await;
+    assert_eq!(pinned(), Digest::of(b"two").to_string());
+    stand.kernel.look(|state| {
+        assert_eq!(state.count("blob"), 2);
+        let blob = state.requests.iter().position(|it| *it == "blob");
+        let accept = state.requests.iter().position(|it| *it == "accept");
+        assert!(blob < accept, "{:?}", state.requests);
+    });
+    let third = stand.remove(&["site/index.html"]);
+    stand.reported(&third).await;
+    stand.kernel.look(|state| {
+        let fault = &state.source.errors[0];
+        assert_eq!((&*fault.code, &*fault.file), ("K0121", "web.yaml"));
+    });
+    assert_eq!(pinned(), Digest::of(b"two").to_string());
+}

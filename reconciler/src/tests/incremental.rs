@@ -1,0 +1,68 @@
+//! The cost of a change follows the change.
+
+use std::sync::Arc;
+
+use kelson_reconciler_core::manifest::Kinds;
+
+use super::kernel::service_framework;
+use super::stand::{Stand, service};
+use crate::offline::kinds_of;
+use crate::rows::FrameworkRow;
+use crate::validator::{Problem, SchemaOnly, Validator};
+use crate::{Loader, load_source, plan_source, validation};
+
+fn kinds() -> Kinds {
+    let row: FrameworkRow = serde_json::from_value(service_framework()).unwrap();
+    kinds_of([("service", row.description.as_ref().unwrap())])
+}
+
+#[test]
+fn of_many_files_only_the_changed_one_is_read_parsed_and_judged() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+    impl Validator for Counting {
+        fn validate(&self, _: &str, _: &serde_json::Value) -> Vec<Problem> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Vec::new()
+        }
+    }
+    let stand = Stand::new();
+    let files: Vec<(String, String)> = (0..300)
+        .map(|n| (format!("s{n}.yaml"), service(&format!("s{n}"), 1)))
+        .collect();
+    let first = stand.commit(&files);
+    let second = stand.commit(&[("s7.yaml", service("s7", 2))]);
+    let git = stand.repository.open();
+    let counting = Arc::new(Counting::default());
+    let mut loader = Loader::new(counting.clone());
+    let kinds = kinds();
+    let before = loader.load(&git.at(first), &kinds).unwrap();
+    assert_eq!(before.loaded.objects.len(), 300);
+    assert_eq!(
+        (loader.parsed(), counting.0.load(Ordering::Relaxed)),
+        (300, 300)
+    );
+    let after = loader.load(&git.at(second), &kinds).unwrap();
+    assert_eq!(after.loaded.objects.len(), 300);
+    assert_eq!(
+        (loader.parsed(), counting.0.load(Ordering::Relaxed)),
+        (301, 301)
+    );
+}
+
+#[test]
+fn a_folder_is_validated_and_planned_without_a_commit() {
+    let stand = Stand::new();
+    stand.commit(&[("web.yaml", service("web", 1))]);
+    stand.repository.write("api.yaml", service("api", 2));
+    let tree = crate::source::WorkTree::open(&stand.repository.path, None).unwrap();
+    let desired = load_source(&tree, &kinds(), Arc::new(SchemaOnly)).unwrap();
+    let report = validation(&desired);
+    assert_eq!((report.valid, report.files, report.objects), (true, 2, 2));
+    let plan = plan_source(&desired, &Default::default(), "dev", &Default::default());
+    assert_eq!(plan.steps.len(), 2);
+    stand.repository.write("api.yaml", "kind: Servise\n");
+    let desired = load_source(&tree, &kinds(), Arc::new(SchemaOnly)).unwrap();
+    assert!(!validation(&desired).valid);
+}
