@@ -153,12 +153,24 @@ fn a_deleted_manifest_among_others_is_pruned_without_asking() {
 }
 
 #[test]
-fn a_force_push_is_followed() {
+fn a_force_push_is_held_until_it_is_confirmed() {
     let (cluster, first) = Cluster::with(&[("web", service("web"))]);
     let second = cluster.commit("web", &service("web").text("web 2"));
     cluster.dev.settle(&second).unwrap();
     cluster.repo.rewind(&first).unwrap();
     let other = cluster.commit("web", &service("web").text("web 3"));
+    let held = cluster
+        .dev
+        .wait_until("the rewritten branch is held", DEADLINE, |now| {
+            text(now, "/source/held/reason") == "ForcePush"
+        })
+        .unwrap();
+    assert!(
+        text(&held, "/source/held/confirm").contains(&other),
+        "{held}"
+    );
+    assert_eq!(cluster.answers("Service/web"), ["web 2"]);
+    cluster.dev.ok(&["confirm", &other]).unwrap();
     cluster.dev.settle(&other).unwrap();
     assert_eq!(cluster.answers("Service/web"), ["web 3"]);
 }

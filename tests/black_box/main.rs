@@ -3,6 +3,7 @@
 
 mod cluster;
 mod command_line;
+mod documents;
 mod drift;
 mod first_steps;
 mod git;
