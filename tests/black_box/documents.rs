@@ -170,6 +170,11 @@ fn the_reference_of_verbs_names_every_verb_and_flag() {
         .collect();
     assert!(verbs.contains(&"dev") && verbs.contains(&"wait"), "{all}");
     let common = flags(&all);
+    assert!(
+        common.contains(&"--addr") && common.contains(&"--output"),
+        "{all}"
+    );
+    assert!(flags(&help(&["wait"])).contains(&"--timeout"));
     for verb in verbs {
         let heading = format!("\n### kelson {verb}\n");
         let (_, section) = page
