@@ -1,6 +1,7 @@
 //! From turns to plans and back: which Services are looked at, and how their plans become operations, demand and wake-ups.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::rc::Rc;
 
 use kelson_sdk::serde_json::Value;
@@ -33,6 +34,8 @@ pub struct Service {
     pending: BTreeSet<u64>,
     /// Asked for something in the last turn, which may have been refused.
     asked: BTreeSet<u64>,
+    /// The Service that was looked at last when there was no room for all: the next turn begins behind it, so that none starves.
+    last: u64,
 }
 
 /// What is kept of one Service: a cache, all of it.
@@ -65,7 +68,9 @@ impl Scheduler for Service {
         let away = cluster.agents().filter(is_away).map(|agent| agent.id);
         let unreachable: BTreeSet<u32> = away.collect();
         let mut rows = 0usize;
-        for id in due {
+        let mut last = self.last;
+        let behind = due.range((Bound::Excluded(self.last), Bound::Unbounded));
+        for id in behind.chain(due.range(..=self.last)).copied() {
             let Some(row) = cluster.workload(id) else {
                 self.memos.remove(&id);
                 continue;
@@ -75,7 +80,9 @@ impl Scheduler for Service {
                 continue;
             }
             rows += ROWS_OF_A_SERVICE + self.tend(row, &unreachable, cluster, &offers, turn);
+            last = id;
         }
+        self.last = if self.pending.is_empty() { 0 } else { last };
         if !self.pending.is_empty() {
             turn.wake_at(turn.now);
         }

@@ -675,3 +675,22 @@ fn services_do_not_disturb_each_other() {
     world.run();
     assert_eq!(world.launched, 8);
 }
+
+#[test]
+fn services_that_change_all_the_time_do_not_starve_the_others() {
+    let mut world = World::new(&[0]);
+    for id in 1..=700 {
+        world.commit_of(id, 100, &spec(1, 1, 0));
+    }
+    let asked = world.turn();
+    let first = asked.demand.unwrap_or_default().len();
+    assert!(
+        (1..700).contains(&first),
+        "{first} do not fit into one turn"
+    );
+    for _ in 0..5 {
+        world.changed_rows.extend(1..=350);
+        world.turn();
+    }
+    assert_eq!(world.demand.len(), 700);
+}
