@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::blob::Blobs;
 use crate::config::{AgentConfig, AgentError, ShutdownMode};
 use crate::connection::{Attachment, run_connection};
-use crate::identity::{DirectoryLock, Identity, lock_directory};
+use crate::identity::{Identity, lock_directory};
 use crate::isolation::Isolation;
 use crate::launch::Launcher;
 use crate::layout::Layout;
@@ -31,7 +31,6 @@ pub struct Agent {
     supervisor: JoinHandle<()>,
     connection: JoinHandle<AgentError>,
     isolation: Isolation,
-    _lock: DirectoryLock,
 }
 
 impl Agent {
@@ -75,7 +74,6 @@ impl Agent {
             supervisor: tokio::spawn(supervisor.run()),
             connection: tokio::spawn(run_connection(attachment)),
             isolation: prepared.launcher.isolation.clone(),
-            _lock: prepared.lock,
         })
     }
 
@@ -125,7 +123,6 @@ struct Prepared {
     identity: Identity,
     description: AgentDescription,
     channel: Channel,
-    lock: DirectoryLock,
 }
 
 impl Prepared {
@@ -153,13 +150,12 @@ impl Prepared {
         };
         let layout = Layout::new(config.data_dir);
         let blobs = Blobs::new(layout.blobs(), channel.clone());
-        let launcher = Launcher::new(layout, isolation, blobs, config.shim_exe, config.logs);
+        let launcher = Launcher::new(layout, isolation, blobs, config.shim_exe, config.logs, lock);
         Ok(Self {
             launcher: Arc::new(launcher),
             identity,
             description,
             channel,
-            lock,
         })
     }
 }

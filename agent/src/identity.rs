@@ -1,9 +1,10 @@
 //! Who this agent is: kept for ever in its data directory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,10 @@ use crate::record::{RECORD_VERSION, read_record, write_record};
 
 const FILE: &str = "agent.json";
 const LOCK: &str = "agent.lock";
+/// So long a lock is waited for whose holder lives.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// So long where it does not.
+const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_secs(5);
 
 /// `agent.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,21 +61,44 @@ pub(crate) fn lock_directory(root: &Path) -> Result<DirectoryLock, AgentError> {
         .mode(0o600)
         .open(&path)
         .map_err(io(&path))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        let _ = file.take(20).read_to_string(&mut pid);
-        return Err(AgentError::Held {
-            path: root.to_owned(),
-            pid: if pid.trim().is_empty() {
-                "unknown".to_owned()
-            } else {
-                pid.trim().to_owned()
-            },
-        });
-    }
-    file.set_len(0).map_err(io(&path))?;
+    wait_for_lock(&mut file).map_err(|pid| AgentError::Held {
+        path: root.to_owned(),
+        pid,
+    })?;
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .map_err(io(&path))?;
     write!(file, "{}", std::process::id()).map_err(io(&path))?;
     Ok(DirectoryLock { _file: file })
+}
+
+/// Takes the lock, or gives the process id of who has it.
+///
+/// A child of an agent holds its files until it has become the shim: where the agent was killed in that moment, its lock outlives it by
+/// some milliseconds.
+fn wait_for_lock(file: &mut File) -> Result<(), String> {
+    let begin = Instant::now();
+    loop {
+        if flock(&*file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Ok(());
+        }
+        let mut pid = String::new();
+        let _ = file
+            .rewind()
+            .and_then(|()| file.take(20).read_to_string(&mut pid));
+        let holder = pid.trim().parse::<u32>().ok().and_then(crate::proc::stat);
+        let is_alive = holder.is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'));
+        let patience = if is_alive {
+            PATIENCE
+        } else {
+            PATIENCE_WITH_THE_DEAD
+        };
+        if begin.elapsed() > patience {
+            let pid = pid.trim();
+            return Err(if pid.is_empty() { "unknown" } else { pid }.to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 impl Identity {

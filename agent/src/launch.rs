@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, unix::AsyncFd};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::blob::Blobs;
+use crate::identity::DirectoryLock;
 use crate::isolation::{Groups, Isolation};
 use crate::layout::Layout;
 use crate::proc;
@@ -36,6 +37,8 @@ pub(crate) struct Launcher {
     pub(crate) shim_exe: PathBuf,
     pub(crate) logs: LogLimit,
     turn: Semaphore,
+    /// Released only when nobody can write into the data directory any more.
+    _lock: DirectoryLock,
 }
 
 impl Launcher {
@@ -45,6 +48,7 @@ impl Launcher {
         blobs: Blobs,
         shim_exe: PathBuf,
         logs: LogLimit,
+        lock: DirectoryLock,
     ) -> Self {
         Self {
             layout,
@@ -53,6 +57,7 @@ impl Launcher {
             shim_exe,
             logs,
             turn: Semaphore::new(AT_ONCE),
+            _lock: lock,
         }
     }
 
