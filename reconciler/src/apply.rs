@@ -176,16 +176,19 @@ impl Reconciler {
         let answer = self.submit(request).await?;
         if let Ok(index) = &answer {
             self.written = self.written.max(*index);
+            self.moved = 0;
         }
         Ok(answer)
     }
 
     /// Asks the kernel; a refusal that means to look again is trouble, any other is an answer.
-    async fn submit(&self, request: Request) -> Result<Result<Index, Refusal>, Trouble> {
+    async fn submit(&mut self, request: Request) -> Result<Result<Index, Refusal>, Trouble> {
         match self.port.submit(request).await? {
             Answer::Done { index, .. } => Ok(Ok(index)),
             Answer::Refused(refusal) if LOOK_AGAIN.contains(&refusal.code.as_str()) => {
-                Err(Trouble::Moved(refusal))
+                self.moved = self.moved.saturating_add(1);
+                self.has_leftovers = true;
+                Err(Trouble::Moved(refusal, self.moved))
             }
             Answer::Refused(refusal) => {
                 tracing::warn!(%refusal, "the kernel refused");
@@ -196,7 +199,11 @@ impl Reconciler {
 
     /// Stages and accepts; false where the kernel refuses for good.
     async fn flip(&mut self, flip: Flip<'_>) -> Result<bool, Trouble> {
-        let parts = parts(&flip.objects);
+        let mut parts = parts(&flip.objects);
+        if parts.is_empty() && self.has_leftovers {
+            // An empty part drops what was staged of a revision that was overtaken.
+            parts.push(Vec::new());
+        }
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let (part_count, object_count) = (count(parts.len()), count(flip.objects.len()));
         for (part, objects) in (0..).zip(parts) {
@@ -209,6 +216,7 @@ impl Reconciler {
                 part,
                 objects,
             });
+            self.has_leftovers = true;
             if let Err(refusal) = self.submit(stage).await? {
                 return Ok(self.give_up(&flip, refusal));
             }
@@ -226,6 +234,7 @@ impl Reconciler {
         });
         match self.change(accept).await? {
             Ok(index) => {
+                self.has_leftovers = false;
                 tracing::info!(
                     revision = flip.revision.short(),
                     objects = object_count,

@@ -28,8 +28,8 @@ use crate::validator::Validator;
 pub(crate) enum Trouble {
     /// There is a newer revision.
     Preempted,
-    /// The kernel is not where the plan was made from.
-    Moved(Refusal),
+    /// The kernel is not where the plan was made from, for so many times in a row.
+    Moved(Refusal, u32),
     /// The kernel cannot be asked.
     Port(PortError),
     /// The runtime is going down.
@@ -41,7 +41,7 @@ impl Trouble {
     pub(crate) fn wait(&self) -> Option<Duration> {
         match self {
             Self::Preempted | Self::Stopped => None,
-            Self::Moved(_) => Some(Duration::from_millis(50)),
+            Self::Moved(_, times) => Some(Duration::from_millis(25 << (*times).min(8))),
             Self::Port(_) => Some(Duration::from_secs(1)),
         }
     }
@@ -91,6 +91,10 @@ pub(crate) struct Reconciler {
     is_stirred: bool,
     /// The state that the last write of this loop came to.
     pub(super) written: Index,
+    /// Whether the kernel may have parts of a revision that was not accepted.
+    pub(super) has_leftovers: bool,
+    /// How often in a row the kernel was not where it was thought to be.
+    pub(super) moved: u32,
     /// What the kernel refused for good, until the source shows something else.
     pub(super) refused: Option<(Option<Revision>, Fault)>,
     /// The revision of another branch that was applied when this began; going on from there is no rewriting of history.
@@ -122,6 +126,8 @@ impl Reconciler {
             settled: None,
             is_stirred: true,
             written: Index(0),
+            has_leftovers: true,
+            moved: 0,
             refused: None,
             switched_from: None,
             lineage: None,
@@ -148,6 +154,10 @@ impl Reconciler {
     /// Drops all rows: the watch begins again.
     pub(crate) fn forget_rows(&mut self) {
         self.mirror = Mirror::default();
+        let digests = self.accepted.digests(self.mirror.objects());
+        self.mirror.set_accepted(digests);
+        // A kernel that has lost its state begins to count again.
+        self.written = Index(0);
         self.is_stirred = true;
     }
 

@@ -176,7 +176,9 @@ pub async fn run_reconciler(
             not_before = trouble.wait().map(|wait| Instant::now() + wait);
             match trouble {
                 Trouble::Preempted => tracing::debug!("a newer revision has come"),
-                Trouble::Moved(refusal) => tracing::debug!(%refusal, "the kernel has moved on"),
+                Trouble::Moved(refusal, times) => {
+                    tracing::debug!(%refusal, times, "the kernel has moved on");
+                }
                 Trouble::Port(error) => tracing::warn!(%error, "the kernel is waited for"),
                 Trouble::Stopped => return Ok(()),
             }

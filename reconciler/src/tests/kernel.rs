@@ -345,16 +345,17 @@ impl State {
         if self.source.applied != accept.previous {
             return Some(refused("K0301"));
         }
-        let staged = match self.staged.take() {
+        let staged = match &self.staged {
             Some((revision, parts))
-                if revision == accept.revision
+                if *revision == accept.revision
                     && parts.len() == usize::try_from(accept.parts).unwrap() =>
             {
                 parts.concat()
             }
-            _ if accept.parts == 0 => Vec::new(),
+            None if accept.parts == 0 => Vec::new(),
             _ => return Some(refused("K0306")),
         };
+        self.staged = None;
         assert_eq!(staged.len(), usize::try_from(accept.objects).unwrap());
         for desired in staged {
             let key = desired.key.clone();

@@ -75,6 +75,27 @@ async fn of_two_commits_in_quick_succession_the_newest_wins() {
 }
 
 #[tokio::test]
+async fn a_commit_that_is_reverted_while_it_is_staged_leaves_nothing_behind() {
+    let stand = Stand::with(&["web"]).await;
+    let path = stand.repository.path.clone();
+    let (told, newest) = std::sync::mpsc::channel();
+    stand.kernel.on("accept", move || {
+        let repository = crate::source::tests::Repository::at(path);
+        told.send(repository.commit(&[("web.yaml", &service("web", 1))]))
+            .unwrap();
+    });
+    // The kernel is staged to, and then is not where it was thought to be.
+    stand.kernel.mishap("accept", Mishap::Refused("K0301"));
+    stand.commit(&[("web.yaml", service("web", 2))]);
+    let newest = tokio::task::spawn_blocking(move || newest.recv().unwrap());
+    let newest = newest.await.unwrap();
+    stand.settled(&newest).await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.objects.values().next().unwrap().generation, 1);
+    });
+}
+
+#[tokio::test]
 async fn a_kernel_that_has_moved_on_is_looked_at_again() {
     let stand = Stand::with(&["web"]).await;
     stand.kernel.mishap("accept", Mishap::Refused("K0301"));
