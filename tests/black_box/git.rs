@@ -163,6 +163,7 @@ fn a_force_push_is_held_until_it_is_confirmed() {
         .dev
         .wait_until("the rewritten branch is held", DEADLINE, |now| {
             text(now, "/source/held/reason") == "ForcePush"
+                && status::source_is(now, "observed", &other)
         })
         .unwrap();
     assert!(

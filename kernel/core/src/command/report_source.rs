@@ -34,13 +34,18 @@ pub(super) fn apply(
     let revision = command
         .observed
         .as_ref()
-        .map_or_else(String::new, |revision| revision.short().to_owned());
+        .map_or_else(String::new, |revision| {
+            format!("revision {} ", revision.short())
+        });
     if after.errors != before.errors && !after.errors.is_empty() {
         let count = after.errors.len();
         state.push_event(context.event(
             "RevisionRefused",
             None,
-            format!("revision {revision} has {count} errors; what was running goes on"),
+            format!(
+                "{revision}has {count} {}; what was running goes on",
+                if count == 1 { "error" } else { "errors" }
+            ),
         ));
     }
     if after.held != before.held
@@ -49,10 +54,7 @@ pub(super) fn apply(
         state.push_event(context.event(
             "RevisionHeld",
             None,
-            format!(
-                "revision {revision} is held ({}): {}",
-                held.reason, held.message
-            ),
+            format!("{revision}is held ({}): {}", held.reason, held.message),
         ));
     }
     state.put_source(after);
