@@ -331,6 +331,40 @@ fn a_typed_value_is_read_as_in_a_manifest() {
 }
 
 #[test]
+fn blocks_of_text_are_read_however_the_file_ends() {
+    let head = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run:\n    command: web\n    files:\n    - path: a\n      content: ";
+    for (block, content) in [
+        ("|\n        one\n        two", "one\ntwo\n"),
+        ("|\n        one\n        two\n", "one\ntwo\n"),
+        ("|\n        one\n\n        two\n      ", "one\n\ntwo\n"),
+        ("|\n\n        one", "\none\n"),
+        ("|-\n        one\n\n", "one"),
+        ("|+\n        one\n\n", "one\n\n"),
+        (
+            ">\n        one\n        two\n\n        three",
+            "one two\nthree\n",
+        ),
+        (
+            ">-\n        one\n          two\n        three\n# end\n",
+            "one\n  two\nthree",
+        ),
+        ("\"one\n        two\"", "one two"),
+    ] {
+        for text in [
+            format!("{head}{block}"),
+            format!("{head}{block}").replace('\n', "\r\n"),
+        ] {
+            let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+            assert_eq!(places(&loaded.faults), Vec::<String>::new(), "{text:?}");
+            let found = &loaded.objects[0].desired.spec["run"]["files"][0]["content"];
+            assert_eq!(found, content, "{text:?}");
+        }
+    }
+    let tab = format!("{head}|\n        one\n\t\n  instances: 1\n");
+    assert_eq!(load_commit(&[("web.yaml", tab.as_bytes())]).faults.len(), 1);
+}
+
+#[test]
 fn the_order_of_files_does_not_matter() {
     let (a, b) = (service("a"), format!("{}  x: 1\n", service("b")));
     let one = load_commit(&[("a.yaml", a.as_bytes()), ("b.yaml", b.as_bytes())]);
