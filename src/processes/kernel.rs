@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use kelson_kernel::{BuiltIn, Kernel as Member, KernelConfig, api, leader};
 use kelson_model::framework::Limits;
+use kelson_model::id::Digest;
 use kelson_model::principal::Principal;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::client::GrpcKernel;
@@ -29,7 +30,7 @@ use crate::verbs::manifests::ask;
 /// An agent whose session is silent for so long is unreachable.
 const LEASE: Duration = Duration::from_secs(10);
 /// How long open connections may take to end.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// What may be typed behind `kernel`.
 #[derive(Debug, Args)]
@@ -90,6 +91,7 @@ pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
         .local_addr()
         .context("the listener has no address")?;
     let member = start_member(&arguments.data_dir).await?;
+    load_frameworks(&member).await?;
     let (farewell, said) = oneshot::channel::<()>();
     let mut parts: JoinSet<Result<&'static str>> = JoinSet::new();
     let own = member.clone();
@@ -140,6 +142,36 @@ async fn start_member(data_dir: &Path) -> Result<Member> {
         }],
     };
     Ok(Member::start(config, Arc::new(host)).await?)
+}
+
+/// Loads the components that the state names already, so that after a restart no scheduler is asked before it is there. One that is missing or
+/// cannot be used is left to its seats' faults.
+async fn load_frameworks(member: &Member) -> Result<()> {
+    let own = member.clone();
+    let loading = tokio::task::spawn_blocking(move || {
+        for framework in own.state().frameworks.values() {
+            let Some(digest) = &framework.component else {
+                continue;
+            };
+            let name = &framework.key.name;
+            let mut boxed = own.config().built_in.iter();
+            let in_box = boxed.find(|in_box| Digest::of(&in_box.component) == *digest);
+            let component = match in_box {
+                Some(in_box) => in_box.component.clone(),
+                None => match own.blobs().get(digest) {
+                    Ok(component) => component,
+                    Err(error) => {
+                        tracing::warn!(framework = %name, component = %digest, %error, "the component cannot be read");
+                        continue;
+                    }
+                },
+            };
+            if let Err(fault) = own.host().load(digest, &component, &framework.limits) {
+                tracing::warn!(framework = %name, component = %digest, %fault, "the component cannot be loaded");
+            }
+        }
+    });
+    loading.await.context("loading frameworks has failed")
 }
 
 fn spawn_leader(member: &Member, parts: &mut JoinSet<Result<&'static str>>) {
