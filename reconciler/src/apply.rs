@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kelson_model::drift::Plane;
+use kelson_model::drift::{DriftState, Plane};
 use kelson_model::id::{Digest, Index, Revision};
 use kelson_model::object::{DesiredObject, ObjectKey, Sync};
 use kelson_model::request::{Accept, Answer, DriftReportUpdate, Refusal, Request, Stage};
@@ -87,6 +87,9 @@ impl Reconciler {
         let (Some(applied), Some(loaded)) = (&self.accepted.revision, &self.accepted.loaded) else {
             return Ok(false);
         };
+        if !self.has_drift {
+            return Ok(false);
+        }
         let applied = applied.clone();
         let plan = plan(
             loaded,
@@ -125,12 +128,17 @@ impl Reconciler {
         Ok(true)
     }
 
-    /// Records what has drifted and what has healed, if that is news.
+    /// Records what has drifted and what has healed, if that is news. The same rows are not looked through twice.
     pub(super) async fn look_for_drift(
         &mut self,
         record: &SourceRecord,
         now: WallTime,
     ) -> Result<(), Trouble> {
+        let version = self.mirror.version();
+        if self.scanned == Some(version) {
+            return Ok(());
+        }
+        self.has_drift = false;
         let Some(loaded) = &self.accepted.loaded else {
             return Ok(());
         };
@@ -150,13 +158,19 @@ impl Reconciler {
             },
             now,
         });
+        self.has_drift = found
+            .items
+            .iter()
+            .any(|item| item.plane == Plane::Specification && item.state == DriftState::Open);
         if !found.is_news {
+            self.scanned = Some(version);
             return Ok(());
         }
         let mut items = found.items;
         items.retain(|item| item.plane != Plane::Agent);
         bound::items(&mut items);
         if items.iter().all(|item| ledger.contains(item)) {
+            self.scanned = Some(version);
             return Ok(());
         }
         let update = DriftReportUpdate {

@@ -64,6 +64,8 @@ pub struct Mirror {
     is_current: bool,
     /// Whether it was the whole once, so that what comes now comes as it happens.
     has_begun: bool,
+    /// Grows with every change that plan or drift may look at.
+    version: u64,
     objects: BTreeMap<ObjectKey, ObservedObject>,
     /// The row's key of each object.
     object_keys: BTreeMap<String, ObjectKey>,
@@ -85,6 +87,7 @@ impl Mirror {
             let accepted = std::mem::take(&mut self.accepted);
             *self = Self {
                 accepted,
+                version: self.version,
                 ..Self::default()
             };
             changes = Changes {
@@ -102,6 +105,9 @@ impl Mirror {
                     tracing::warn!(kind = row.kind.name(), key = row.key, %error, "a row of the kernel cannot be read");
                 }
             }
+        }
+        if !changes.is_none() {
+            self.version += 1;
         }
         self.index = batch.index;
         self.is_current = batch.is_current;
@@ -222,6 +228,11 @@ impl Mirror {
         self.index
     }
 
+    /// Grows with every change that plan or drift may look at; what was found for a version holds for as long as it stays.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Whether the rows are the whole.
     pub fn is_current(&self) -> bool {
         self.is_current
@@ -250,6 +261,7 @@ impl Mirror {
 
     /// Says what git asked for when each object was last accepted, so that a change by hand can be told from one by commit.
     pub fn set_accepted(&mut self, accepted: BTreeMap<ObjectKey, Digest>) {
+        self.version += 1;
         for (key, object) in &mut self.objects {
             let digest = accepted.get(key);
             if object.accepted.as_ref() != digest {

@@ -91,6 +91,10 @@ pub(crate) struct Reconciler {
     is_stirred: bool,
     /// The state that the last write of this loop came to.
     pub(super) written: Index,
+    /// The version of the mirror that was last looked through for drift, without news.
+    pub(super) scanned: Option<u64>,
+    /// Whether a specification was found changed by hand then.
+    pub(super) has_drift: bool,
     /// Whether the kernel may have parts of a revision that was not accepted.
     pub(super) has_leftovers: bool,
     /// How often in a row the kernel was not where it was thought to be.
@@ -126,6 +130,8 @@ impl Reconciler {
             settled: None,
             is_stirred: true,
             written: Index(0),
+            scanned: None,
+            has_drift: false,
             has_leftovers: true,
             moved: 0,
             refused: None,
@@ -154,6 +160,7 @@ impl Reconciler {
     /// Drops all rows: the watch begins again.
     pub(crate) fn forget_rows(&mut self) {
         self.mirror = Mirror::default();
+        self.scanned = None;
         let digests = self.accepted.digests(self.mirror.objects());
         self.mirror.set_accepted(digests);
         // A kernel that has lost its state begins to count again.
