@@ -68,14 +68,18 @@ async fn whenever_an_agent_is_killed_no_task_is_started_twice_and_none_is_lost()
                 .unwrap(),
         );
     }
-    let text = std::fs::read_to_string(&starts).unwrap();
-    let mut seen: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-    for line in text.lines() {
-        let (task, pid) = line.split_once(' ').unwrap();
-        seen.entry(task.parse().unwrap())
-            .or_default()
-            .push(pid.parse().unwrap());
-    }
+    // A task is running a moment before it has written its line.
+    let seen = wait_for("a line of every task", || {
+        let mut seen: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for line in std::fs::read_to_string(&starts).unwrap().lines() {
+            let (task, pid) = line.split_once(' ').unwrap();
+            seen.entry(task.parse().unwrap())
+                .or_default()
+                .push(pid.parse().unwrap());
+        }
+        (seen.len() == pids.len()).then_some(seen)
+    })
+    .await;
     for (task, pid) in &pids {
         assert_eq!(
             seen[task],
