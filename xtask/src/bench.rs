@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::shell;
@@ -29,26 +29,15 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<()> {
         bail!("no bench {name}; there are: {}", names.join(", "));
     }
     crate::setup::ensure_tools(root)?;
-    shell::run(
-        root,
-        Command::new(shell::cargo()).args(["build", "--release", "--package", "kelson"]),
-    )?;
-    let results = root.join("bench/results");
-    std::fs::create_dir_all(&results)
-        .with_context(|| format!("cannot make {}", results.display()))?;
-    let mut command = Command::new(shell::cargo());
-    command
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "kelson-bench",
-            "--bin",
-            name,
-            "--",
-        ])
-        .args(rest);
+    // Together, so that both are made from the same dependencies, and nothing is built twice.
+    let mut build = Command::new(shell::cargo());
+    build.args(["build", "--release", "--package", "kelson"]);
+    build.args(["--package", "kelson-bench"]);
+    shell::run(root, &mut build)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join("target"), |given| root.join(given));
+    let mut command = Command::new(target.join("release").join(name));
+    command.args(rest);
     shell::run(root, &mut command)
 }
 
