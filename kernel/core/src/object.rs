@@ -111,8 +111,8 @@ impl Object {
     /// Whether the specification in force is the one that git asks for, and is being carried out.
     pub fn sync(&self) -> Sync {
         match &self.desired {
+            _ if self.is_removed => Sync::OutOfSync,
             None => Sync::Unknown,
-            Some(_) if self.is_removed => Sync::OutOfSync,
             Some(desired) if *desired == spec_digest(&self.spec) && self.quarantine.is_none() => {
                 Sync::Synced
             }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kelson_model::id::{AgentId, Digest, Index};
+use kelson_model::id::{AgentId, Digest, Index, TaskId};
 use kelson_model::quantity::Millis;
 use kelson_model::time::ClusterTime;
 
@@ -76,6 +76,12 @@ pub struct PlannedTurn {
     pub cursor: Index,
     /// The changed rows, to be shown again where the turn does not become true.
     changes: Changes,
+    /// The version of the demand that its offers answer.
+    demand_version: u64,
+    /// The room of each offered agent when it was offered.
+    rooms: BTreeMap<AgentId, u64>,
+    /// The newest task when it was planned.
+    last_task: TaskId,
 }
 
 /// One round.
@@ -135,24 +141,33 @@ impl RoundMemory {
         self.declined.remove(seat);
     }
 
-    /// Says that a turn counts: agents that it was offered and left are declined for the demands that asked for them.
-    pub fn turn_counted(&mut self, turn: &PlannedTurn, before: &State) {
+    /// Says that a turn counts: agents that it was offered are declined for the demands that asked for them, as long as those demands
+    /// stay as they were. `after` is the state that it came to.
+    pub fn turn_counted(&mut self, turn: &PlannedTurn, after: &State) {
         let seat = &turn.request.seat;
         self.pauses.remove(seat);
-        self.is_room_left |= !turn.request.offers.is_empty();
-        let version = before.seats.get(seat).map_or(0, |seat| seat.demand_version);
+        let offered: u64 = turn
+            .request
+            .offers
+            .iter()
+            .map(|offer| u64::from(offer.count))
+            .sum();
+        let first = TaskId(turn.last_task.0.saturating_add(1));
+        let launched = after
+            .tasks
+            .range(first..)
+            .filter(|(_, task)| task.seat == *seat)
+            .count();
+        self.is_room_left |= u64::try_from(launched).is_ok_and(|launched| launched < offered);
         let declined = self.declined.entry(seat.clone()).or_default();
-        if declined.demand_version != version {
+        if declined.demand_version != turn.demand_version {
             *declined = Declined {
-                demand_version: version,
+                demand_version: turn.demand_version,
                 rooms: BTreeMap::new(),
             };
         }
         for offer in &turn.request.offers {
-            let room = before
-                .agents
-                .get(&offer.agent)
-                .map_or(0, |agent| agent.room_version);
+            let room = turn.rooms.get(&offer.agent).copied().unwrap_or(0);
             declined.rooms.insert((offer.key, offer.agent), room);
         }
     }
@@ -363,6 +378,11 @@ fn plan_turn(
     let changes = memory.pending.remove(seat).unwrap_or_default();
     let offered: Vec<AgentId> = offers.iter().map(|offer| offer.agent).collect();
     let changed: SeatRows = rows_of(state, seat, &changes, &offered);
+    let rooms = offered
+        .iter()
+        .filter_map(|id| state.agents.get(id))
+        .map(|agent| (agent.id, agent.room_version))
+        .collect();
     let turn_no = record.turn_no + 1;
     let request = TurnRequest {
         seat: seat.clone(),
@@ -386,6 +406,9 @@ fn plan_turn(
         request,
         cursor: state.index,
         changes,
+        demand_version: record.demand_version,
+        rooms,
+        last_task: state.last_task,
     })
 }
 

@@ -1,0 +1,128 @@
+use kelson_kernel_core::command::{Command, RecordAgentDrift};
+use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
+use kelson_model::object::DriftPolicy;
+use kelson_model::principal::Principal;
+use kelson_model::request::DriftReportUpdate;
+use kelson_model::time::WallTime;
+use serde_json::json;
+
+use crate::world::{SOURCE, World, desired, is_unchanged, service, spec};
+
+fn item(name: &str, healed_at: Option<u64>) -> DriftItem {
+    DriftItem {
+        object: service(name),
+        task: None,
+        plane: Plane::Specification,
+        state: if healed_at.is_some() {
+            DriftState::Healed
+        } else {
+            DriftState::Open
+        },
+        policy: DriftPolicy::Enforce,
+        origin: None,
+        fields: vec![FieldDrift {
+            path: "/spec/instances".to_owned(),
+            op: "changed".to_owned(),
+            desired: json!(3),
+            live: json!(5),
+        }],
+        changed_by: Principal::new("alice", "cli"),
+        first_seen: WallTime(1),
+        healed_at: healed_at.map(WallTime),
+        count: 1,
+    }
+}
+
+fn update(items: Vec<DriftItem>) -> Command {
+    Command::RecordDrift(DriftReportUpdate {
+        source: SOURCE.to_owned(),
+        items,
+    })
+}
+
+fn told(world: &World, reason: &str) -> usize {
+    let events = world.state.events.iter();
+    events.filter(|event| event.reason == reason).count()
+}
+
+#[test]
+fn open_items_are_replaced_and_told_once() {
+    let mut world = World::new();
+    world.done(update(vec![item("web", None)]));
+    world.done(update(vec![item("web", None), item("api", None)]));
+    assert_eq!(world.state.drift.len(), 2);
+    assert_eq!(told(&world, "DriftSeen"), 2);
+    let before = world.state.clone();
+    world.done(update(vec![item("web", None), item("api", None)]));
+    assert!(is_unchanged(&before, &world.state));
+    world.done(update(Vec::new()));
+    assert!(world.state.drift.is_empty());
+}
+
+#[test]
+fn healed_items_are_added_once() {
+    let mut world = World::new();
+    world.done(update(vec![item("web", None)]));
+    for _ in 0..2 {
+        world.done(update(vec![item("web", Some(7))]));
+    }
+    assert_eq!(world.state.drift.len(), 1);
+    assert_eq!(told(&world, "DriftHealed"), 1);
+}
+
+#[test]
+fn the_newest_hundred_healed_items_are_kept() {
+    let mut world = World::new();
+    for at in 0..120 {
+        world.done(update(vec![item("web", Some(at))]));
+    }
+    let kept: Vec<u64> = world
+        .state
+        .drift
+        .iter()
+        .filter_map(|item| item.healed_at)
+        .map(|at| at.0)
+        .collect();
+    assert_eq!(kept, (20..120).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_agents_see_is_left_to_agents() {
+    let mut world = World::new();
+    let agent = world.agent(4, 1024);
+    world.serve(&service("web"), spec("a", 1));
+    let task = world.launch(&service("web"), 0, agent);
+    world.done(Command::RecordAgentDrift(RecordAgentDrift {
+        agent,
+        incarnation: 1,
+        task,
+        field: "cgroup/memory.limit_in_bytes".to_owned(),
+        desired: json!(1),
+        live: json!(2),
+        is_healed: false,
+    }));
+    let strange = DriftItem {
+        plane: Plane::Agent,
+        ..item("web", None)
+    };
+    world.done(update(vec![strange]));
+    assert_eq!(world.state.drift.len(), 1);
+    assert_eq!(world.state.drift[0].task, Some(task));
+}
+
+#[test]
+fn the_drift_of_another_source_is_left_to_it() {
+    let mut world = World::new();
+    let accept = world.stage(
+        "other",
+        vec![desired(&service("web"), spec("a", 1))],
+        vec![],
+    );
+    world.done(accept);
+    world.done(Command::RecordDrift(DriftReportUpdate {
+        source: "other".to_owned(),
+        items: vec![item("web", None)],
+    }));
+    world.done(update(Vec::new()));
+    assert_eq!(world.state.drift.len(), 1);
+}

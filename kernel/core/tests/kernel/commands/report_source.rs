@@ -1,0 +1,74 @@
+use kelson_kernel_core::command::Command;
+use kelson_model::object::Sync;
+use kelson_model::request::SourceReport;
+use kelson_model::source::{Fault, Held};
+
+use crate::world::{SOURCE, World, is_unchanged, revision, service, spec};
+
+fn report(number: u32) -> SourceReport {
+    SourceReport {
+        source: SOURCE.to_owned(),
+        branch: "main".to_owned(),
+        observed: Some(revision(number)),
+        sync: Sync::OutOfSync,
+        held: None,
+        errors: Vec::new(),
+    }
+}
+
+fn fault(line: u32) -> Fault {
+    Fault {
+        code: "K0102".to_owned(),
+        file: "web.yaml".to_owned(),
+        line,
+        column: 3,
+        message: "is no number".to_owned(),
+        hint: String::new(),
+        source_line: String::new(),
+    }
+}
+
+#[test]
+fn a_report_leaves_what_is_applied_and_confirmed_alone() {
+    let mut world = World::new();
+    world.serve(&service("web"), spec("a", 1));
+    let applied = world.applied(SOURCE);
+    world.done(Command::ReportSource(report(9)));
+    let record = &world.state.sources[SOURCE];
+    assert_eq!(record.applied, applied);
+    assert_eq!(record.observed, Some(revision(9)));
+}
+
+#[test]
+fn the_same_report_changes_nothing() {
+    let mut world = World::new();
+    world.done(Command::ReportSource(report(9)));
+    let before = world.state.clone();
+    world.done(Command::ReportSource(report(9)));
+    assert!(is_unchanged(&before, &world.state));
+}
+
+#[test]
+fn faults_and_holds_are_told_once() {
+    let mut world = World::new();
+    let bad = SourceReport {
+        errors: (0..2000).map(fault).collect(),
+        held: Some(Held {
+            reason: "PruneGuard".to_owned(),
+            confirm: None,
+            message: "everything would go".to_owned(),
+            objects: Vec::new(),
+        }),
+        ..report(9)
+    };
+    world.done(Command::ReportSource(bad.clone()));
+    world.done(Command::ReportSource(SourceReport {
+        branch: "other".to_owned(),
+        ..bad
+    }));
+    assert_eq!(world.state.sources[SOURCE].errors.len(), 1000);
+    for reason in ["RevisionRefused", "RevisionHeld"] {
+        let told = world.state.events.iter().filter(|e| e.reason == reason);
+        assert_eq!(told.count(), 1, "{reason}");
+    }
+}

@@ -1,0 +1,44 @@
+use kelson_kernel_core::command::Command;
+use kelson_model::object::DesiredObject;
+use kelson_model::request::Stage;
+
+use crate::world::{SOURCE, World, desired, revision, service, spec};
+
+fn part(number: u32, part: u32, objects: Vec<DesiredObject>) -> Command {
+    Command::Stage(Stage {
+        source: SOURCE.to_owned(),
+        revision: revision(number),
+        part,
+        objects,
+    })
+}
+
+#[test]
+fn what_is_staged_is_seen_by_nobody() {
+    let mut world = World::new();
+    world.done(part(1, 0, vec![desired(&service("web"), spec("a", 1))]));
+    assert!(world.state.objects.is_empty());
+    assert_eq!(world.state.staged[SOURCE].objects.len(), 1);
+}
+
+#[test]
+fn parts_come_in_order() {
+    let mut world = World::new();
+    world.done(part(1, 0, Vec::new()));
+    for wrong in [part(1, 2, Vec::new()), part(2, 1, Vec::new())] {
+        assert_eq!(world.refused(wrong).code, "K0306");
+    }
+    world.done(part(1, 1, Vec::new()));
+    assert_eq!(world.refused(part(1, 1, Vec::new())).code, "K0306");
+    assert_eq!(world.state.staged[SOURCE].parts, 2);
+}
+
+#[test]
+fn part_0_drops_what_lay_there() {
+    let mut world = World::new();
+    world.done(part(1, 0, vec![desired(&service("web"), spec("a", 1))]));
+    world.done(part(1, 1, vec![desired(&service("api"), spec("a", 1))]));
+    world.done(part(2, 0, Vec::new()));
+    let staged = &world.state.staged[SOURCE];
+    assert_eq!((staged.parts, staged.objects.len()), (1, 0));
+}

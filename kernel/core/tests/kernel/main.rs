@@ -1,0 +1,16 @@
+//! Tests of the kernel's pure part: one file per command, then rounds and fair share, then the named properties over random entries.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod assignments;
+mod commands;
+mod fair_share;
+mod properties;
+mod refusals;
+mod repeats;
+mod rounds;
+mod world;

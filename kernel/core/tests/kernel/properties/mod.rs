@@ -1,0 +1,5 @@
+//! The named properties, over random entries.
+
+mod generator;
+mod promises;
+mod rounds;
