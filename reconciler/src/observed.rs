@@ -1,12 +1,13 @@
 //! A mirror of the kernel's rows, as much of them as plan and drift look at.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kelson_model::drift::{DriftItem, DriftState, Plane};
 use kelson_model::id::{Digest, Index, TaskId};
 use kelson_model::object::ObjectKey;
 use kelson_model::source::SourceRecord;
-use kelson_model::task::{StopReason, TaskState};
+use kelson_model::task::{CheckState, StopReason, TaskState};
 use kelson_model::time::WallTime;
 use kelson_reconciler_core::observed::{ObservedObject, ObservedTask};
 
@@ -46,12 +47,20 @@ impl Changes {
     }
 }
 
-/// A task, and when it was seen to end.
+/// What is kept of every task; there may be a million.
 #[derive(Debug, Clone)]
-struct SeenTask {
+struct Place {
+    workload: Arc<ObjectKey>,
+    slot: u32,
+    state: TaskState,
+}
+
+/// A task that somebody may have ended.
+#[derive(Debug, Clone)]
+struct Ended {
     task: ObservedTask,
     /// Absent for a task that had ended before this mirror began.
-    ended_at: Option<WallTime>,
+    at: Option<WallTime>,
 }
 
 /// The kernel's rows as of [`index`](Self::index).
@@ -71,9 +80,9 @@ pub struct Mirror {
     object_keys: BTreeMap<String, ObjectKey>,
     /// What git asked for when an object was last accepted; see [`Mirror::set_accepted`].
     accepted: BTreeMap<ObjectKey, Digest>,
-    tasks: BTreeMap<TaskId, SeenTask>,
-    by_workload: BTreeMap<ObjectKey, BTreeSet<TaskId>>,
-    ended_by_hand: BTreeSet<TaskId>,
+    tasks: BTreeMap<TaskId, Place>,
+    by_workload: BTreeMap<Arc<ObjectKey>, BTreeSet<TaskId>>,
+    ended_by_hand: BTreeMap<TaskId, Ended>,
     sources: BTreeMap<String, SourceRecord>,
     frameworks: BTreeMap<String, FrameworkRow>,
     ledger: Vec<DriftItem>,
@@ -186,37 +195,43 @@ impl Mirror {
     ) -> Result<Changes, RowError> {
         let Some(json) = json else {
             let id: TaskId = row.parse()?;
-            let is_drift = self.ended_by_hand.remove(&id);
             if let Some(gone) = self.tasks.remove(&id)
-                && let Some(ids) = self.by_workload.get_mut(&gone.task.workload)
+                && let Some(ids) = self.by_workload.get_mut(&gone.workload)
             {
                 ids.remove(&id);
                 if ids.is_empty() {
-                    self.by_workload.remove(&gone.task.workload);
+                    self.by_workload.remove(&gone.workload);
                 }
             }
             return Ok(Changes {
-                drift: is_drift,
+                drift: self.ended_by_hand.remove(&id).is_some(),
                 ..Changes::default()
             });
         };
         let task = rows::task(json)?;
-        let (id, workload) = (task.id, task.workload.clone());
+        let (id, state) = (task.id, task.state);
+        let workload = match self.by_workload.get_key_value(&task.workload) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::new(task.workload.clone()),
+        };
+        let place = Place {
+            workload: Arc::clone(&workload),
+            slot: task.slot,
+            state,
+        };
+        let before = self.tasks.insert(id, place);
+        let is_changed = before.is_none_or(|before| before.state != state);
         if has_ended_by_hand(&task) {
-            self.ended_by_hand.insert(id);
+            let at = self.ended_by_hand.get(&id).map_or(now, |known| known.at);
+            self.ended_by_hand.insert(id, Ended { task, at });
         }
-        let known = self.tasks.get(&id);
-        let ended_at = known
-            .and_then(|known| known.ended_at)
-            .or_else(|| now.filter(|_| task.state.is_terminal()));
-        let is_changed = known.is_none_or(|known| known.task.state != task.state);
-        self.tasks.insert(id, SeenTask { task, ended_at });
         let of_workload = self.by_workload.entry(workload).or_default();
         of_workload.insert(id);
         let is_drift = is_changed
+            && !self.ended_by_hand.is_empty()
             && of_workload
                 .iter()
-                .any(|task| self.ended_by_hand.contains(task));
+                .any(|task| self.ended_by_hand.contains_key(task));
         Ok(Changes {
             drift: is_drift,
             ..Changes::default()
@@ -284,28 +299,39 @@ impl Mirror {
         } else {
             now
         };
-        let workloads: BTreeSet<&ObjectKey> = self
-            .ended_by_hand
-            .iter()
-            .filter_map(|id| self.tasks.get(id))
-            .map(|seen| &seen.task.workload)
-            .collect();
+        let ended = || self.ended_by_hand.values();
+        let workloads: BTreeSet<&ObjectKey> = ended().map(|ended| &ended.task.workload).collect();
         let ids = workloads
             .into_iter()
             .filter_map(|workload| self.by_workload.get(workload))
             .flatten();
-        ids.filter_map(|id| self.tasks.get(id))
-            .filter(|seen| {
-                seen.task.state == TaskState::Running || self.ended_by_hand.contains(&seen.task.id)
-            })
-            .map(|seen| {
-                let mut task = seen.task.clone();
-                if task.state.is_terminal() {
-                    task.ended_at = Some(seen.ended_at.unwrap_or(unseen));
-                }
-                task
-            })
-            .collect()
+        let running = ids.filter_map(|id| {
+            let place = self.tasks.get(id)?;
+            (place.state == TaskState::Running).then(|| running(*id, place))
+        });
+        let ended = ended().map(|ended| ObservedTask {
+            ended_at: Some(ended.at.unwrap_or(unseen)),
+            ..ended.task.clone()
+        });
+        let mut tasks: Vec<ObservedTask> = running.chain(ended).collect();
+        tasks.sort_by_key(|task| task.id);
+        tasks
+    }
+}
+
+/// A task that runs, as much of it as drift looks at.
+fn running(id: TaskId, place: &Place) -> ObservedTask {
+    ObservedTask {
+        id,
+        workload: ObjectKey::clone(&place.workload),
+        slot: place.slot,
+        state: place.state,
+        health: CheckState::default(),
+        agent: None,
+        exit: None,
+        stop_reason: None,
+        stopped_by: None,
+        ended_at: None,
     }
 }
 
