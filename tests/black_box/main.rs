@@ -3,10 +3,13 @@
 
 mod cluster;
 mod command_line;
+mod crashes;
 mod documents;
 mod drift;
 mod first_steps;
+mod frameworks;
 mod git;
+mod machine;
 mod releases;
 mod restarts;
 mod servers;

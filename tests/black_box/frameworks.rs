@@ -1,0 +1,148 @@
+//! Frameworks from the repository: one that works beside one that does not.
+
+use std::path::PathBuf;
+
+use kelson_testkit::manifest::service;
+use kelson_testkit::{Look, programs, status};
+use serde_json::Value;
+
+use crate::cluster::{Cluster, DEADLINE, text};
+
+/// The component of a guest package, built from source.
+fn component(package: &str) -> Vec<u8> {
+    let workspace = programs::workspace().unwrap();
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace.join("target"), PathBuf::from);
+    let built =
+        kelson_plugins_builder::build_component(&workspace, &target.join("guests"), package);
+    std::fs::read(built.unwrap()).unwrap()
+}
+
+fn framework(name: &str, namespace: &str) -> String {
+    format!(
+        "apiVersion: kelson/v1\nkind: Framework\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  component: {{path: frameworks/{name}.wasm}}\n  namespaces: [{namespace}]\n"
+    )
+}
+
+/// The seat of a framework as `kelson frameworks` shows it.
+fn seat(cluster: &Cluster, name: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    cluster
+        .dev
+        .wait_for(what, DEADLINE, |cli| {
+            let list = cli.json(&["frameworks"])?;
+            let items = list["items"].as_array().cloned().unwrap_or_default();
+            let of_name = items.iter().filter(|framework| framework["name"] == name);
+            let seats = of_name
+                .flat_map(|framework| framework["seats"].as_array().cloned().unwrap_or_default());
+            Ok(seats
+                .into_iter()
+                .find(|seat| is_it(seat))
+                .map_or_else(|| Look::NotYet(format!("{items:?}")), Look::Found))
+        })
+        .unwrap()
+}
+
+#[test]
+fn a_framework_from_the_repository_runs_its_kind_beside_the_one_in_the_box() {
+    let (cluster, _) = Cluster::with(&[("web", service("web"))]);
+    cluster
+        .repo
+        .write("frameworks/birds.wasm", component("kelson-test-birds"))
+        .unwrap();
+    cluster
+        .repo
+        .write("kelson/birds.yaml", framework("birds", "data"))
+        .unwrap();
+    let flock = "apiVersion: kelson/v1\nkind: Flock\nmetadata: {name: sparrows, namespace: data}\nspec:\n  birds: 2\n  run: {command: sleep, args: [\"600\"]}\n  resources: {cpus: 0.02, memory: 16Mi}\n";
+    cluster.repo.write("kelson/flock.yaml", flock).unwrap();
+    let commit = cluster.repo.commit("birds").unwrap();
+    cluster
+        .dev
+        .wait_until("two birds fly", DEADLINE, |now| {
+            status::object(now, "Flock/sparrows").is_some_and(|flock| {
+                flock
+                    .pointer("/tasks/running")
+                    .is_some_and(|running| running == 2)
+            })
+        })
+        .unwrap();
+    cluster.dev.settle(&commit).unwrap();
+    // Its kind is checked like any other, with positions.
+    cluster
+        .repo
+        .edit("kelson/flock.yaml", "birds: 2", "brids: 2")
+        .unwrap();
+    let outcome = cluster.dev.run(&["validate", "-o", "json"]).unwrap();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let errors = outcome.json().unwrap();
+    assert_eq!(
+        (
+            text(&errors, "/errors/0/file"),
+            &errors["errors"][0]["line"]
+        ),
+        ("kelson/flock.yaml", &Value::from(5))
+    );
+}
+
+#[test]
+fn a_scheduler_that_traps_is_explained_and_leaves_the_others_working() {
+    let (cluster, _) = Cluster::with(&[("web", service("web"))]);
+    cluster
+        .repo
+        .write("frameworks/trap.wasm", component("kelson-test-trap"))
+        .unwrap();
+    cluster
+        .repo
+        .write("kelson/trap.yaml", framework("trap", "data"))
+        .unwrap();
+    let object =
+        "apiVersion: kelson/v1\nkind: Trap\nmetadata: {name: snare, namespace: data}\nspec: {}\n";
+    cluster.repo.write("kelson/snare.yaml", object).unwrap();
+    cluster.repo.commit("a trap").unwrap();
+    let seat = seat(&cluster, "trap", "its seat is paused", |seat| {
+        text(seat, "/state") == "paused"
+    });
+    assert!(text(&seat, "/fault").contains("trapped"), "{seat}");
+    let why = cluster
+        .dev
+        .ok(&["why", "Trap/snare", "-n", "data"])
+        .unwrap();
+    assert!(why.contains("trapped"), "{why}");
+    cluster.commit("web", &service("web").text("web 2"));
+    cluster
+        .dev
+        .wait_for("web rolls out all the same", DEADLINE, |_| {
+            let answers = cluster.answers("Service/web");
+            Ok(if answers == ["web 2"] {
+                Look::Found(())
+            } else {
+                Look::NotYet(format!("{answers:?}"))
+            })
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_component_is_refused_and_explained() {
+    let (cluster, _) = Cluster::with(&[("web", service("web"))]);
+    cluster
+        .repo
+        .write("frameworks/junk.wasm", b"this is no component")
+        .unwrap();
+    cluster
+        .repo
+        .write("kelson/junk.yaml", framework("junk", "data"))
+        .unwrap();
+    cluster.repo.commit("junk").unwrap();
+    let now = cluster
+        .dev
+        .wait_until("it is refused", DEADLINE, |now| {
+            status::object(now, "Framework/junk")
+                .is_some_and(|junk| text(junk, "/reason") == "BadComponent")
+        })
+        .unwrap();
+    let junk = status::object(&now, "Framework/junk").unwrap();
+    assert_eq!(text(junk, "/health"), "Degraded");
+    assert!(text(junk, "/message").contains("component"), "{junk}");
+    assert_eq!(cluster.answers("Service/web"), ["web 1"]);
+}
