@@ -38,10 +38,6 @@ pub(crate) async fn run(arguments: &Tasks, context: &Context) -> Result<Exit> {
                     .any(|target| target.is(&task.workload.kind, &task.workload.name));
             is_named && !(arguments.live && task.state.is_terminal())
         });
-        // The index of the state says nothing about the tasks, and would make every answer a new one.
-        if arguments.watching.watch {
-            list.index = 0;
-        }
         Ok(list)
     };
     let list = arguments

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::context::Context;
@@ -22,7 +23,7 @@ impl Watching {
     ///
     /// # Errors
     /// When nothing listens (any more), or the kernel refuses.
-    pub(crate) async fn show<T: Serialize + PartialEq>(
+    pub(crate) async fn show<T: Serialize>(
         self,
         client: &Client,
         context: &Context,
@@ -36,12 +37,13 @@ impl Watching {
         }
         // First the watch, then the answer: what changes in between is seen.
         let mut changes = client.watch("", None).await?;
-        let mut shown: Option<T> = None;
+        let mut shown: Option<Value> = None;
         while changes.changed().await? {
             let answer = fetch().await?;
-            if shown.as_ref() != Some(&answer) {
+            let content = content(&answer)?;
+            if shown.as_ref() != Some(&content) {
                 again(context.format(), &answer, &table, shown.is_some())?;
-                shown = Some(answer);
+                shown = Some(content);
             }
         }
         Err(Failure::new(
@@ -50,6 +52,15 @@ impl Watching {
         )
         .into())
     }
+}
+
+/// What an answer says, whatever state it is about: the index alone makes no news.
+fn content(answer: &impl Serialize) -> Result<Value> {
+    let mut content = serde_json::to_value(answer)?;
+    if let Value::Object(fields) = &mut content {
+        fields.remove("index");
+    }
+    Ok(content)
 }
 
 fn again<T: Serialize>(
@@ -64,5 +75,21 @@ fn again<T: Serialize>(
         Format::Yaml => emit(&format!("---\n{}", to_yaml(answer)?)),
         Format::Table => emit(&format!("{gap}{}", table(answer, false))),
         Format::Wide => emit(&format!("{gap}{}", table(answer, true))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn another_index_is_no_news() {
+        let one = content(&json!({"index": 1, "items": []})).unwrap();
+        let two = content(&json!({"index": 2, "items": []})).unwrap();
+        let three = content(&json!({"index": 2, "items": [1]})).unwrap();
+        assert_eq!(one, two);
+        assert_ne!(two, three);
     }
 }

@@ -34,6 +34,8 @@ use crate::verbs::version::VERSION;
 
 /// How long everything may take to come up; the first start compiles the scheduler.
 const RAISE: Duration = Duration::from_secs(120);
+/// A part that has died so often before all was ready will not come up; an earlier one that is about to end is waited for meanwhile.
+const DEATHS: u32 = 8;
 /// How long the kernel may take to end.
 const KERNEL_ENDS: Duration = Duration::from_secs(10);
 
@@ -181,6 +183,8 @@ struct Raised {
     kernel_arguments: Vec<OsString>,
     agent_arguments: Vec<OsString>,
     listen: String,
+    is_ready: bool,
+    deaths: u32,
 }
 
 impl Raised {
@@ -214,6 +218,8 @@ impl Raised {
             kernel_arguments: kernel,
             agent_arguments: agent,
             listen: arguments.listen.clone(),
+            is_ready: false,
+            deaths: 0,
         })
     }
 
@@ -246,6 +252,7 @@ impl Raised {
             agent = ready(&client) => agent,
             error = self.keep() => return Err(error),
         };
+        self.is_ready = true;
         Ok((address, agent))
     }
 
@@ -275,6 +282,15 @@ impl Raised {
             Happened::Due => self.agent.start(),
             Happened::Died(status, wait) => {
                 let part = if is_kernel { &self.kernel } else { &self.agent };
+                self.deaths = self.deaths.saturating_add(1);
+                if !self.is_ready && self.deaths >= DEATHS {
+                    let what = format!(
+                        "the {} does not come up: it {}",
+                        part.name(),
+                        ending(status)
+                    );
+                    return Err(Failure::usage(what).with_hint(part.last_words(5)).into());
+                }
                 let message = format!(
                     "the {} {}; it starts again in {:.1} s",
                     part.name(),
