@@ -251,6 +251,15 @@ fn a_task_killed_from_outside_is_drift_by_nobody_known_and_heals_when_it_is_repl
 }
 
 #[test]
+fn a_death_that_was_healed_is_not_told_again_when_its_replacement_ends() {
+    let mut world = World::new();
+    world.tasks = vec![died_of(1, 9), task(2, 0, TaskState::Running)];
+    assert_eq!(world.scan().items[0].state, DriftState::Healed);
+    world.tasks[1].state = TaskState::Finished;
+    assert_eq!(world.scan(), Scan::default());
+}
+
+#[test]
 fn a_task_that_was_killed_and_replaced_between_two_scans_is_told_all_the_same() {
     let mut world = World::new();
     world.tasks = vec![died_of(1, 15), task(2, 0, TaskState::Running)];

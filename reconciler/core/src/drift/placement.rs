@@ -23,21 +23,24 @@ const CRASHES: [i32; 8] = [4, 5, 6, 7, 8, 11, 13, 31];
 pub(super) fn find(sight: Sight<'_>) -> Vec<Finding> {
     let newest = newest_running(sight.tasks);
     let kept_since = kept_since(sight.ledger);
-    let known: BTreeSet<TaskId> = sight
-        .ledger
-        .iter()
-        .filter(|item| item.plane == Plane::Placement)
-        .filter_map(|item| item.task)
-        .collect();
+    let told = |state| -> BTreeSet<TaskId> {
+        let items = sight.ledger.iter();
+        items
+            .filter(|item| item.plane == Plane::Placement && item.state == state)
+            .filter_map(|item| item.task)
+            .collect()
+    };
+    let (open, healed) = (told(DriftState::Open), told(DriftState::Healed));
     sight
         .tasks
         .iter()
         .filter_map(|task| {
             let (live, who) = ended_by_hand(task)?;
-            let is_known = known.contains(&task.id);
+            let is_open = open.contains(&task.id);
             let ended_at = task.ended_at.unwrap_or_default();
-            let is_forgotten = !is_known && kept_since.is_some_and(|since| ended_at <= since);
-            if is_forgotten {
+            let is_forgotten = kept_since.is_some_and(|since| ended_at <= since);
+            // A task ends once: what has healed stays so, whatever becomes of its replacement.
+            if !is_open && (healed.contains(&task.id) || is_forgotten) {
                 return None;
             }
             let slot = (&task.workload, task.slot);
