@@ -50,3 +50,8 @@ pub(crate) fn print(
 pub(crate) fn to_yaml(value: &impl Serialize) -> Result<String> {
     serde_yaml::to_string(value).context("cannot show this as YAML")
 }
+
+/// What a text means as YAML, as somebody typed it on a command line; nothing where it is no YAML.
+pub(crate) fn from_yaml(text: &str) -> Option<serde_json::Value> {
+    serde_yaml::from_str(text).ok()
+}

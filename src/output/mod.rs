@@ -9,7 +9,7 @@ mod table;
 
 pub(crate) use emit::{emit, say};
 pub(crate) use fault::{failure, fault};
-pub(crate) use format::{Format, print, to_yaml};
+pub(crate) use format::{Format, from_yaml, print, to_yaml};
 pub(crate) use moment::{age, clock, now};
 pub(crate) use style::{Palette, Tint, plain};
 pub(crate) use table::{Cell, Table};

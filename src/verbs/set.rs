@@ -16,7 +16,7 @@ use super::target::{Target, query_of};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{print, say};
+use crate::output::{from_yaml, print, say};
 
 /// What may be typed behind `set`.
 #[derive(Debug, Args)]
@@ -174,8 +174,7 @@ async fn spec_of(client: &Client, key: &ObjectKey) -> Result<Value> {
 /// What a change makes of the value (in its one spelling) and of the specification.
 fn judge(kinds: &Kinds, key: &ObjectKey, spec: &Value, change: &Change) -> Result<(Value, Value)> {
     let own = change.pointer.strip_prefix("/spec").unwrap_or_default();
-    let written: Value =
-        serde_yaml::from_str(&change.text).unwrap_or_else(|_| Value::String(change.text.clone()));
+    let written = from_yaml(&change.text).unwrap_or_else(|| Value::String(change.text.clone()));
     // A text that looks like a number is a text where the kind wants one.
     let readings = match &written {
         Value::Null => vec![Value::Null],
