@@ -147,7 +147,7 @@ pub fn explain_object(
         .into_iter()
         .flat_map(|workload| state.tasks_of(workload));
     for task in waiting
-        .filter(|task| !task.is_forgotten && (!task.message.is_empty() || task.exit.is_some()))
+        .filter(|task| !task.is_forgotten && !(task.state.is_terminal() && task.stop.is_some()) && (!task.message.is_empty() || task.exit.is_some()))
     {
         let said = task
             .exit

@@ -22,6 +22,9 @@ pub const STEADY: Millis = Millis(60_000);
 /// So many ended tasks of a workload are kept for people.
 pub const KEPT_ENDED_TASKS: usize = 10;
 
+/// The signals of a program that crashes: ILL, TRAP, ABRT, BUS, FPE, SEGV, PIPE, SYS.
+const CRASH_SIGNALS: [i32; 8] = [4, 5, 6, 7, 8, 11, 13, 31];
+
 /// One task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,7 +89,8 @@ impl Task {
         format!("{}.{}", self.object.name, self.slot)
     }
 
-    /// Whether a person ended it: by a stop order, or by a signal that neither its agent nor its memory limit sent.
+    /// Whether a person ended it: by a stop order, or by a signal that neither its agent nor its memory limit sent and that no program
+    /// brings upon itself. A program that crashes is no person's doing.
     pub fn is_ended_by_hand(&self) -> bool {
         let by_order = self
             .stop
@@ -96,7 +100,10 @@ impl Task {
             || self
                 .exit
                 .as_ref()
-                .is_some_and(|exit| exit.signal.is_some() && !exit.by_agent && !exit.oom)
+                .is_some_and(|exit| {
+                    let is_sent = exit.signal.is_some_and(|signal| !CRASH_SIGNALS.contains(&signal));
+                    is_sent && !exit.by_agent && !exit.oom
+                })
     }
 }
 

@@ -206,7 +206,11 @@ pub fn task_row(state: &State, task: &Task) -> TaskRow {
         } else {
             task.state
         },
-        health: task.health,
+        health: if task.state.is_terminal() {
+            CheckState::Unknown
+        } else {
+            task.health
+        },
         ready: task.is_ready,
         pid: if task.state.is_terminal() {
             None

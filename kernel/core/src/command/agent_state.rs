@@ -22,6 +22,9 @@ pub struct SetAgentState {
     pub incarnation: u64,
     /// The new state.
     pub state: AgentState,
+    /// Whether the agent itself says so, as it ends.
+    #[serde(default)]
+    pub is_leaving: bool,
 }
 
 pub(super) fn apply(
@@ -50,6 +53,10 @@ pub(super) fn apply(
         .collect();
     let (reason, message) = match command.state {
         AgentState::Ready => ("AgentReady", format!("{} can be reached again", agent.id)),
+        AgentState::Unreachable if command.is_leaving => (
+            "AgentLeaving",
+            format!("{} ends; it is offered no more until it attaches again", agent.id),
+        ),
         AgentState::Unreachable => (
             "AgentUnreachable",
             format!(

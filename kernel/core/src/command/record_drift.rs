@@ -58,7 +58,8 @@ pub(super) fn apply(
                 if healed.iter().any(|known| **known == *item) {
                     continue;
                 }
-                events.push(context.event("DriftHealed", Some(&item.object), what));
+                let healed = format!("healed: {what}");
+                events.push(context.event("DriftHealed", Some(&item.object), healed));
                 healed.push(Arc::new(item.clone()));
             }
         }

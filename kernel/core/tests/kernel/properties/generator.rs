@@ -36,16 +36,17 @@ pub(crate) struct Step {
 }
 
 pub(crate) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    let op = (0u8..9, 0u8..4, any::<u16>(), any::<u16>());
+    let group = prop_oneof![2 => Just(0u8), 1 => 1u8..4];
+    let op = (0u8..20, group, any::<u16>(), any::<u16>());
     // Turns and statuses come more often than the rest.
     let kind = prop_oneof![
-        4 => Just(0u8), 4 => Just(1), 3 => Just(2), 2 => Just(3), 12 => Just(4), 10 => Just(5), 8 => 6u8..17,
+        3 => 0u8..4, 14 => Just(4), 12 => Just(5), 8 => 6u8..17, 2 => Just(10),
     ];
     let client = prop_oneof![3 => Just(None), 1 => (0u8..2).prop_map(Some)];
     let step = (
         kind,
         any::<[u16; 4]>(),
-        prop::collection::vec(op, 0..8),
+        prop::collection::vec(op, 0..6),
         0u16..20_000,
         client,
     );
@@ -56,7 +57,7 @@ pub(crate) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         wait,
         client,
     });
-    prop::collection::vec(step, 1..most)
+    prop::collection::vec(step, most / 2..most)
 }
 
 /// One of these; `None` where there is none.
@@ -113,14 +114,30 @@ fn framework_of(pick: u16) -> InstallFramework {
     }
 }
 
-fn an_op(state: &State, (kind, group, first, second): (u8, u8, u16, u16)) -> Operation {
-    let workload = a_workload(state, first);
+fn an_op(
+    state: &State,
+    seat: &SeatId,
+    (kind, group, first, second): (u8, u8, u16, u16),
+) -> Operation {
+    // Mostly its own, on an agent that is there.
+    let is_strange = first % 11 == 0;
+    let own = state
+        .workloads
+        .iter()
+        .filter(|(_, key)| is_strange || key.namespace == seat.namespace);
+    let workload =
+        choose(own.map(|(id, _)| *id), first).unwrap_or_else(|| a_workload(state, first));
+    let own = state
+        .tasks
+        .values()
+        .filter(|task| is_strange || task.seat == *seat);
+    let task = choose(own.map(|task| task.id), second).unwrap_or_else(|| a_task(state, second));
     let newest = state
         .object_of(workload)
         .map_or(1, |object| object.generation);
-    let generation = newest.saturating_sub(u64::from(second % 5 == 0));
+    let generation = newest.saturating_sub(u64::from(second % 7 == 0));
     let op = match kind {
-        0..=3 => Op::Launch {
+        0..=3 | 9.. => Op::Launch {
             workload,
             generation,
             template: u32::from(second % 17 == 0),
@@ -128,12 +145,10 @@ fn an_op(state: &State, (kind, group, first, second): (u8, u8, u16, u16)) -> Ope
             agent: an_agent(state, second / 4),
         },
         4 => Op::Kill {
-            task: a_task(state, first),
+            task,
             reason: StopReason::ALL[usize::from(second) % 4],
         },
-        5 => Op::Forget {
-            task: a_task(state, first),
-        },
+        5 => Op::Forget { task },
         6 => Op::SetStatus {
             workload,
             generation,
@@ -146,7 +161,7 @@ fn an_op(state: &State, (kind, group, first, second): (u8, u8, u16, u16)) -> Ope
             workload,
             generation,
         },
-        _ => Op::Quarantine {
+        8 => Op::Quarantine {
             workload,
             generation,
             reason: "it failed".to_owned(),
@@ -167,6 +182,7 @@ fn a_turn(state: &State, step: &Step) -> CommitTurn {
         .get(&id.framework)
         .and_then(|framework| framework.component.clone());
     let writes = step.ops.iter().filter(|op| op.2 % 3 == 0);
+    let operations = step.ops.iter().map(|op| an_op(state, &id, *op)).collect();
     CommitTurn {
         seat: id,
         turn_no: next + u64::from(second % 13 == 0),
@@ -174,7 +190,7 @@ fn a_turn(state: &State, step: &Step) -> CommitTurn {
             .filter(|_| second % 11 != 0)
             .unwrap_or_else(|| component("unknown")),
         cursor: state.index,
-        operations: step.ops.iter().map(|op| an_op(state, *op)).collect(),
+        operations,
         writes: writes
             .map(|(_, group, key, size)| StateWrite {
                 group: u32::from(*group),
@@ -207,11 +223,12 @@ fn a_status(state: &State, step: &Step) -> Command {
         TaskState::Lost,
     ];
     let statuses = step.ops.iter().map(|(kind, sequence, task, _)| {
-        let task = a_task(state, *task);
+        let own = state.tasks_on(agent).map(|task| task.id);
+        let task = choose(own, *task).unwrap_or_else(|| a_task(state, *task));
         let seen = state.tasks.get(&task).map_or(0, |task| task.sequence);
         let mut status = status(
             task,
-            (seen + u64::from(*sequence)).saturating_sub(1),
+            seen + u64::from(*sequence),
             states[usize::from(*kind) % states.len()],
         );
         if third % 7 == 0 && status.state.is_terminal() {
@@ -412,13 +429,33 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
     let mut applied: Vec<Applied> = Vec::new();
     let mut now = 1000;
     let mut sequences = [0u64; 2];
-    let opening = vec![
-        Command::InstallFramework(Box::new(install("1"))),
+    let attach = |number: u32| {
         Command::RegisterAgent(RegisterAgent {
             agent: None,
-            token: "t0".to_owned(),
+            token: format!("t{number}"),
             incarnation: 1,
             description: machine(4, 1024),
+        })
+    };
+    let opening = vec![
+        Command::InstallFramework(Box::new(install("1"))),
+        attach(0),
+        attach(1),
+        Command::Stage(Stage {
+            source: SOURCE.to_owned(),
+            revision: revision(1000),
+            part: 0,
+            objects: (0..4)
+                .map(|pick| desired(&key(pick), some_spec(pick * 10)))
+                .collect(),
+        }),
+        Command::Accept(Accept {
+            source: SOURCE.to_owned(),
+            revision: revision(1000),
+            previous: None,
+            parts: 1,
+            prune: Vec::new(),
+            objects: 4,
         }),
     ];
     let mut put = |state: &mut State, now: u64, client: Option<(String, u64)>, command: Command| {

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_kernel_core::assignment::{Order, assignment};
 use kelson_kernel_core::command::{Command, CommitTurn};
-use kelson_kernel_core::port::RefusalRow;
+use kelson_kernel_core::port::{RefusalRow, SeatId};
 use kelson_kernel_core::record::Seat;
 use kelson_kernel_core::{Entry, Reply, State, apply, broken_invariants};
 use kelson_model::id::TaskId;
 use kelson_model::task::TaskState;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use crate::properties::generator::{Applied, run, steps};
 use crate::world::{bytes, is_unchanged, through_snapshot};
@@ -251,4 +253,70 @@ proptest! {
             }
         }
     }
+}
+
+/// The promises above would hold of entries that do nothing.
+#[test]
+fn random_entries_reach_what_the_promises_are_about() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..48 {
+        let drawn = steps(40).new_tree(&mut runner).unwrap().current();
+        for one in run(&drawn) {
+            let mut note =
+                |what, is_seen: bool| *seen.entry(what).or_default() += usize::from(is_seen);
+            let (before, after) = (&one.before, &one.after);
+            note("launched", after.last_task > before.last_task);
+            note("void", matches!(one.reply, Reply::Void { .. }));
+            note("refused", matches!(one.reply, Reply::Refused(_)));
+            note("repeated", is_repeated(&one));
+            let of_group =
+                |refusals: &Vec<RefusalRow>| refusals.iter().any(|refusal| refusal.group != 0);
+            note(
+                "group refused",
+                matches!(&one.reply, Reply::Counted { refusals } if of_group(refusals)),
+            );
+            let has_ports = |state: &State| {
+                state
+                    .agents
+                    .values()
+                    .any(|agent| !agent.used_ports.is_empty())
+            };
+            note("ports", has_ports(after));
+            let is_orphan = |state: &State| {
+                state
+                    .tasks
+                    .values()
+                    .any(|task| state.object_of(task.workload).is_none())
+            };
+            note("made again while tasks end", is_orphan(after));
+            let ended = |state: &State| {
+                state
+                    .tasks
+                    .values()
+                    .filter(|task| task.state.is_terminal())
+                    .count()
+            };
+            note("ended", ended(after) > ended(before));
+            note(
+                "quarantined",
+                after
+                    .objects
+                    .values()
+                    .any(|object| object.quarantine.is_some()),
+            );
+            let is_handed_over = |id: &TaskId, seat: &SeatId| {
+                before.tasks.get(id).is_some_and(|task| task.seat != *seat)
+            };
+            note(
+                "handed over",
+                after
+                    .tasks
+                    .iter()
+                    .any(|(id, task)| is_handed_over(id, &task.seat)),
+            );
+        }
+    }
+    let missing: Vec<_> = seen.iter().filter(|(_, count)| **count < 3).collect();
+    assert!(missing.is_empty(), "{seen:?}");
 }
