@@ -309,12 +309,28 @@ impl Supervisor {
             }
             Notice::Shutdown(_) => {
                 self.stopping_since = Some(Instant::now());
+                self.say_leaving();
                 let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
                 for task in tasks {
                     let reason = "the agent ends".to_owned();
                     self.input(task, Input::Stop { reason });
                 }
             }
+        }
+    }
+
+    /// Tells the kernel not to start anything here any more; without a session there is nobody who would.
+    fn say_leaving(&self) {
+        let message =
+            kelson_proto::v1::agent_message::Message::Leaving(kelson_proto::v1::Leaving {});
+        if let Some(session) = &self.session
+            && session
+                .try_send(AgentMessage {
+                    message: Some(message),
+                })
+                .is_err()
+        {
+            tracing::debug!("the session is too full for a farewell");
         }
     }
 

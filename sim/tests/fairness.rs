@@ -1,6 +1,6 @@
 //! Two frameworks compete for too little capacity in two weighted namespaces.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use kelson_model::object::ObjectKey;
 use kelson_model::quantity::Millis;

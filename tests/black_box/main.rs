@@ -1,5 +1,10 @@
 //! Kelson from outside: real processes, real git, the documented verbs and JSON, and nothing else.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod cluster;
 mod command_line;

@@ -41,6 +41,7 @@ pub(crate) struct Seen {
     pub(crate) drift: Vec<v1::AgentDrift>,
     pub(crate) logs: BTreeMap<u64, (Vec<u8>, bool, String)>,
     pub(crate) heartbeats: u32,
+    pub(crate) farewells: u32,
     pub(crate) blob_requests: u32,
 }
 
@@ -255,6 +256,7 @@ impl FakeKernel {
         self.inner.seen.send_modify(|seen| match message {
             agent_message::Message::Attach(attach) => seen.attaches.push(attach),
             agent_message::Message::Heartbeat(_) => seen.heartbeats += 1,
+            agent_message::Message::Leaving(_) => seen.farewells += 1,
             agent_message::Message::Statuses(statuses) => {
                 let statuses = statuses
                     .statuses

@@ -146,13 +146,14 @@ pub fn explain_object(
         .workload
         .into_iter()
         .flat_map(|workload| state.tasks_of(workload));
-    for task in waiting
-        .filter(|task| !task.is_forgotten && !(task.state.is_terminal() && task.stop.is_some()) && (!task.message.is_empty() || task.exit.is_some()))
-    {
-        let said = task
-            .exit
-            .as_ref()
-            .map_or_else(|| task.message.clone(), |exit| exit.reason.clone());
+    for task in waiting.filter(|task| !task.is_forgotten) {
+        let said = match &task.exit {
+            // What was asked to end and has ended explains nothing.
+            Some(_) if task.stop.is_some() => continue,
+            Some(exit) => exit.reason.clone(),
+            None if task.message.is_empty() => continue,
+            None => task.message.clone(),
+        };
         lines.push(line(
             "Task",
             format!("{} ({}): {said}", task.name(), task.id),

@@ -97,13 +97,12 @@ impl Task {
             .as_ref()
             .is_some_and(|stop| stop.reason == StopReason::ByHand);
         by_order
-            || self
-                .exit
-                .as_ref()
-                .is_some_and(|exit| {
-                    let is_sent = exit.signal.is_some_and(|signal| !CRASH_SIGNALS.contains(&signal));
-                    is_sent && !exit.by_agent && !exit.oom
-                })
+            || self.exit.as_ref().is_some_and(|exit| {
+                let is_sent = exit
+                    .signal
+                    .is_some_and(|signal| !CRASH_SIGNALS.contains(&signal));
+                is_sent && !exit.by_agent && !exit.oom
+            })
     }
 }
 

@@ -2,7 +2,8 @@
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Query, State as Shared};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, State as Shared};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -146,14 +147,37 @@ impl Asked {
     }
 }
 
-async fn status(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+/// Answers what no route is for.
+pub(crate) async fn no_such_route(uri: axum::http::Uri) -> Response {
+    let message = format!("there is nothing at {}", uri.path());
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "K0311",
+        message,
+        "see docs/reference/http.md",
+    )
+    .into_response()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let query = Query::<Asked>::from_request_parts(parts, state).await;
+        query
+            .map(|Query(asked)| asked)
+            .map_err(|error| Failure::bad(error.body_text()))
+    }
+}
+
+async fn status(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     reply(report::status_report(
         &kernel.state(),
         asked.namespace()?.as_ref(),
     ))
 }
 
-async fn tasks(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+async fn tasks(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     reply(report::task_list(
         &kernel.state(),
         asked.namespace()?.as_ref(),
@@ -232,7 +256,7 @@ async fn drift(Shared(kernel): Shared<Kernel>) -> Answered {
     reply(report::drift_report(&kernel.state()))
 }
 
-async fn events(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+async fn events(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let state = kernel.state();
     let wanted = if asked.name.is_some() {
         Some(asked.object(&state)?.key.clone())
@@ -254,7 +278,7 @@ async fn events(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> A
     )
 }
 
-async fn objects(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+async fn objects(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let (state, namespace) = (kernel.state(), asked.namespace()?);
     let is_meant = |object: &&std::sync::Arc<Object>| {
         namespace
@@ -272,12 +296,12 @@ async fn objects(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> 
     )
 }
 
-async fn object(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+async fn object(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let state = kernel.state();
     reply(views::object_view(&state, asked.object(&state)?))
 }
 
-async fn why(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let state = kernel.state();
     let key = asked.object(&state)?.key.clone();
     let lines = explain_object(&state, &kernel.memory(), &key).unwrap_or_default();
@@ -332,7 +356,7 @@ async fn plan(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
     }
 }
 
-async fn logs(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+async fn logs(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let stream = asked.stream.clone().unwrap_or_else(|| "stdout".to_owned());
     if !matches!(stream.as_str(), "stdout" | "stderr") {
         return Err(Failure::bad(format!(
@@ -354,7 +378,7 @@ async fn logs(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Ans
             StatusCode::NOT_FOUND,
             "K0303",
             message,
-            "see `kelson tasks --all`",
+            "see `kelson tasks`",
         )
     })?;
     Ok((
@@ -364,7 +388,7 @@ async fn logs(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Ans
         .into_response())
 }
 
-async fn watch_rows(Shared(kernel): Shared<Kernel>, Query(asked): Query<Asked>) -> Answered {
+async fn watch_rows(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let kinds: Vec<String> = asked
         .kinds
         .iter()

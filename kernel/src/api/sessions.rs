@@ -11,8 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::Stream;
 use kelson_kernel_core::assignment::{Assignment, Order, assignment, full_assignment};
-use kelson_kernel_core::command::{Command, RecordAgentDrift, RecordStatuses, RegisterAgent};
+use kelson_kernel_core::command::{
+    Command, RecordAgentDrift, RecordStatuses, RegisterAgent, SetAgentState,
+};
 use kelson_kernel_core::{Reply, RowKey, State};
+use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, Index, TaskId};
 use kelson_model::task::{StopReason, TaskStatus};
 use kelson_proto::v1;
@@ -198,6 +201,14 @@ fn changed_assignments(state: &State, since: Index) -> BTreeMap<AgentId, Vec<v1:
                 .push(to_wire(assignment(state, task)));
         }
     }
+    // The last tasks of a removed workload go together with it: nothing but their names is left.
+    for (agent, task) in state.dropped_tasks_since(since) {
+        by_agent.entry(agent).or_default().push(to_wire(Assignment {
+            task,
+            generation: u64::MAX,
+            order: Order::Forget,
+        }));
+    }
     by_agent
 }
 
@@ -317,6 +328,15 @@ impl AgentSession {
             Some(Up::Attach(_)) => Err(Status::invalid_argument("a session attaches once")),
             Some(Up::Statuses(updates)) => self.record(updates, outbox).await,
             Some(Up::Drift(drift)) => self.record_drift(drift).await,
+            Some(Up::Leaving(_)) => {
+                let leaving = SetAgentState {
+                    agent: self.agent,
+                    incarnation: self.incarnation,
+                    state: AgentState::Unreachable,
+                    is_leaving: true,
+                };
+                self.propose(Command::SetAgentState(leaving)).await
+            }
             Some(Up::Log(chunk)) => {
                 self.kernel.sessions().logs.take(chunk).await;
                 Ok(())

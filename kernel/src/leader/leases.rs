@@ -36,6 +36,7 @@ pub async fn run_leases(kernel: Kernel) -> Result<(), SubmitError> {
                     agent: agent.id,
                     incarnation: agent.incarnation,
                     state: AgentState::Unreachable,
+                    is_leaving: false,
                 };
                 kernel.propose(Command::SetAgentState(command)).await?;
                 absent.remove(&agent.id);

@@ -109,7 +109,7 @@ pub(crate) const PURE: &[&str] = &[
     "yaml_serde",
 ];
 /// What the tests of a core may use besides.
-pub(crate) const PURE_FOR_TESTS: &[&str] = &["proptest"];
+pub(crate) const PURE_FOR_TESTS: &[&str] = &["proptest", "rmp-serde"];
 
 /// A dependency that is kept in one place.
 #[derive(Debug)]
@@ -163,7 +163,11 @@ pub(crate) const KEPT: &[Kept] = &[
         dependency: "yaml_serde",
         path: "serde_yaml",
         packages: &["kelson-reconciler-core", "kelson", "kelson-bench"],
-        folders: &["reconciler/core/src/manifest", "src/output", "bench/src/bin"],
+        folders: &[
+            "reconciler/core/src/manifest",
+            "src/output",
+            "bench/src/bin",
+        ],
     },
     Kept {
         dependency: "tonic",

@@ -55,7 +55,10 @@ pub(super) fn apply(
         AgentState::Ready => ("AgentReady", format!("{} can be reached again", agent.id)),
         AgentState::Unreachable if command.is_leaving => (
             "AgentLeaving",
-            format!("{} ends; it is offered no more until it attaches again", agent.id),
+            format!(
+                "{} ends; it is offered no more until it attaches again",
+                agent.id
+            ),
         ),
         AgentState::Unreachable => (
             "AgentUnreachable",

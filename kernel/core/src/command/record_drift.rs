@@ -58,8 +58,8 @@ pub(super) fn apply(
                 if healed.iter().any(|known| **known == *item) {
                     continue;
                 }
-                let healed = format!("healed: {what}");
-                events.push(context.event("DriftHealed", Some(&item.object), healed));
+                let said = format!("healed: {what}");
+                events.push(context.event("DriftHealed", Some(&item.object), said));
                 healed.push(Arc::new(item.clone()));
             }
         }

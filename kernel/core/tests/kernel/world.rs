@@ -326,6 +326,7 @@ impl World {
             agent,
             incarnation,
             state,
+            is_leaving: false,
         }));
     }
 

@@ -46,12 +46,14 @@ fn news_of_an_older_session_changes_nothing() {
         agent,
         incarnation: 0,
         state: AgentState::Gone,
+        is_leaving: false,
     }));
     assert!(is_unchanged(&before, &world.state));
     let unknown = world.refused(Command::SetAgentState(SetAgentState {
         agent: AgentId(9),
         incarnation: 1,
         state: AgentState::Gone,
+        is_leaving: false,
     }));
     assert_eq!(unknown.code, "K0308");
 }

@@ -315,6 +315,7 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
                     .get(&agent)
                     .map_or(1, |agent| agent.incarnation),
                 state: states[usize::from(second) % 3],
+                is_leaving: false,
             })
         }
         4 => Command::CommitTurn(a_turn(state, step)),
