@@ -3,6 +3,8 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=kelson");
     let files = protox::compile(["kelson/v1/agents.proto", "kelson/v1/kernel.proto"], ["."])?;
-    tonic_prost_build::configure().bytes(".").compile_fds(files)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(files)?;
     Ok(())
 }

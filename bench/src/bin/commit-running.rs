@@ -236,9 +236,6 @@ impl Bench {
         object.is_some_and(|row| {
             row.pointer("/rollout/state")
                 .is_some_and(|state| state == "complete")
-                && row
-                    .pointer("/tasks/running")
-                    .is_some_and(|running| running == 1)
         })
     }
 
