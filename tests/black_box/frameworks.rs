@@ -146,3 +146,72 @@ fn a_file_that_is_no_component_is_refused_and_explained() {
     assert!(text(junk, "/message").contains("component"), "{junk}");
     assert_eq!(cluster.answers("Service/web"), ["web 1"]);
 }
+
+/// Every scheduler that misbehaves on purpose: its package, its kind, and a word of its explanation.
+const HOSTILE: [(&str, &str, &str); 7] = [
+    ("endless-loop", "Loop", "fuel"),
+    ("memory-hog", "Hog", "memory"),
+    ("trap-after-set", "SetTrap", "trapped"),
+    ("too-many-operations", "Flood", "operations"),
+    ("illegal-launch", "Greedy", "treaty"),
+    ("someone-elses-task", "Thief", "no task of this seat"),
+    ("cheat", "Cheat", "which the sandbox does not give"),
+];
+
+#[test]
+fn every_misbehaving_scheduler_is_explained_and_none_harms_another() {
+    let (cluster, _) = Cluster::with(&[("web", service("web").instances(2))]);
+    let before = cluster.pids("Service/web");
+    for (name, kind, _) in HOSTILE {
+        let package = format!("kelson-test-{name}");
+        cluster
+            .repo
+            .write(&format!("frameworks/{name}.wasm"), component(&package))
+            .unwrap();
+        cluster
+            .repo
+            .write(&format!("kelson/{name}.yaml"), framework(name, name))
+            .unwrap();
+        if kind != "Cheat" {
+            let object = format!(
+                "apiVersion: kelson/v1\nkind: {kind}\nmetadata: {{name: bad, namespace: {name}}}\nspec: {{}}\n"
+            );
+            cluster
+                .repo
+                .write(&format!("kelson/{name}-object.yaml"), object)
+                .unwrap();
+        }
+    }
+    cluster.repo.commit("all of them").unwrap();
+    for (name, _, word) in HOSTILE {
+        cluster
+            .dev
+            .wait_for(&format!("{name} is explained"), DEADLINE, |cli| {
+                let list = cli.json(&["frameworks"])?;
+                let items = list["items"].as_array().cloned().unwrap_or_default();
+                let own = items
+                    .into_iter()
+                    .find(|framework| framework["name"] == name);
+                let text = own.map(|own| own.to_string()).unwrap_or_default();
+                Ok(if text.contains(word) {
+                    Look::Found(())
+                } else {
+                    Look::NotYet(text)
+                })
+            })
+            .unwrap();
+    }
+    assert_eq!(cluster.pids("Service/web"), before);
+    cluster.commit("web", &service("web").instances(2).text("web 2"));
+    cluster
+        .dev
+        .wait_for("web rolls out all the same", DEADLINE, |_| {
+            let answers = cluster.answers("Service/web");
+            Ok(if answers == ["web 2", "web 2"] {
+                Look::Found(())
+            } else {
+                Look::NotYet(format!("{answers:?}"))
+            })
+        })
+        .unwrap();
+}

@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, watch};
 use crate::api::views;
 use crate::kernel::Kernel;
 
-/// Rows of one batch.
+/// Rows of one batch, and their bytes as JSON: well below what one message may have.
 const BATCH: usize = 500;
+const BATCH_BYTES: usize = 1 << 20;
 /// Batches that may wait for a slow watcher; the newest states are skipped meanwhile, never a row.
 const WAITING: usize = 16;
 
@@ -87,7 +88,7 @@ async fn run_watch(
             .map(|key| row(&state, key))
             .collect();
         if is_first || restart || !rows.is_empty() {
-            let mut batches: Vec<Vec<Row>> = rows.chunks(BATCH).map(<[Row]>::to_vec).collect();
+            let mut batches = into_batches(rows);
             if batches.is_empty() {
                 batches.push(Vec::new());
             }
@@ -117,6 +118,26 @@ async fn run_watch(
             () = sender.closed() => return,
         }
     }
+}
+
+/// Cuts rows into batches that fit a message; a single larger row stands alone.
+fn into_batches(rows: Vec<Row>) -> Vec<Vec<Row>> {
+    let mut batches: Vec<Vec<Row>> = Vec::new();
+    let mut bytes = BATCH_BYTES;
+    for row in rows {
+        let size = row.json.as_ref().map_or(0, |json| json.to_string().len());
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH && bytes + size <= BATCH_BYTES => {
+                bytes += size;
+                batch.push(row);
+            }
+            Some(_) | None => {
+                bytes = size;
+                batches.push(vec![row]);
+            }
+        }
+    }
+    batches
 }
 
 fn all_keys(state: &State) -> Vec<RowKey> {
@@ -227,4 +248,23 @@ fn task_row(state: &State, task: &Task) -> Value {
         fields.insert("isEnded".to_owned(), json!(task.state.is_terminal()));
     }
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_cut_by_rows_and_by_bytes_and_lose_nothing() {
+        let row = |size: usize| Row {
+            kind: "object",
+            key: String::new(),
+            json: Some(Value::String("x".repeat(size))),
+        };
+        let counts = |rows: Vec<Row>| into_batches(rows).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(counts(vec![row(1); 1200]), [500, 500, 200]);
+        assert_eq!(counts(vec![row(400 << 10); 5]), [2, 2, 1]);
+        assert_eq!(counts(vec![row(2 << 20), row(1)]), [1, 1]);
+        assert!(counts(Vec::new()).is_empty());
+    }
 }

@@ -100,7 +100,13 @@ pub(super) fn apply(
         state.push_event(context.event("RevisionAccepted", None, message));
     }
     let accepted = Some(command.revision.clone());
+    // A confirmation is for one hold: the same revision may be held again later.
+    let confirmed = source
+        .confirmed
+        .clone()
+        .filter(|revision| *revision != command.revision);
     state.put_source(SourceRecord {
+        confirmed,
         name: command.source.clone(),
         applied: accepted,
         held: None,
