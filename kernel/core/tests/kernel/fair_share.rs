@@ -7,7 +7,7 @@ use kelson_model::request::SetNamespace;
 use kelson_model::task::TaskState;
 use serde_json::Value;
 
-use crate::rounds::Leader;
+use crate::leader::Leader;
 use crate::world::{alone, counted, demand, launch, ns, seat, service_in, template};
 
 /// Gives a namespace a workload that wants so many tasks.
@@ -186,6 +186,6 @@ fn the_seat_furthest_below_its_share_commits_first() {
     want(&mut leader, "b", one_cpu(), 1);
     let rich: Vec<Op> = (10..13).map(|slot| launch(a, 1, slot, agent)).collect();
     leader.world.operate("a", rich);
-    let order: Vec<_> = crate::rounds::seats(&leader.plan());
+    let order: Vec<_> = crate::leader::seats(&leader.plan());
     assert_eq!(order, [seat("b"), seat("a")]);
 }

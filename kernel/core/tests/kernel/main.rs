@@ -9,6 +9,7 @@
 mod assignments;
 mod commands;
 mod fair_share;
+mod leader;
 mod properties;
 mod refusals;
 mod repeats;

@@ -3,7 +3,7 @@
 use kelson_kernel_core::port::Op;
 use kelson_model::id::TaskId;
 
-use crate::rounds::Leader;
+use crate::leader::Leader;
 use crate::world::{alone, service, spec};
 
 fn illegal() -> Op {

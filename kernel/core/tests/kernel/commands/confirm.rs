@@ -1,6 +1,6 @@
 use kelson_kernel_core::command::Command;
 use kelson_model::object::Sync;
-use kelson_model::request::{Confirm, SourceReport};
+use kelson_model::request::{Accept, Confirm, SourceReport};
 use kelson_model::source::Held;
 
 use crate::world::{SOURCE, World, revision};
@@ -47,4 +47,19 @@ fn nothing_else_is_released() {
     }
     let mut free = World::new();
     assert_eq!(free.refused(confirm("", "0000000")).code, "K0307");
+}
+
+#[test]
+fn a_confirmation_is_used_up_when_its_revision_is_accepted() {
+    let mut world = held(0xabc);
+    world.done(confirm("", "0000000"));
+    world.done(Command::Accept(Accept {
+        source: SOURCE.to_owned(),
+        revision: revision(0xabc),
+        previous: None,
+        parts: 0,
+        prune: Vec::new(),
+        objects: 0,
+    }));
+    assert_eq!(world.state.sources[SOURCE].confirmed, None);
 }
