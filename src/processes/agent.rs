@@ -11,6 +11,7 @@ use kelson_model::quantity::{Bytes, MilliCpus};
 
 use super::ending::{Ending, Endings};
 use super::log;
+use super::loopback::ensure_loopback;
 use super::ranges::{DEFAULT, parse_range};
 use crate::exit::{Exit, Failure};
 use crate::verbs::version::VERSION;
@@ -79,6 +80,7 @@ pub(crate) async fn run(arguments: Agent) -> Result<Exit> {
     } else {
         format!("http://{}", arguments.kernel)
     };
+    ensure_loopback(&kernel)?;
     std::fs::create_dir_all(&arguments.data_dir)
         .with_context(|| format!("cannot make {}", arguments.data_dir.display()))?;
     let mut config = AgentConfig::new(arguments.data_dir, kernel);

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use super::ending::Endings;
 use super::log;
+use super::loopback::ensure_loopback;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::output::emit;
@@ -80,6 +81,7 @@ pub(crate) struct Note {
 pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
     log::start()?;
     let mut endings = Endings::watch(arguments.supervised)?;
+    ensure_loopback(&arguments.listen)?;
     std::fs::create_dir_all(&arguments.data_dir)
         .with_context(|| format!("cannot make {}", arguments.data_dir.display()))?;
     let listener = TcpListener::bind(&arguments.listen)

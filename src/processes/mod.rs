@@ -5,5 +5,6 @@ pub(crate) mod dev;
 mod ending;
 pub(crate) mod kernel;
 mod log;
+mod loopback;
 mod ranges;
 pub(crate) mod shim;

@@ -1,13 +1,14 @@
 //! Whether an address is free, and who has it when it is not.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::exit::Failure;
+use crate::processes::loopback::ensure_loopback;
 
 /// How long a process of an earlier `dev` on the same data may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,14 +25,7 @@ pub(crate) struct Holder {
 /// # Errors
 /// When it is no address, or somebody else listens there.
 pub(crate) fn ensure_free(listen: &str, data_dir: &Path) -> Result<()> {
-    let address = listen
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next())
-        .ok_or_else(|| {
-            Failure::usage(format!("'{listen}' is no address to listen at"))
-                .with_hint("write HOST:PORT; port 0 picks one")
-        })?;
+    let address = ensure_loopback(listen)?;
     let started = Instant::now();
     loop {
         let error = match TcpListener::bind(address) {
