@@ -354,8 +354,22 @@ impl State {
         }
     }
 
+    /// Writes a task. Its object's row tells how many tasks run and are healthy, so that one is news too where this has changed.
     pub(crate) fn put_task(&mut self, task: Task) {
         self.touch(RowKey::Task(task.id));
+        let counts = |task: &Task| (task.state, task.health);
+        let is_news = self
+            .tasks
+            .get(&task.id)
+            .is_none_or(|known| counts(known) != counts(&task));
+        if is_news
+            && self
+                .objects
+                .get(&task.object)
+                .is_some_and(|object| object.workload == Some(task.workload))
+        {
+            self.touch(RowKey::Object(task.object.clone()));
+        }
         self.tasks_of_workload.insert((task.workload, task.id));
         self.tasks_of_agent.insert((task.agent, task.id));
         self.tasks.insert(task.id, Arc::new(task));

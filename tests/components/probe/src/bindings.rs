@@ -1,8 +1,11 @@
 //! The generated side of the treaty.
 
-#![expect(unsafe_code, clippy::crate_in_macro_def, reason = "generated")]
+#![expect(clippy::crate_in_macro_def, reason = "generated")]
 // Natively nothing of it is exported.
-#![cfg_attr(target_arch = "wasm32", expect(unreachable_pub, reason = "generated"))]
+#![cfg_attr(
+    target_arch = "wasm32",
+    expect(unsafe_code, unreachable_pub, reason = "generated")
+)]
 
 wit_bindgen::generate!({
     path: "../../../wit",
@@ -11,5 +14,8 @@ wit_bindgen::generate!({
     default_bindings_module: "crate::bindings",
 });
 
+// The export names hold `:` and `#`, which native linkers do not take.
+#[cfg(target_arch = "wasm32")]
 use crate::probe::Probe;
+#[cfg(target_arch = "wasm32")]
 export!(Probe with_types_in crate::bindings);
