@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::api::guard::refuse_foreign;
 use crate::api::logs::{LogQuery, open_log};
 use crate::api::{clients, views, watch};
 use crate::codec;
@@ -47,14 +48,20 @@ pub(crate) fn routes(kernel: Kernel) -> Router {
         .route("/v1/watch", get(watch_rows))
         .route("/v1/info", get(info))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::from_fn(refuse_foreign))
         .with_state(kernel)
 }
 
 /// An answer that is no.
-struct Failure(StatusCode, Refusal);
+pub(crate) struct Failure(StatusCode, Refusal);
 
 impl Failure {
-    fn new(status: StatusCode, code: &str, message: impl Into<String>, hint: &str) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &str,
+        message: impl Into<String>,
+        hint: &str,
+    ) -> Self {
         Self(
             status,
             Refusal {

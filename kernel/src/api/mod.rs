@@ -4,6 +4,7 @@
 //! both stream, `views.rs` the JSON of objects, agents and frameworks, `logs.rs` relays the output of tasks.
 
 mod clients;
+mod guard;
 mod http;
 mod logs;
 mod serve;
