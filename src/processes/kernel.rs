@@ -3,11 +3,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use kelson_kernel::{BuiltIn, Kernel as Member, KernelConfig, api, leader};
+use kelson_kernel::raft::RaftError;
+use kelson_kernel::{BuiltIn, Kernel as Member, KernelConfig, KernelError, api, leader};
+use kelson_kernel_core::port::SchedulerHost;
 use kelson_model::framework::Limits;
 use kelson_model::id::Digest;
 use kelson_model::principal::Principal;
@@ -30,6 +32,8 @@ use crate::verbs::manifests::ask;
 
 /// An agent whose session is silent for so long is unreachable.
 const LEASE: Duration = Duration::from_secs(10);
+/// How long the kernel before this one may take to let go of the data directory.
+const HANDOVER: Duration = Duration::from_secs(3);
 /// How long open connections may take to end.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -143,7 +147,17 @@ async fn start_member(data_dir: &Path) -> Result<Member> {
             limits: Limits::default(),
         }],
     };
-    Ok(Member::start(config, Arc::new(host)).await?)
+    let host: Arc<dyn SchedulerHost> = Arc::new(host);
+    let since = Instant::now();
+    loop {
+        match Member::start(config.clone(), host.clone()).await {
+            // A kernel that was killed with `dev` lets go of its directory a moment later.
+            Err(KernelError::Raft(RaftError::InUse { .. })) if since.elapsed() < HANDOVER => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            started => return Ok(started?),
+        }
+    }
 }
 
 /// Loads the components that the state names already, so that after a restart no scheduler is asked before it is there. One that is missing or
