@@ -20,7 +20,7 @@ use crate::layout::Layout;
 use crate::proc;
 use crate::record::{
     EXITED, ExitedRecord, LOGS, LogLimit, ProcessName, RECORD_VERSION, RUNNING, SPEC, ShimLaunch,
-    SpecRecord, WORK, read_bounded, read_record, write_record,
+    SpecRecord, WORK, read_bounded, read_record, write_first_record,
 };
 
 /// The standard error of the shim.
@@ -151,7 +151,7 @@ impl Launcher {
             },
             order,
         };
-        write_record(&directory, SPEC, &spec).map_err(|error| error.to_string())?;
+        write_first_record(&directory, SPEC, &spec).map_err(|error| error.to_string())?;
         Ok(groups)
     }
 

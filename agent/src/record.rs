@@ -147,6 +147,21 @@ pub(crate) fn write_durably(
     name: &str,
     content: &[u8],
 ) -> Result<(), RecordError> {
+    write_whole(directory, name, content)?;
+    sync_directory(directory)
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), RecordError> {
+    let synced = File::open(directory).and_then(|opened| opened.sync_all());
+    synced.map_err(|source| RecordError::Io {
+        path: directory.to_owned(),
+        source,
+    })
+}
+
+/// Writes a file whole; its content is durable, its name once the directory is synced.
+fn write_whole(directory: &Path, name: &str, content: &[u8]) -> Result<(), RecordError> {
     let path = directory.join(name);
     let temporary = directory.join(format!(".{name}.new"));
     let write = || -> std::io::Result<()> {
@@ -158,10 +173,20 @@ pub(crate) fn write_durably(
             .open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        File::open(directory)?.sync_all()
+        fs::rename(&temporary, &path)
     };
     write().map_err(|source| RecordError::Io { path, source })
+}
+
+/// Writes the first record of a new task directory. The directory's own name is made durable in `tasks`; the record's name is made so together
+/// with that of `running.json`, before the program starts.
+pub(crate) fn write_first_record<T: Serialize>(
+    directory: &Path,
+    name: &str,
+    record: &T,
+) -> Result<(), RecordError> {
+    write_whole(directory, name, &to_json(directory, name, record)?)?;
+    directory.parent().map_or(Ok(()), sync_directory)
 }
 
 /// Writes a record whole and durably.
@@ -170,11 +195,14 @@ pub(crate) fn write_record<T: Serialize>(
     name: &str,
     record: &T,
 ) -> Result<(), RecordError> {
-    let content = serde_json::to_vec(record).map_err(|source| RecordError::Json {
+    write_durably(directory, name, &to_json(directory, name, record)?)
+}
+
+fn to_json<T: Serialize>(directory: &Path, name: &str, record: &T) -> Result<Vec<u8>, RecordError> {
+    serde_json::to_vec(record).map_err(|source| RecordError::Json {
         path: directory.join(name),
         source,
-    })?;
-    write_durably(directory, name, &content)
+    })
 }
 
 #[derive(Deserialize)]
