@@ -1,0 +1,64 @@
+//! A kernel for tests: no frameworks, no turns.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelson_kernel::{Kernel, KernelConfig};
+use kelson_kernel_core::Reply;
+use kelson_kernel_core::port::{
+    LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
+};
+use kelson_model::framework::{Description, Limits};
+use kelson_model::id::Digest;
+use kelson_model::principal::Principal;
+use kelson_model::request::{Request, SetNamespace, Submission};
+
+/// A sandbox without any component: no turn is ever asked of it here.
+struct NoHost;
+
+impl SchedulerHost for NoHost {
+    fn load(&self, _: &Digest, _: &[u8], _: &Limits) -> Result<Description, LoadFault> {
+        Err(LoadFault::NotAComponent("there is none".to_owned()))
+    }
+    fn validate(&self, _: &Digest, _: &str, _: &str) -> Result<Vec<Problem>, TurnFault> {
+        Ok(Vec::new())
+    }
+    fn turn(&self, _: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
+        Ok(TurnOutcome::default())
+    }
+    fn query(&self, _: &TurnRequest, _: &str, _: &str) -> Result<String, TurnFault> {
+        Ok(String::new())
+    }
+    fn drop_instance(&self, _: &SeatId) {}
+}
+
+/// Starts a kernel without any framework.
+pub(crate) async fn start(data_dir: &Path) -> Kernel {
+    let config = KernelConfig {
+        data_dir: data_dir.to_owned(),
+        lease: Duration::from_secs(10),
+        built_in: Vec::new(),
+    };
+    Kernel::start(config, Arc::new(NoHost)).await.unwrap()
+}
+
+/// A request that changes something small.
+pub(crate) fn weight(sequence: u64) -> Submission {
+    let namespace = format!("team-{}", sequence % 50).parse().unwrap();
+    let weight = u32::try_from(sequence).unwrap() + 1;
+    Submission {
+        client: "test".to_owned(),
+        sequence,
+        principal: Principal::new("somebody", "test"),
+        request: Request::SetNamespace(SetNamespace { namespace, weight }),
+    }
+}
+
+/// Carries out these requests, one after the other.
+pub(crate) async fn write(kernel: &Kernel, sequences: std::ops::Range<u64>) {
+    for sequence in sequences {
+        let reply = kernel.submit(weight(sequence)).await.unwrap();
+        assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+    }
+}
