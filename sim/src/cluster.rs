@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use kelson_kernel::leader::preview::{PlanRequest, Preview, preview};
 use kelson_kernel::leader::says_nothing;
 use kelson_kernel_core::command::{
-    Command, CommitTurn, FoundCluster, InstallFramework, RecordStatuses, RegisterAgent,
+    Command, FoundCluster, InstallFramework, RecordStatuses, RegisterAgent,
 };
 use kelson_kernel_core::port::{SchedulerHost, SeatId, TurnFault, TurnOutcome};
 use kelson_kernel_core::round::{PlannedTurn, RoundMemory, plan_round};
@@ -242,16 +242,7 @@ impl Cluster {
             self.memory.turn_counted(&turn, &self.state);
             return;
         }
-        let command = Command::CommitTurn(CommitTurn {
-            seat: seat.clone(),
-            turn_no: turn.request.turn_no,
-            component: turn.request.component.clone(),
-            cursor: turn.cursor,
-            operations: outcome.operations,
-            writes: outcome.writes,
-            demand: outcome.demand,
-            wake_at: outcome.wake_at,
-        });
+        let command = turn.commit(outcome);
         match fault {
             None => {
                 self.apply(command);

@@ -13,8 +13,9 @@ use kelson_model::quantity::Millis;
 use kelson_model::time::ClusterTime;
 
 use crate::allocator::cut_offers;
+use crate::command::{Command, CommitTurn};
 use crate::fairness::Queue;
-use crate::port::{Demand, Offer, SeatId, SeatRows, TurnFault, TurnRequest};
+use crate::port::{Demand, Offer, SeatId, SeatRows, TurnFault, TurnOutcome, TurnRequest};
 use crate::rows::{Changes, StateView, rows_of};
 use crate::state::{RowKey, State};
 
@@ -91,6 +92,22 @@ pub struct Round {
     pub turns: Vec<PlannedTurn>,
     /// When the next round is due even if nothing changes.
     pub wake_at: Option<ClusterTime>,
+}
+
+impl PlannedTurn {
+    /// The command that makes true what this turn wants.
+    pub fn commit(&self, outcome: TurnOutcome) -> Command {
+        Command::CommitTurn(CommitTurn {
+            seat: self.request.seat.clone(),
+            turn_no: self.request.turn_no,
+            component: self.request.component.clone(),
+            cursor: self.cursor,
+            operations: outcome.operations,
+            writes: outcome.writes,
+            demand: outcome.demand,
+            wake_at: outcome.wake_at,
+        })
+    }
 }
 
 impl RoundMemory {

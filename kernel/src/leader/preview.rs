@@ -4,7 +4,7 @@
 //! healthy and what was asked to end has ended, and go on. *Guarantees:* nothing of it is proposed; the state hash of the member is the same
 //! after as before; the first step is what the next round would do. *Caveats:* later steps assume, and say so; time moves only by wake-ups.
 
-use kelson_kernel_core::command::{Command, CommitTurn, RecordStatuses};
+use kelson_kernel_core::command::{Command, RecordStatuses};
 use kelson_kernel_core::explain_demand;
 use kelson_kernel_core::port::Op;
 use kelson_kernel_core::round::{RoundMemory, plan_round};
@@ -272,16 +272,7 @@ impl Fork {
                     Ok(outcome) => {
                         let before = self.state.clone();
                         self.note(&outcome.operations, step, last_real);
-                        self.apply(Command::CommitTurn(CommitTurn {
-                            seat,
-                            turn_no: turn.request.turn_no,
-                            component: turn.request.component.clone(),
-                            cursor: turn.cursor,
-                            operations: outcome.operations,
-                            writes: outcome.writes,
-                            demand: outcome.demand,
-                            wake_at: outcome.wake_at,
-                        }));
+                        self.apply(turn.commit(outcome));
                         note_launches(&before, &self.state, step);
                         memory.turn_counted(&turn, &self.state);
                     }

@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use kelson_kernel_core::command::{Command, CommitTurn};
 use kelson_kernel_core::port::{SeatId, TurnFault, TurnOutcome};
 use kelson_kernel_core::round::{PlannedTurn, Round, plan_round};
 use kelson_kernel_core::{Reply, State};
@@ -111,16 +110,7 @@ async fn settle(
         kernel.memory().turn_counted(turn, state);
         return Ok(());
     }
-    let command = Command::CommitTurn(CommitTurn {
-        seat: seat.clone(),
-        turn_no: turn.request.turn_no,
-        component: turn.request.component.clone(),
-        cursor: turn.cursor,
-        operations: outcome.operations,
-        writes: outcome.writes,
-        demand: outcome.demand,
-        wake_at: outcome.wake_at,
-    });
+    let command = turn.commit(outcome);
     if !kernel.fits(&command) {
         let message =
             "its outcome is larger than a log entry; ask for less in one turn and wake again"
