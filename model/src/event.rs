@@ -13,6 +13,9 @@ use crate::time::WallTime;
 pub struct Event {
     /// The log entry that made it so.
     pub index: Index,
+    /// Its place among the events of that entry, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub place: u32,
     /// When, for people.
     pub at: WallTime,
     /// A short, stable name: `TaskStarted`, `RevisionAccepted`.
@@ -23,6 +26,14 @@ pub struct Event {
     pub message: String,
     /// Who asked for it.
     pub by: Principal,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands it over this way"
+)]
+fn is_first(place: &u32) -> bool {
+    *place == 0
 }
 
 impl Event {

@@ -13,6 +13,7 @@ pub mod principal;
 pub mod quantity;
 pub mod report;
 pub mod request;
+pub mod session;
 pub mod source;
 pub mod task;
 pub mod template;

@@ -181,9 +181,10 @@ impl Cluster {
             token: name.to_owned(),
             incarnation: 1,
             description,
+            cluster: String::new(),
         };
         match self.apply(Command::RegisterAgent(register)) {
-            Reply::Attached { agent } => Ok(agent),
+            Reply::Attached { agent, .. } => Ok(agent),
             reply => bail!("the agent was not attached: {reply:?}"),
         }
     }
@@ -221,6 +222,9 @@ impl Cluster {
     /// Runs one round; every turn meets the fault, if there is one. Returns how many turns there were.
     pub fn round(&mut self, fault: Option<Fault>) -> usize {
         let round = plan_round(&self.state, &mut self.memory, self.now);
+        for seat in &round.unsure {
+            self.host.drop_instance(seat);
+        }
         let count = round.turns.len();
         for turn in round.turns {
             match self.host.turn(&turn.request) {

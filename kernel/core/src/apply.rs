@@ -9,6 +9,7 @@ use kelson_model::id::{AgentId, Index};
 use kelson_model::object::ObjectKey;
 use kelson_model::principal::Principal;
 use kelson_model::request::Refusal;
+use kelson_model::session::SessionEnd;
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,16 @@ pub enum Reply {
     Attached {
         /// The id.
         agent: AgentId,
+        /// The entry that began this session of it.
+        #[serde(default)]
+        session: Index,
+    },
+    /// The session of an agent has ended, or may not begin; nothing was done.
+    SessionOver {
+        /// Why.
+        end: SessionEnd,
+        /// The same for people, and what to do about it.
+        refusal: Refusal,
     },
     /// A turn counts; these of its operations were refused.
     Counted {
@@ -87,6 +98,7 @@ impl Context {
     pub(crate) fn event(&self, reason: &str, object: Option<&ObjectKey>, message: String) -> Event {
         Event {
             index: self.index,
+            place: 0,
             at: self.wall,
             reason: reason.to_owned(),
             object: object.cloned(),

@@ -126,6 +126,9 @@ pub struct Agent {
     pub token: String,
     /// Grows with each start of the agent.
     pub incarnation: u64,
+    /// The entry that began its newest session.
+    #[serde(default)]
+    pub session: Index,
     /// What it says about itself.
     pub description: AgentDescription,
     /// Its attributes as schedulers see them.

@@ -90,6 +90,8 @@ pub struct PlannedTurn {
 pub struct Round {
     /// In fair-share order; their outcomes are proposed in this order.
     pub turns: Vec<PlannedTurn>,
+    /// Seats whose instances may remember what is gone: they are dropped before these turns, and see all rows when they come back.
+    pub unsure: Vec<SeatId>,
     /// When the next round is due even if nothing changes.
     pub wake_at: Option<ClusterTime>,
 }
@@ -192,7 +194,7 @@ impl RoundMemory {
 
 /// Plans the next round. `now` is cluster time; the state's own time may lag behind it.
 pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> Round {
-    collect_changes(state, memory);
+    let unsure = collect_changes(state, memory);
     let mut wake_at: Option<ClusterTime> = None;
     let mut note_wake =
         |at: ClusterTime| wake_at = Some(wake_at.map_or(at, |known: ClusterTime| known.min(at)));
@@ -286,7 +288,11 @@ pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> 
             )
         })
         .collect();
-    Round { turns, wake_at }
+    Round {
+        turns,
+        unsure,
+        wake_at,
+    }
 }
 
 /// The pause after so many failures in a row.
@@ -321,14 +327,21 @@ fn show_refusals_at(
     at
 }
 
-/// Sorts the rows that have changed since the last round by the seats that care.
-fn collect_changes(state: &State, memory: &mut RoundMemory) {
+/// Sorts the rows that have changed since the last round by the seats that care. Gives the seats of which nobody knows any more
+/// which of their rows have gone.
+fn collect_changes(state: &State, memory: &mut RoundMemory) -> Vec<SeatId> {
     let since = memory.scanned.unwrap_or_default();
     memory.scanned = Some(state.index);
-    for (seat, farewell) in state.farewells_since(since) {
-        let pending = memory.pending.entry(seat.clone()).or_default();
-        pending.gone.insert(farewell);
-    }
+    let unsure = match state.farewells_since(since) {
+        Some(farewells) => {
+            for (seat, farewell) in farewells {
+                let pending = memory.pending.entry(seat.clone()).or_default();
+                pending.gone.insert(farewell);
+            }
+            Vec::new()
+        }
+        None => state.seats.keys().cloned().collect(),
+    };
     let changed = state.changed_since(since);
     let keys: Vec<RowKey> = match changed {
         Some(keys) => keys.cloned().collect(),
@@ -381,6 +394,7 @@ fn collect_changes(state: &State, memory: &mut RoundMemory) {
             RowKey::Source(_) | RowKey::Drift | RowKey::Event(..) => {}
         }
     }
+    unsure
 }
 
 fn plan_turn(

@@ -120,6 +120,12 @@ pub struct State {
     /// Derived: changes up to this index are not known any more.
     #[serde(skip)]
     floor: Index,
+    /// Derived: what has gone up to this index is not known any more.
+    #[serde(skip)]
+    farewell_floor: Index,
+    /// Derived: events up to this index are not all kept any more.
+    #[serde(skip)]
+    event_floor: Index,
     /// Derived: how many events this entry has made.
     #[serde(skip)]
     events_of_entry: u32,
@@ -143,6 +149,9 @@ impl State {
         self.tombstones = Vector::new();
         self.farewells = Vector::new();
         self.floor = self.index;
+        self.farewell_floor = self.index;
+        self.event_floor = self.index;
+        self.number_events();
         let keys: Vec<RowKey> = (self.objects.keys().cloned().map(RowKey::Object))
             .chain(self.tasks.keys().copied().map(RowKey::Task))
             .chain(self.agents.keys().copied().map(RowKey::Agent))
@@ -164,30 +173,42 @@ impl State {
         Some(self.by_index.range(start..).map(|(_, key)| key))
     }
 
-    /// The tasks that were dropped after `since`, with the agents that they were on: those agents may forget them. The newest
-    /// hundred thousand are known.
+    /// The tasks that were dropped after `since`, with the agents that they were on: those agents may forget them. `None` where
+    /// that is no longer known: then an agent is told the whole.
     pub fn dropped_tasks_since(
         &self,
         since: Index,
-    ) -> impl Iterator<Item = (AgentId, TaskId)> + '_ {
-        self.farewells_since(since)
+    ) -> Option<impl Iterator<Item = (AgentId, TaskId)> + '_> {
+        let dropped = self
+            .farewells_since(since)?
             .filter_map(|(_, farewell)| match farewell {
                 Farewell::Task(task, agent) => Some((agent, task)),
                 Farewell::Workload(_) => None,
             })
-            .filter(|(_, task)| !self.tasks.contains_key(task))
+            .filter(|(_, task)| !self.tasks.contains_key(task));
+        Some(dropped)
     }
 
-    /// The rows that have gone after `since`, with the seats that may know them.
+    /// The rows that have gone after `since`, with the seats that may know them; `None` where that is no longer known.
     pub(crate) fn farewells_since(
         &self,
         since: Index,
-    ) -> impl Iterator<Item = (&SeatId, Farewell)> + '_ {
-        self.farewells
+    ) -> Option<impl Iterator<Item = (&SeatId, Farewell)> + '_> {
+        if since < self.farewell_floor {
+            return None;
+        }
+        let farewells = self
+            .farewells
             .iter()
             .rev()
             .take_while(move |(index, ..)| *index > since)
-            .map(|(_, seat, farewell)| (seat, *farewell))
+            .map(|(_, seat, farewell)| (seat, *farewell));
+        Some(farewells)
+    }
+
+    /// Whether all events after `since` are kept.
+    pub fn knows_events_since(&self, since: Index) -> bool {
+        since >= self.event_floor
     }
 
     /// The index of the last change of a row.
@@ -282,9 +303,31 @@ impl State {
         }
     }
 
+    /// Writes an object. What its tasks' assignments take from it beside the template goes to their agents again where it changes.
     pub(crate) fn put_object(&mut self, object: Object) {
         self.touch(RowKey::Object(object.key.clone()));
+        let is_order_new = self
+            .objects
+            .get(&object.key)
+            .is_some_and(|known| known.lifecycle.drift != object.lifecycle.drift);
+        let workload = object.workload.filter(|_| is_order_new);
         self.objects.insert(object.key.clone(), Arc::new(object));
+        if let Some(workload) = workload {
+            self.assign_again(workload);
+        }
+    }
+
+    /// Gives the running tasks of a workload assignments of a newer generation.
+    fn assign_again(&mut self, workload: WorkloadId) {
+        let running = |task: &&Arc<Task>| !task.state.is_terminal() && task.stop.is_none();
+        let tasks: Vec<Arc<Task>> = self.tasks_of(workload).filter(running).cloned().collect();
+        for task in tasks {
+            let assignment = task.assignment.saturating_add(1);
+            self.put_task(Task {
+                assignment,
+                ..Task::clone(&task)
+            });
+        }
     }
 
     /// Drops an object whose tasks have all ended, and those tasks.
@@ -350,7 +393,9 @@ impl State {
     fn bid_farewell(&mut self, seat: SeatId, farewell: Farewell) {
         self.farewells.push_back((self.index, seat, farewell));
         while self.farewells.len() > KEPT_FAREWELLS {
-            self.farewells.pop_front();
+            if let Some((index, ..)) = self.farewells.pop_front() {
+                self.farewell_floor = self.farewell_floor.max(index);
+            }
         }
     }
 
@@ -419,17 +464,23 @@ impl State {
         self.drift = drift;
     }
 
-    pub(crate) fn push_event(&mut self, event: Event) {
-        self.touch(RowKey::Event(self.index.0, self.events_of_entry));
+    pub(crate) fn push_event(&mut self, mut event: Event) {
+        event.place = self.events_of_entry;
         self.events_of_entry += 1;
+        self.touch(RowKey::Event(event.index.0, event.place));
         self.events.push_back(Arc::new(event));
         while self.events.len() > Event::KEPT {
-            self.events.pop_front();
+            if let Some(event) = self.events.pop_front() {
+                self.event_floor = self.event_floor.max(event.index);
+            }
         }
-        let oldest = self.events.front().map_or(self.index, |event| event.index);
+        let oldest = self
+            .events
+            .front()
+            .map_or(RowKey::Event(0, 0), |event| event_key(event));
         while let Some(old) = self
             .touched
-            .range(RowKey::Event(0, 0)..RowKey::Event(oldest.0, 0))
+            .range(RowKey::Event(0, 0)..oldest.clone())
             .next()
             .map(|(key, index)| (*index, key.clone()))
         {
@@ -438,11 +489,27 @@ impl State {
         }
     }
 
-    /// The events of one entry, in order.
-    pub fn events_at(&self, index: u64) -> impl Iterator<Item = &Arc<Event>> + '_ {
-        self.events
-            .iter()
-            .filter(move |event| event.index.0 == index)
+    /// Numbers the events of each entry, of which a snapshot of an earlier version does not know the places.
+    fn number_events(&mut self) {
+        let mut before: Option<(Index, u32)> = None;
+        for event in self.events.iter_mut() {
+            let place = match before {
+                Some((index, place)) if index == event.index => event.place.max(place + 1),
+                Some(_) | None => event.place,
+            };
+            before = Some((event.index, place));
+            if event.place != place {
+                Arc::make_mut(event).place = place;
+            }
+        }
+    }
+
+    /// The event of an entry at this place among those that it made.
+    pub fn event(&self, index: Index, place: u32) -> Option<&Arc<Event>> {
+        let found = self
+            .events
+            .binary_search_by(|event| (event.index, event.place).cmp(&(index, place)));
+        self.events.get(found.ok()?)
     }
 
     /// Makes the seat of a workload where there is none yet.
@@ -512,10 +579,42 @@ impl State {
     }
 }
 
+/// Names the row of an event.
+fn event_key(event: &Event) -> RowKey {
+    RowKey::Event(event.index.0, event.place)
+}
+
 fn first_key() -> ObjectKey {
     ObjectKey {
         kind: String::new(),
         namespace: Namespace::default_namespace(),
         name: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_has_gone_is_known_as_far_as_it_is_kept_and_never_half() {
+        let mut state = State::default();
+        let seat = SeatId {
+            framework: first_key(),
+            namespace: Namespace::default_namespace(),
+        };
+        let entries = u64::try_from(KEPT_FAREWELLS * 2).unwrap();
+        for number in 1..=entries {
+            state.begin_entry(Index(number), ClusterTime(0));
+            let farewell = Farewell::Task(TaskId(number), AgentId(1));
+            state.bid_farewell(seat.clone(), farewell);
+        }
+        let oldest = Index(entries / 2);
+        assert_eq!(
+            state.dropped_tasks_since(oldest).unwrap().count(),
+            KEPT_FAREWELLS
+        );
+        assert!(state.dropped_tasks_since(Index(oldest.0 - 1)).is_none());
     }
 }

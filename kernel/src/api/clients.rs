@@ -37,13 +37,14 @@ pub(crate) fn answer(reply: Reply) -> Answer {
     match reply {
         Reply::Done { index, generation } => Answer::Done { index, generation },
         Reply::Refused(refusal) => Answer::Refused(refusal),
-        Reply::Attached { .. } | Reply::Counted { .. } | Reply::Void { .. } => {
-            Answer::Refused(Refusal {
-                code: "K0310".to_owned(),
-                message: "this reply is not for clients".to_owned(),
-                hint: "this is a defect of the kernel: report it".to_owned(),
-            })
-        }
+        Reply::Attached { .. }
+        | Reply::SessionOver { .. }
+        | Reply::Counted { .. }
+        | Reply::Void { .. } => Answer::Refused(Refusal {
+            code: "K0310".to_owned(),
+            message: "this reply is not for clients".to_owned(),
+            hint: "this is a defect of the kernel: report it".to_owned(),
+        }),
     }
 }
 

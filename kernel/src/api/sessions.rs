@@ -202,7 +202,7 @@ fn changed_assignments(state: &State, since: Index) -> BTreeMap<AgentId, Vec<v1:
         }
     }
     // The last tasks of a removed workload go together with it: nothing but their names is left.
-    for (agent, task) in state.dropped_tasks_since(since) {
+    for (agent, task) in state.dropped_tasks_since(since).into_iter().flatten() {
         by_agent.entry(agent).or_default().push(to_wire(Assignment {
             task,
             generation: u64::MAX,
@@ -298,13 +298,13 @@ async fn attach_agent(kernel: &Kernel, attach: v1::Attach) -> Result<AgentId, St
         token: attach.token,
         incarnation: attach.incarnation,
         description,
+        cluster: String::new(),
     };
     match kernel.propose(Command::RegisterAgent(command)).await {
-        Ok(Reply::Attached { agent }) => Ok(agent),
-        Ok(Reply::Refused(refusal)) => Err(Status::failed_precondition(format!(
-            "{refusal}; {}",
-            refusal.hint
-        ))),
+        Ok(Reply::Attached { agent, .. }) => Ok(agent),
+        Ok(Reply::Refused(refusal) | Reply::SessionOver { refusal, .. }) => Err(
+            Status::failed_precondition(format!("{refusal}; {}", refusal.hint)),
+        ),
         Ok(reply) => Err(Status::internal(format!("unexpected reply {reply:?}"))),
         Err(error) => Err(Status::unavailable(error.to_string())),
     }
@@ -332,6 +332,7 @@ impl AgentSession {
                 let leaving = SetAgentState {
                     agent: self.agent,
                     incarnation: self.incarnation,
+                    session: None,
                     state: AgentState::Unreachable,
                     is_leaving: true,
                 };
@@ -399,7 +400,9 @@ impl AgentSession {
 
     async fn propose(&self, command: Command) -> Result<(), Status> {
         match self.kernel.propose(command).await {
-            Ok(Reply::Refused(refusal)) => Err(Status::failed_precondition(refusal.to_string())),
+            Ok(Reply::Refused(refusal) | Reply::SessionOver { refusal, .. }) => {
+                Err(Status::failed_precondition(refusal.to_string()))
+            }
             Ok(_) => Ok(()),
             Err(error) => Err(Status::unavailable(error.to_string())),
         }

@@ -73,7 +73,10 @@ async fn run_watch(
     let mut is_first = true;
     loop {
         let state = view.borrow_and_update().clone();
-        let known = if is_first && resume == 0 || seen > state.index {
+        let is_unknown = is_first && resume == 0
+            || seen > state.index
+            || wants("event") && !state.knows_events_since(seen);
+        let known = if is_unknown {
             None
         } else {
             state.changed_since(seen)
@@ -147,15 +150,12 @@ fn all_keys(state: &State) -> Vec<RowKey> {
         .chain(state.objects.keys().cloned().map(RowKey::Object))
         .chain(state.tasks.keys().copied().map(RowKey::Task))
         .chain([RowKey::Drift])
-        .chain(state.events.iter().scan((0, 0), |(index, place), event| {
-            *place = if event.index.0 == *index {
-                *place + 1
-            } else {
-                0
-            };
-            *index = event.index.0;
-            Some(RowKey::Event(*index, *place))
-        }))
+        .chain(
+            state
+                .events
+                .iter()
+                .map(|event| RowKey::Event(event.index.0, event.place)),
+        )
         .collect()
 }
 
@@ -219,9 +219,7 @@ fn row(state: &State, key: &RowKey) -> Row {
             )),
         },
         RowKey::Event(index, place) => {
-            let event = state
-                .events_at(*index)
-                .nth(usize::try_from(*place).unwrap_or(usize::MAX));
+            let event = state.event(Index(*index), *place);
             Row {
                 kind,
                 key: format!("{index}.{place}"),

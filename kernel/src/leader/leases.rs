@@ -35,6 +35,7 @@ pub async fn run_leases(kernel: Kernel) -> Result<(), SubmitError> {
                 let command = SetAgentState {
                     agent: agent.id,
                     incarnation: agent.incarnation,
+                    session: Some(agent.session),
                     state: AgentState::Unreachable,
                     is_leaving: false,
                 };

@@ -27,6 +27,9 @@ pub async fn run_rounds(kernel: Kernel) {
         let state = view.borrow_and_update().clone();
         let now = kernel.now();
         let round = plan_round(&state, &mut kernel.memory(), now);
+        for seat in &round.unsure {
+            kernel.host().drop_instance(seat);
+        }
         let had_turns = !round.turns.is_empty();
         let sleep = round
             .wake_at

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use kelson_model::agent::AgentState;
-use kelson_model::id::{AgentId, TaskId};
+use kelson_model::id::{AgentId, Index, TaskId};
 use kelson_model::request::Refusal;
 use kelson_model::task::{Exit, TaskState};
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply, refusal};
+use crate::apply::{Context, Reply};
 use crate::command::record_statuses::end_task;
+use crate::command::session::unknown;
 use crate::state::State;
 
 /// Says that an agent can or cannot be reached.
@@ -20,6 +21,9 @@ pub struct SetAgentState {
     pub agent: AgentId,
     /// The incarnation whose session this is about; a newer one is left alone.
     pub incarnation: u64,
+    /// The session that this is about; a newer one is left alone. Absent: whichever there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Index>,
     /// The new state.
     pub state: AgentState,
     /// Whether the agent itself says so, as it ends.
@@ -33,13 +37,13 @@ pub(super) fn apply(
     command: &SetAgentState,
 ) -> Result<Reply, Refusal> {
     let Some(agent) = state.agents.get(&command.agent).cloned() else {
-        return Err(refusal(
-            "K0308",
-            format!("{} is not an agent of this cluster", command.agent),
-            "see `kelson agents`",
-        ));
+        return Ok(unknown(command.agent));
     };
-    if agent.incarnation != command.incarnation || agent.state == command.state {
+    let is_older = agent.incarnation != command.incarnation
+        || command
+            .session
+            .is_some_and(|session| session != agent.session);
+    if is_older || agent.state == command.state {
         return Ok(context.done(None));
     }
     let mut agent = Arc::unwrap_or_clone(agent);

@@ -12,6 +12,7 @@ mod record_drift;
 mod record_statuses;
 mod register_agent;
 mod report_source;
+mod session;
 mod set_field;
 mod set_namespace;
 mod stage;

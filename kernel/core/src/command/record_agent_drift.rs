@@ -9,8 +9,9 @@ use kelson_model::request::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::apply::{Context, Reply, refusal};
+use crate::apply::{Context, Reply};
 use crate::command::record_drift::put_ledger;
+use crate::command::session::refuse_older;
 use crate::state::State;
 
 /// Records what an agent sees differ on its machine.
@@ -38,13 +39,8 @@ pub(super) fn apply(
     context: &Context,
     command: &RecordAgentDrift,
 ) -> Result<Reply, Refusal> {
-    let known = state.agents.get(&command.agent);
-    if known.is_none_or(|agent| agent.incarnation != command.incarnation) {
-        return Err(refusal(
-            "K0308",
-            format!("the session of {} is over", command.agent),
-            "attach again",
-        ));
+    if let Some(over) = refuse_older(state, command.agent, command.incarnation) {
+        return Ok(over);
     }
     let Some(task) = state
         .tasks

@@ -8,8 +8,9 @@ use kelson_model::request::Refusal;
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply, refusal};
+use crate::apply::{Context, Reply};
 use crate::command::record_drift::put_ledger;
+use crate::command::session::refuse_older;
 use crate::record::{KEPT_ENDED_TASKS, Task};
 use crate::state::State;
 
@@ -30,13 +31,8 @@ pub(super) fn apply(
     context: &Context,
     command: &RecordStatuses,
 ) -> Result<Reply, Refusal> {
-    let known = state.agents.get(&command.agent);
-    if known.is_none_or(|agent| agent.incarnation != command.incarnation) {
-        let message = format!(
-            "the session of {} (incarnation {}) is over",
-            command.agent, command.incarnation
-        );
-        return Err(refusal("K0308", message, "attach again"));
+    if let Some(over) = refuse_older(state, command.agent, command.incarnation) {
+        return Ok(over);
     }
     for status in &command.statuses {
         record(state, context, command.agent, status);

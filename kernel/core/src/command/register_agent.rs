@@ -7,9 +7,11 @@ use kelson_model::agent::{AgentDescription, AgentState};
 use kelson_model::id::AgentId;
 use kelson_model::quantity::Resources;
 use kelson_model::request::Refusal;
+use kelson_model::session::SessionEnd;
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply, refusal};
+use crate::apply::{Context, Reply};
+use crate::command::session::{over, unknown};
 use crate::record::Agent;
 use crate::state::State;
 
@@ -25,6 +27,9 @@ pub struct RegisterAgent {
     pub incarnation: u64,
     /// What it says about itself.
     pub description: AgentDescription,
+    /// The cluster that it belongs to; empty: it has not been told yet.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
 }
 
 pub(super) fn apply(
@@ -32,6 +37,13 @@ pub(super) fn apply(
     context: &Context,
     command: &RegisterAgent,
 ) -> Result<Reply, Refusal> {
+    if !command.cluster.is_empty() && command.cluster != state.cluster {
+        let message = format!(
+            "the agent belongs to the cluster {}, and this one is {}",
+            command.cluster, state.cluster
+        );
+        return Ok(over(SessionEnd::OtherCluster, message));
+    }
     let known = match command.agent {
         // An agent that lost the answer to its first registration asks again under the same token.
         None => state
@@ -39,35 +51,24 @@ pub(super) fn apply(
             .values()
             .find(|agent| agent.token == command.token)
             .cloned(),
-        Some(id) => Some(state.agents.get(&id).cloned().ok_or_else(|| {
-            refusal(
-                "K0308",
-                format!("{id} is not an agent of this cluster"),
-                "give the agent an empty data directory to register it anew",
-            )
-        })?),
+        Some(id) => match state.agents.get(&id) {
+            Some(known) => Some(known.clone()),
+            None => return Ok(unknown(id)),
+        },
     };
     let description = command.description.clone();
     let attributes = Arc::new(description.attributes.clone().into_iter().collect());
     let agent = match known {
         Some(known) if known.token != command.token => {
             let message = format!("{} belongs to another data directory", known.id);
-            return Err(refusal(
-                "K0308",
-                message,
-                "two agents never share an id: give this one an empty data directory",
-            ));
+            return Ok(over(SessionEnd::OtherDirectory, message));
         }
         Some(known) if known.incarnation > command.incarnation => {
             let message = format!(
                 "incarnation {} of {} is over; {} has attached",
                 command.incarnation, known.id, known.incarnation
             );
-            return Err(refusal(
-                "K0308",
-                message,
-                "only the newest process of an agent may attach",
-            ));
+            return Ok(over(SessionEnd::Superseded, message));
         }
         Some(known) => {
             let range = description.ports;
@@ -78,6 +79,7 @@ pub(super) fn apply(
                 .count();
             Agent {
                 incarnation: command.incarnation,
+                session: context.index,
                 description,
                 attributes,
                 state: AgentState::Ready,
@@ -93,6 +95,7 @@ pub(super) fn apply(
                 id: state.last_agent,
                 token: command.token.clone(),
                 incarnation: command.incarnation,
+                session: context.index,
                 attributes,
                 state: AgentState::Ready,
                 state_since: context.now,
@@ -115,5 +118,8 @@ pub(super) fn apply(
         ),
     ));
     state.put_agent(agent, true);
-    Ok(Reply::Attached { agent: id })
+    Ok(Reply::Attached {
+        agent: id,
+        session: context.index,
+    })
 }

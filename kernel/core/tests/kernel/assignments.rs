@@ -1,11 +1,13 @@
 //! Orders to agents.
 
+use kelson_kernel_core::RowKey;
 use kelson_kernel_core::assignment::{Order, assignment, full_assignment};
 use kelson_kernel_core::port::Op;
+use kelson_model::object::DriftPolicy;
 use kelson_model::task::TaskState;
 use serde_json::json;
 
-use crate::world::{World, service, spec};
+use crate::world::{World, desired, service, spec};
 
 #[test]
 fn a_task_is_told_what_to_run_then_to_end_then_to_be_forgotten_under_growing_generations() {
@@ -78,4 +80,25 @@ fn enforced_drift_is_told_to_the_agent() {
         1,
         "a scale is no news for a task"
     );
+}
+
+#[test]
+fn a_change_of_the_drift_policy_reaches_the_tasks_that_run() {
+    let mut world = World::new();
+    let agent = world.agent(4, 1024);
+    let web = service("web");
+    world.serve(&web, spec("a", 2));
+    let task = world.launch(&web, 0, agent);
+    let stopped = world.launch(&web, 1, agent);
+    world.kill(stopped, kelson_model::task::StopReason::ScaledDown);
+    let before = (world.task(stopped), world.state.index);
+    let mut reported = desired(&web, spec("a", 2));
+    reported.lifecycle.drift = DriftPolicy::Report;
+    world.commit(vec![reported], Vec::new());
+    let told = assignment(&world.state, &world.task(task));
+    assert_eq!(told.generation, 2);
+    assert!(matches!(told.order, Order::Run(run) if !run.is_drift_enforced));
+    let mut changed = world.state.changed_since(before.1).unwrap();
+    assert!(changed.any(|key| *key == RowKey::Task(task)));
+    assert_eq!(world.task(stopped), before.0, "it is asked to end already");
 }

@@ -8,6 +8,7 @@
 
 mod assignments;
 mod commands;
+mod events;
 mod fair_share;
 mod leader;
 mod properties;

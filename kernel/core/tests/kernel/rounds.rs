@@ -120,6 +120,7 @@ fn a_declined_agent_is_shown_again_when_the_demand_or_its_description_changed() 
         token: "token-1".to_owned(),
         incarnation: 2,
         description: machine(8, 2048),
+        cluster: String::new(),
     }));
     assert_eq!(offered(&leader.one()), [(agent, 2)]);
 }

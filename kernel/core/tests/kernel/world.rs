@@ -18,6 +18,7 @@ use kelson_model::object::{DesiredObject, Lifecycle, Namespace, ObjectKey, Origi
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Bytes, MilliCpus, Resources};
 use kelson_model::request::{Accept, Refusal, SetField, Stage};
+use kelson_model::session::SessionEnd;
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
 use kelson_model::time::{ClusterTime, WallTime};
 use serde_json::{Value, json};
@@ -218,6 +219,17 @@ pub(crate) fn refused(reply: Reply) -> Refusal {
     }
 }
 
+/// Why a session is over that must be.
+pub(crate) fn session_over(reply: Reply) -> SessionEnd {
+    match reply {
+        Reply::SessionOver { end, refusal } => {
+            assert_eq!(refusal.code, "K0308");
+            end
+        }
+        other => panic!("not over: {other:?}"),
+    }
+}
+
 /// What was refused of a turn that must count.
 pub(crate) fn counted(reply: Reply) -> Vec<RefusalRow> {
     match reply {
@@ -313,9 +325,10 @@ impl World {
             token: format!("token-{}", self.machines),
             incarnation: 1,
             description,
+            cluster: String::new(),
         }));
         match reply {
-            Reply::Attached { agent } => agent,
+            Reply::Attached { agent, .. } => agent,
             other => panic!("{other:?}"),
         }
     }
@@ -325,6 +338,7 @@ impl World {
         self.done(Command::SetAgentState(SetAgentState {
             agent,
             incarnation,
+            session: None,
             state,
             is_leaving: false,
         }));

@@ -127,7 +127,7 @@ fn a_removed_workload_stays_until_its_last_task_has_ended() {
     world.say(tasks[1], TaskState::Killed);
     assert!(world.state.objects.is_empty() && world.state.tasks.is_empty());
     assert!(world.state.object_of(workload).is_none());
-    let mut dropped: Vec<_> = world.state.dropped_tasks_since(index).collect();
+    let mut dropped: Vec<_> = world.state.dropped_tasks_since(index).unwrap().collect();
     dropped.sort();
     assert_eq!(dropped, tasks.map(|task| (agent, task)));
 }

@@ -1,10 +1,11 @@
 use kelson_kernel_core::RowKey;
-use kelson_kernel_core::command::{Command, SetAgentState};
+use kelson_kernel_core::command::{Command, RegisterAgent, SetAgentState};
 use kelson_model::agent::AgentState;
 use kelson_model::id::AgentId;
+use kelson_model::session::SessionEnd;
 use kelson_model::task::TaskState;
 
-use crate::world::{World, is_unchanged, service, spec};
+use crate::world::{World, is_unchanged, machine, service, session_over, spec};
 
 #[test]
 fn an_unreachable_agent_keeps_its_tasks_and_offers_nothing() {
@@ -45,15 +46,45 @@ fn news_of_an_older_session_changes_nothing() {
     world.done(Command::SetAgentState(SetAgentState {
         agent,
         incarnation: 0,
+        session: None,
         state: AgentState::Gone,
         is_leaving: false,
     }));
     assert!(is_unchanged(&before, &world.state));
-    let unknown = world.refused(Command::SetAgentState(SetAgentState {
+    let unknown = session_over(world.apply(Command::SetAgentState(SetAgentState {
         agent: AgentId(9),
         incarnation: 1,
+        session: None,
         state: AgentState::Gone,
         is_leaving: false,
+    })));
+    assert_eq!(unknown, SessionEnd::UnknownAgent);
+}
+
+#[test]
+fn an_attach_that_comes_before_the_word_that_its_agent_is_unreachable_wins() {
+    let mut world = World::new();
+    let agent = world.agent(4, 1024);
+    let older = world.the_agent(agent).session;
+    world.apply(Command::RegisterAgent(RegisterAgent {
+        agent: Some(agent),
+        token: "token-1".to_owned(),
+        incarnation: 1,
+        description: machine(4, 1024),
+        cluster: String::new(),
     }));
-    assert_eq!(unknown.code, "K0308");
+    let unreachable = |session| {
+        Command::SetAgentState(SetAgentState {
+            agent,
+            incarnation: 1,
+            session: Some(session),
+            state: AgentState::Unreachable,
+            is_leaving: false,
+        })
+    };
+    world.done(unreachable(older));
+    assert_eq!(world.the_agent(agent).state, AgentState::Ready);
+    let newer = world.the_agent(agent).session;
+    world.done(unreachable(newer));
+    assert_eq!(world.the_agent(agent).state, AgentState::Unreachable);
 }

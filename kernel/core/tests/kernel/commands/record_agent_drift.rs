@@ -1,10 +1,11 @@
 use kelson_kernel_core::command::{Command, RecordAgentDrift};
 use kelson_model::drift::{DriftState, Plane};
 use kelson_model::id::TaskId;
+use kelson_model::session::SessionEnd;
 use kelson_model::task::TaskState;
 use serde_json::json;
 
-use crate::world::{World, is_unchanged, service, spec};
+use crate::world::{World, is_unchanged, service, session_over, spec};
 
 fn with_task() -> (World, TaskId) {
     let mut world = World::new();
@@ -73,8 +74,8 @@ fn an_older_session_and_the_task_of_another_agent_say_nothing() {
         ..seen(&world, task, 1, false)
     };
     assert_eq!(
-        world.refused(Command::RecordAgentDrift(older)).code,
-        "K0308"
+        session_over(world.apply(Command::RecordAgentDrift(older))),
+        SessionEnd::Superseded
     );
     let other = world.agent(1, 64);
     let before = world.state.clone();

@@ -2,9 +2,10 @@ use kelson_kernel_core::RowKey;
 use kelson_kernel_core::command::{Command, RecordStatuses};
 use kelson_model::agent::AgentState;
 use kelson_model::id::TaskId;
+use kelson_model::session::SessionEnd;
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
 
-use crate::world::{World, is_unchanged, service, spec, status};
+use crate::world::{World, is_unchanged, service, session_over, spec, status};
 
 fn with_task() -> (World, TaskId) {
     let mut world = World::new();
@@ -44,12 +45,12 @@ fn terminal_is_terminal() {
 fn statuses_of_another_incarnation_are_refused() {
     let (mut world, task) = with_task();
     for incarnation in [0, 2] {
-        let refusal = world.refused(Command::RecordStatuses(RecordStatuses {
+        let over = session_over(world.apply(Command::RecordStatuses(RecordStatuses {
             agent: world.task(task).agent,
             incarnation,
             statuses: vec![status(task, 1, TaskState::Running)],
-        }));
-        assert_eq!(refusal.code, "K0308");
+        })));
+        assert_eq!(over, SessionEnd::Superseded);
     }
 }
 

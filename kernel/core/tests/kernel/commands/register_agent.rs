@@ -4,10 +4,11 @@ use kelson_kernel_core::command::{Command, RegisterAgent};
 use kelson_model::agent::{AgentState, PortRange};
 use kelson_model::id::AgentId;
 use kelson_model::quantity::Resources;
+use kelson_model::session::SessionEnd;
 use kelson_model::task::TaskState;
 use serde_json::json;
 
-use crate::world::{World, launch, machine, service, spec, with_ports};
+use crate::world::{World, is_unchanged, launch, machine, service, session_over, spec, with_ports};
 
 fn register(agent: Option<AgentId>, token: &str, incarnation: u64) -> RegisterAgent {
     RegisterAgent {
@@ -15,17 +16,32 @@ fn register(agent: Option<AgentId>, token: &str, incarnation: u64) -> RegisterAg
         token: token.to_owned(),
         incarnation,
         description: machine(4, 1024),
+        cluster: String::new(),
+    }
+}
+
+fn over(world: &mut World, register: RegisterAgent) -> SessionEnd {
+    session_over(world.apply(Command::RegisterAgent(register)))
+}
+
+fn attached(world: &mut World, register: RegisterAgent) -> AgentId {
+    match world.apply(Command::RegisterAgent(register)) {
+        Reply::Attached { agent, session } => {
+            assert_eq!(world.the_agent(agent).session, session);
+            agent
+        }
+        reply => panic!("not attached: {reply:?}"),
     }
 }
 
 #[test]
 fn an_agent_that_lost_the_answer_to_its_registration_gets_the_same_id() {
     let mut world = World::new();
-    let first = world.apply(Command::RegisterAgent(register(None, "t", 1)));
-    let again = world.apply(Command::RegisterAgent(register(None, "t", 1)));
+    let first = attached(&mut world, register(None, "t", 1));
+    let again = attached(&mut world, register(None, "t", 1));
     assert_eq!(first, again);
     assert_eq!(world.state.agents.len(), 1);
-    let other = world.apply(Command::RegisterAgent(register(None, "u", 1)));
+    let other = attached(&mut world, register(None, "u", 1));
     assert_ne!(first, other);
 }
 
@@ -34,15 +50,38 @@ fn an_older_incarnation_another_token_and_an_unknown_id_are_refused() {
     let mut world = World::new();
     world.apply(Command::RegisterAgent(register(None, "t", 5)));
     let id = Some(world.state.last_agent);
-    let older = world.refused(Command::RegisterAgent(register(id, "t", 4)));
-    assert_eq!(older.code, "K0308");
-    let other = world.refused(Command::RegisterAgent(register(id, "u", 6)));
-    assert!(other.message.contains("another data directory"), "{other}");
-    let unknown = world.refused(Command::RegisterAgent(register(Some(AgentId(99)), "t", 6)));
-    assert_eq!(unknown.code, "K0308");
-    let newer = world.apply(Command::RegisterAgent(register(id, "t", 6)));
-    assert!(matches!(newer, Reply::Attached { .. }));
+    let before = world.state.clone();
+    for (register, end) in [
+        (register(id, "t", 4), SessionEnd::Superseded),
+        (register(id, "u", 6), SessionEnd::OtherDirectory),
+        (
+            register(Some(AgentId(99)), "t", 6),
+            SessionEnd::UnknownAgent,
+        ),
+    ] {
+        assert_eq!(over(&mut world, register), end);
+        assert!(is_unchanged(&before, &world.state));
+    }
+    attached(&mut world, register(id, "t", 6));
     assert_eq!(world.the_agent(world.state.last_agent).incarnation, 6);
+}
+
+#[test]
+fn an_agent_of_another_cluster_is_refused_whatever_its_id() {
+    let mut world = World::new();
+    let agent = world.agent(4, 1024);
+    for id in [None, Some(agent)] {
+        let foreign = RegisterAgent {
+            cluster: "another".to_owned(),
+            ..register(id, "token-1", 2)
+        };
+        assert_eq!(over(&mut world, foreign), SessionEnd::OtherCluster);
+    }
+    let own = RegisterAgent {
+        cluster: world.state.cluster.clone(),
+        ..register(Some(agent), "token-1", 2)
+    };
+    assert_eq!(attached(&mut world, own), agent);
 }
 
 #[test]
@@ -53,8 +92,10 @@ fn a_gone_agent_attaches_again_without_the_tasks_that_were_lost() {
     let task = world.launch(&service("web"), 0, agent);
     world.set_agent(agent, AgentState::Gone);
     assert_eq!(world.task(task).state, TaskState::Lost);
-    let reply = world.apply(Command::RegisterAgent(register(Some(agent), "token-1", 2)));
-    assert_eq!(reply, Reply::Attached { agent });
+    assert_eq!(
+        attached(&mut world, register(Some(agent), "token-1", 2)),
+        agent
+    );
     let back = world.the_agent(agent);
     assert_eq!(back.state, AgentState::Ready);
     assert_eq!(back.used, Resources::default());

@@ -302,6 +302,7 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
                     .map_or(1, |agent| agent.incarnation + u64::from(second % 3))
                     .saturating_sub(1),
                 description: machine(u64::from(third % 4) + 1, 1024),
+                cluster: String::new(),
             })
         }
         2 => return a_commit(state, step, number),
@@ -314,6 +315,7 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
                     .agents
                     .get(&agent)
                     .map_or(1, |agent| agent.incarnation),
+                session: None,
                 state: states[usize::from(second) % 3],
                 is_leaving: false,
             })
@@ -436,6 +438,7 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
             token: format!("t{number}"),
             incarnation: 1,
             description: machine(4, 1024),
+            cluster: String::new(),
         })
     };
     let opening = vec![
