@@ -3,7 +3,8 @@
 //! Used by `tests/` and by the demo. It decides nothing about Kelson and imports nothing of it: what it knows is the documented face (verbs, JSON, exit
 //! codes), so it fails when that face changes. Every wait has a deadline and ends with what was last seen; whatever a [`Dev`] started is dead when it is dropped.
 //!
-//! Read next: [`Dev`] (a running cluster), [`TestRepo`] (a git repository to commit to), [`Cli`] (the verbs), [`Visitor`] (a client that never stops asking).
+//! Read next: [`Dev`] (a running cluster), [`TestRepo`] (a git repository to commit to), [`Cli`] (the verbs), [`Visitor`] (a client that never stops asking),
+//! [`storm`] (random faults).
 
 mod cli;
 mod deadline;
@@ -16,6 +17,7 @@ pub mod processes;
 pub mod programs;
 mod repo;
 pub mod status;
+pub mod storm;
 mod visitor;
 
 pub use cli::{Cli, Outcome};

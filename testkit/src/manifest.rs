@@ -1,6 +1,7 @@
 //! Manifests of services that run the example server, with times that suit a test.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 /// A service of the example server, which answers with a text.
 #[derive(Debug, Clone)]
@@ -12,6 +13,7 @@ pub struct Service {
     args: Vec<String>,
     progress_deadline: String,
     lifecycle: Option<String>,
+    starts: Option<PathBuf>,
     spec: String,
 }
 
@@ -26,6 +28,7 @@ pub fn service(name: &str) -> Service {
         args: Vec::new(),
         progress_deadline: "10m".into(),
         lifecycle: None,
+        starts: None,
         spec: String::new(),
     }
 }
@@ -73,6 +76,13 @@ impl Service {
         self
     }
 
+    /// Each task appends a line with its id to this file before it becomes the example server.
+    #[must_use]
+    pub fn noting_starts_in(mut self, file: &Path) -> Self {
+        self.starts = Some(file.to_owned());
+        self
+    }
+
     /// One more line of `spec`, without its two blanks: `labels: {a: b}`.
     #[must_use]
     pub fn spec_line(mut self, line: &str) -> Self {
@@ -98,6 +108,15 @@ impl Service {
             "500ms".into(),
         ];
         args.extend(self.args.iter().map(|arg| quote(arg)));
+        let mut command = "example-http";
+        if let Some(starts) = &self.starts {
+            let program = format!(
+                "echo $$KELSON_TASK_ID >> {}; exec example-http \"$$@\"",
+                starts.display()
+            );
+            command = "sh";
+            args.splice(0..0, ["-c".to_owned(), quote(&program), "sh".to_owned()]);
+        }
         // Writing to a string does not fail.
         let _always_ok = write!(
             text,
@@ -106,7 +125,7 @@ kind: Service
 metadata: {{name: {name}, namespace: {namespace}{lifecycle}}}
 spec:
   run:
-    {{command: example-http, args: [{args}]}}
+    {{command: {command}, args: [{args}]}}
   instances: {instances}
   resources: {{cpus: 0.02, memory: 32Mi}}
   ports: [{{name: http}}]

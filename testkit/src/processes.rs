@@ -92,6 +92,16 @@ fn names(word: &str, folder: &str) -> bool {
     })
 }
 
+/// A variable of the environment that a process was started with.
+#[must_use]
+pub fn variable(pid: u32, name: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find_map(|pair| {
+        let (found, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
+        (found == name).then(|| value.to_owned())
+    })
+}
+
 /// Sends a signal; says whether there was a process to get it.
 #[must_use]
 pub fn signal(pid: u32, signal: Signal) -> bool {

@@ -14,16 +14,13 @@ use crate::cluster::{Cluster, DEADLINE, file, text};
 /// The steps of a rollout, as the kernel's events name them.
 const STEPS: [&str; 4] = ["TaskLaunched", "TaskRunning", "TaskStopping", "TaskEnded"];
 
-/// A service whose tasks write their id into `starts` before they become the example server.
+/// Two tasks that write their id into `starts` before they become the example server.
 fn manifest(starts: &Path, version: usize) -> String {
-    let program = format!(
-        "echo $$KELSON_TASK_ID >> {}; exec example-http --text 'web {version}' --drain 100ms",
-        starts.display()
-    );
-    let known = service("web").instances(2).yaml();
-    let (head, rest) = known.split_once("    {command").unwrap();
-    let (_, tail) = rest.split_once('\n').unwrap();
-    format!("{head}    {{command: sh, args: [-c, \"{program}\"]}}\n{tail}")
+    service("web")
+        .instances(2)
+        .text(&format!("web {version}"))
+        .noting_starts_in(starts)
+        .yaml()
 }
 
 fn last_event(cluster: &Cluster) -> u64 {

@@ -18,3 +18,4 @@ mod machine;
 mod releases;
 mod restarts;
 mod servers;
+mod storm;

@@ -8,6 +8,7 @@ mod layers;
 mod packages;
 mod setup;
 mod shell;
+mod storm;
 mod test;
 
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ Usage: cargo xtask TASK
   test [FILTER…]        set up what is missing, then run the tests of the whole workspace
   demo [--check]        play the acts on a cluster of its own; then stay up, or with --check end
        [--act NAME]…    play the first act and these only
+  storm [--seed N] [--seconds S]
+                        kill and stop processes at random among commits; then all must be as git says
   packages              fetch the unmodified servers that some tests start (test does this too)
   layers                check who imports whom, and what stands in a core
   bench [NAME [--quick]]
@@ -44,6 +47,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
     match args.as_slice() {
         ["test", filters @ ..] => test::run(&root, filters)?,
         ["demo", rest @ ..] => demo::run(&root, rest)?,
+        ["storm", rest @ ..] => storm::run(&root, rest)?,
         ["packages"] => packages::ensure_all(&root)?,
         ["layers"] => layers::run(&root)?,
         ["bench", rest @ ..] => bench::run(&root, rest)?,

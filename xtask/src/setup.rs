@@ -24,6 +24,28 @@ pub(crate) fn ensure_tools(root: &Path) -> Result<()> {
     ensure_guest_target(root)
 }
 
+/// Builds what is started as a process: `kelson` and the example server. Says how long it takes where nothing has been built yet.
+pub(crate) fn build_programs(root: &Path) -> Result<()> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join("target"), |given| root.join(given));
+    if !target.join("debug/kelson").is_file() {
+        eprintln!(
+            "building kelson and the libraries it stands on, once: about five minutes on two cores (the compiler of the sandbox takes a\n\
+             third of that; where cargo seems to rest at kelson-plugins-bundle, it builds the schedulers in the box)"
+        );
+    }
+    shell::run(
+        root,
+        Command::new(shell::cargo()).args([
+            "build",
+            "--package",
+            "kelson",
+            "--package",
+            "kelson-example-http",
+        ]),
+    )
+}
+
 fn ensure_guest_target(root: &Path) -> Result<()> {
     let libraries = shell::output(
         root,

@@ -12,16 +12,7 @@ pub(crate) fn run(root: &Path, filters: &[&str]) -> Result<()> {
     setup::ensure_tools(root)?;
     packages::ensure_all(root)?;
     // Tests start these as processes; `cargo test` builds the programs of a package for that package's tests only.
-    shell::run(
-        root,
-        Command::new(shell::cargo()).args([
-            "build",
-            "--package",
-            "kelson",
-            "--package",
-            "kelson-example-http",
-        ]),
-    )?;
+    setup::build_programs(root)?;
     if has_nextest(root) {
         shell::run(
             root,

@@ -1,14 +1,13 @@
 //! Playing the acts one after another.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use super::stage::Stage;
 use super::{acts, stay};
-use crate::{setup, shell};
+use crate::setup;
 
 /// Plays the acts. `--check` ends after the last one; `--act NAME` plays the first and that one only, and may be repeated.
 pub(crate) fn run(root: &Path, args: &[&str]) -> Result<()> {
@@ -30,16 +29,7 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<()> {
         bail!("no act {unknown}; there are: {}", names.join(", "));
     }
     setup::ensure_tools(root)?;
-    shell::run(
-        root,
-        Command::new(shell::cargo()).args([
-            "build",
-            "--package",
-            "kelson",
-            "--package",
-            "kelson-example-http",
-        ]),
-    )?;
+    setup::build_programs(root)?;
 
     let started = Instant::now();
     let mut stage = Stage::raise(root)?;
