@@ -191,18 +191,19 @@ impl Storm {
         let head = self.repo.head()?;
         let wanted = self.wanted.clone();
         let data = self.dev.data_dir().to_owned();
-        self.dev.wait_for("everything is as git says", CALM, |cli| {
-            let now = match cli.status() {
-                Ok(now) if status::is_settled(&now, &head) => now,
-                Ok(now) => return Ok(Look::NotYet(now.to_string())),
-                Err(error) => return Ok(Look::NotYet(format!("{error:#}"))),
-            };
-            let tasks: Vec<Value> = cli.tasks()?;
-            Ok(match differs(&wanted, &tasks, &running_below(&data)) {
-                None => Look::Found(()),
-                Some(difference) => Look::NotYet(format!("{difference}; {now}")),
-            })
-        })?;
+        self.dev
+            .wait_for("everything is as git says", CALM, |cli| {
+                let now = match cli.status() {
+                    Ok(now) if status::is_settled(&now, &head) => now,
+                    Ok(now) => return Ok(Look::NotYet(now.to_string())),
+                    Err(error) => return Ok(Look::NotYet(format!("{error:#}"))),
+                };
+                let tasks: Vec<Value> = cli.tasks()?;
+                Ok(match differs(&wanted, &tasks, &running_below(&data)) {
+                    None => Look::Found(()),
+                    Some(difference) => Look::NotYet(format!("{difference}; {now}")),
+                })
+            })?;
         let mut count: BTreeMap<String, usize> = BTreeMap::new();
         for id in std::fs::read_to_string(&self.starts)?.lines() {
             *count.entry(id.to_owned()).or_default() += 1;
@@ -327,7 +328,11 @@ mod tests {
     #[test]
     fn a_lost_a_doubled_and_an_unknown_task_are_seen() {
         let wanted = BTreeMap::from([("web", (1, 0))]);
-        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+        let ids = |ids: &[&str]| {
+            ids.iter()
+                .map(|id| (*id).to_owned())
+                .collect::<BTreeSet<_>>()
+        };
         let one = [task("tsk_1", "web", "web.0")];
         assert_eq!(differs(&wanted, &one, &ids(&["tsk_1"])), None);
         assert!(differs(&wanted, &one, &ids(&[])).unwrap().contains("tsk_1"));

@@ -30,7 +30,9 @@ pub(crate) fn run(root: &Path, args: &[&str]) -> Result<()> {
     setup::ensure_tools(root)?;
     setup::build_programs(root)?;
     println!("seed {seed}, {seconds} s");
-    let weather = storm::rage(seed, Duration::from_secs(seconds), |line| println!("{line}"))?;
+    let weather = storm::rage(seed, Duration::from_secs(seconds), |line| {
+        println!("{line}")
+    })?;
     println!(
         "\nstorm: {} commits, {} killed {:?}, {} stopped {:?}; {} tasks started, none twice, none lost",
         weather.commits,
