@@ -14,13 +14,15 @@ use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::apply::Reply;
 use crate::port::{Demand, RefusalRow, SeatId};
+use crate::reply::Reply;
 
 /// A slot whose task stayed healthy for so long begins again with its first attempt.
 pub const STEADY: Millis = Millis(60_000);
-/// So many ended tasks of a workload are kept for people.
-pub const KEPT_ENDED_TASKS: usize = 10;
+/// How many ended tasks of a slot are kept, at most: the youngest, whether their scheduler has done with them or not.
+pub const KEPT_ENDED_OF_SLOT: usize = 4;
+/// How many of the ended tasks that the scheduler of a workload has done with are kept for people, at most.
+pub const KEPT_FORGOTTEN: usize = 10;
 
 /// The signals of a program that crashes: ILL, TRAP, ABRT, BUS, FPE, SEGV, PIPE, SYS.
 const CRASH_SIGNALS: [i32; 8] = [4, 5, 6, 7, 8, 11, 13, 31];

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use kelson_kernel_core::State;
+use kelson_kernel_core::{Records, State};
 
 use super::CodecError;
 
@@ -19,7 +19,8 @@ pub fn write_snapshot(state: &State, to: &mut dyn Write) -> io::Result<()> {
     to.write_all(SNAPSHOT_MAGIC)?;
     to.write_all(&SNAPSHOT_VERSION.to_le_bytes())?;
     let mut serializer = rmp_serde::Serializer::new(to).with_struct_map();
-    serde::Serialize::serialize(state, &mut serializer).map_err(io::Error::other)
+    let records: &Records = state;
+    serde::Serialize::serialize(records, &mut serializer).map_err(io::Error::other)
 }
 
 /// Reads a snapshot.
@@ -40,14 +41,13 @@ pub fn read_snapshot(from: &mut dyn Read) -> Result<State, CodecError> {
     if version != SNAPSHOT_VERSION {
         return Err(CodecError::Version(version));
     }
-    let mut state: State = rmp_serde::from_read(from)?;
-    state.rebuild();
-    Ok(state)
+    let records: Records = rmp_serde::from_read(from)?;
+    Ok(State::from(records))
 }
 
 /// Names the content of a state: equal states have equal hashes on every member. What only counts entries is left out: index and term.
 pub fn state_hash(state: &State) -> String {
-    let mut content = state.clone();
+    let mut content = Records::clone(state);
     content.index = kelson_model::id::Index(0);
     content.term = 0;
     let bytes = rmp_serde::to_vec_named(&content).unwrap_or_default();

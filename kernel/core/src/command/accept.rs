@@ -8,10 +8,11 @@ use kelson_model::request::{Accept, Refusal};
 use kelson_model::source::SourceRecord;
 use kelson_model::task::StopReason;
 
-use crate::apply::{Context, Reply, refusal};
 use crate::command::install_framework::drop_framework;
-use crate::command::stop_task::order_stop;
+use crate::context::Context;
+use crate::lifecycle::order_stop;
 use crate::object::{Object, Status};
+use crate::reply::{Reply, refusal};
 use crate::state::State;
 
 pub(super) fn apply(
@@ -89,7 +90,7 @@ pub(super) fn apply(
     for key in &command.prune {
         remove_object(state, context, key);
     }
-    state.staged.remove(&command.source);
+    state.drop_staged(&command.source);
     if source.applied.as_ref() != Some(&command.revision) {
         let message = format!(
             "revision {} accepted: {} objects set, {} removed",
@@ -124,13 +125,14 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
         .filter(|object| !object.is_removed);
     let is_new = before.is_none();
     if is_new && state.objects.contains_key(&desired.key) {
-        // It was removed, its last tasks are still ending, and git wants it again: those tasks belong to the old one.
-        orphan_tasks(state, &desired.key);
+        // It was removed, its last tasks are still ending, and git wants it again: those tasks belong to the old one. They were asked
+        // to end, and are kept under their old number until the last one has.
+        state.orphan_tasks(&desired.key);
     }
     let mut object = match state.objects.get(&desired.key) {
         Some(object) => Object::clone(object),
         None => {
-            let workload = seat.is_some().then(|| next_workload(state));
+            let workload = seat.is_some().then(|| state.next_workload());
             new_object(desired, workload, context)
         }
     };
@@ -152,9 +154,6 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
         &context.principal,
         context.wall,
     );
-    if let Some(workload) = object.workload {
-        state.workloads.insert(workload, desired.key.clone());
-    }
     if let Some(seat) = &seat {
         state.ensure_seat(seat);
     }
@@ -172,11 +171,6 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
         ));
     }
     state.put_object(object);
-}
-
-fn next_workload(state: &mut State) -> kelson_model::id::WorkloadId {
-    state.last_workload.0 += 1;
-    state.last_workload
 }
 
 fn new_object(
@@ -206,17 +200,6 @@ fn new_object(
     }
 }
 
-/// Lets an object that is being removed go at once; its tasks were asked to end, and are kept under its old number until the last
-/// one has.
-fn orphan_tasks(state: &mut State, key: &ObjectKey) {
-    let Some(object) = state.objects.remove(key) else {
-        return;
-    };
-    if let Some(workload) = object.workload {
-        state.drop_workload(workload, key);
-    }
-}
-
 fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) {
     let Some(object) = state
         .objects
@@ -232,11 +215,7 @@ fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) {
         format!("{key} is removed: no manifest wants it any more"),
     ));
     let running: Vec<TaskId> = match object.workload {
-        Some(workload) => state
-            .tasks_of(workload)
-            .filter(|task| !task.state.is_terminal())
-            .map(|task| task.id)
-            .collect(),
+        Some(workload) => state.live_tasks_of(workload).map(|task| task.id).collect(),
         None => Vec::new(),
     };
     if running.is_empty() {

@@ -8,9 +8,10 @@ use kelson_model::request::Refusal;
 use kelson_model::task::{Exit, TaskState};
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply};
-use crate::command::record_statuses::end_task;
 use crate::command::session::unknown;
+use crate::context::Context;
+use crate::lifecycle::end_task;
+use crate::reply::Reply;
 use crate::state::State;
 
 /// Says that an agent can or cannot be reached.
@@ -83,7 +84,7 @@ pub(super) fn apply(
     };
     state.push_event(context.event(reason, None, message));
     let is_gone = command.state == AgentState::Gone;
-    state.put_agent(agent, true);
+    state.put_agent(agent);
     for id in tasks {
         if !is_gone {
             state.touch(crate::state::RowKey::Task(id));

@@ -4,7 +4,8 @@ use kelson_model::request::{self, Refusal, Request};
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::apply::{Context, Reply};
+use crate::context::Context;
+use crate::reply::Reply;
 use crate::state::State;
 
 /// Everything that can change the state. A member that meets one it does not know stops.

@@ -3,28 +3,23 @@
 //! *Guarantees:* a turn that is not the next of its seat, or comes from another component or an older term, is void and changes
 //! nothing; a group other than 0 is accepted or refused whole; no agent is ever given more than it has; a launch makes a new task id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kelson_model::agent::AgentState;
-use kelson_model::id::{AgentId, Digest, Index, WorkloadId};
+use kelson_model::id::{Digest, Index};
 use kelson_model::object::RolloutState;
 use kelson_model::quantity::Millis;
-use kelson_model::task::{CheckState, TaskState};
-use kelson_model::template::TaskTemplate;
 use kelson_model::time::ClusterTime;
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply};
-use crate::command::record_statuses::{drop_old_tasks, next_attempt};
-use crate::command::stop_task::order_stop;
+use crate::context::Context;
+use crate::lifecycle::{Launch, forget, launch, order_stop};
 use crate::object::{Object, Quarantine, Status};
 use crate::port::{Demand, Op, Operation, RefusalRow, SeatId, StateWrite};
-use crate::record::{Agent, Seat, Task};
+use crate::record::{Seat, Task};
+use crate::reply::Reply;
 use crate::state::State;
 
-/// Highest slot of a workload.
-const MAX_SLOT: u32 = 1_000_000;
 /// Longest key of a seat's pairs, in bytes.
 const MAX_PAIR_KEY: usize = 256;
 /// Shortest time to a wake-up that a scheduler asks for.
@@ -72,46 +67,34 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
     if component != Some(&command.component) {
         return void("another component is in force now");
     }
-    state.term = context.term;
+    state.see_term(context.term);
     let size_limit = state
         .frameworks
         .get(&command.seat.framework)
         .map_or(0, |framework| framework.limits.state.0);
     let mut refusals = Vec::new();
-    let groups: BTreeSet<u32> = command
-        .operations
-        .iter()
-        .map(|operation| operation.group)
-        .chain(command.writes.iter().map(|write| write.group))
-        .collect();
-    for group in groups {
+    for (group, (operations, writes)) in by_group(command) {
         let before = (group != 0).then(|| state.clone());
-        let mut is_refused = false;
-        for operation in command
-            .operations
-            .iter()
-            .filter(|operation| operation.group == group)
-        {
+        let refused_before = refusals.len();
+        for operation in operations {
             if let Err(reason) = carry_out(state, context, &command.seat, &operation.op) {
                 refusals.push(RefusalRow {
                     group,
                     subject: subject(&operation.op),
                     reason,
                 });
-                is_refused = true;
             }
         }
-        for write in command.writes.iter().filter(|write| write.group == group) {
+        for write in writes {
             if let Err(reason) = write_pair(state, &command.seat, write, size_limit) {
                 refusals.push(RefusalRow {
                     group,
                     subject: 0,
                     reason,
                 });
-                is_refused = true;
             }
         }
-        if let (true, Some(before)) = (is_refused, before) {
+        if let Some(before) = before.filter(|_| refusals.len() > refused_before) {
             *state = before;
         }
     }
@@ -135,6 +118,20 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
     Reply::Counted { refusals }
 }
 
+/// The operations and writes of each group, in order. A turn may have as many groups as operations.
+fn by_group(command: &CommitTurn) -> BTreeMap<u32, (Vec<&Operation>, Vec<&StateWrite>)> {
+    let mut groups: BTreeMap<u32, (Vec<&Operation>, Vec<&StateWrite>)> = BTreeMap::new();
+    for operation in &command.operations {
+        let (operations, _) = groups.entry(operation.group).or_default();
+        operations.push(operation);
+    }
+    for write in &command.writes {
+        let (_, writes) = groups.entry(write.group).or_default();
+        writes.push(write);
+    }
+    groups
+}
+
 /// What a refusal names: the task, or the slot or workload.
 fn subject(op: &Op) -> u64 {
     match op {
@@ -155,16 +152,16 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
             template,
             slot,
             agent,
-        } => launch(
-            state,
-            context,
-            seat,
-            *workload,
-            *generation,
-            *template,
-            *slot,
-            *agent,
-        ),
+        } => {
+            let wanted = Launch {
+                workload: *workload,
+                generation: *generation,
+                template: *template,
+                slot: *slot,
+                agent: *agent,
+            };
+            launch(state, context, seat, wanted)
+        }
         Op::Kill { task, reason } => {
             let known = state
                 .tasks
@@ -185,11 +182,8 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
             if !known.state.is_terminal() {
                 return Err("the task has not ended".to_owned());
             }
-            let mut known = Task::clone(known);
-            known.is_forgotten = true;
-            let workload = known.workload;
-            state.put_task(known);
-            drop_old_tasks(state, workload);
+            let known = Task::clone(known);
+            forget(state, known);
             Ok(())
         }
         Op::SetStatus {
@@ -200,7 +194,7 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
             reason,
             message,
         } => {
-            let mut object = own_object(state, seat, *workload)?;
+            let mut object = Object::clone(state.own_object(seat, *workload)?);
             let status = Status {
                 generation: *generation,
                 health: *health,
@@ -228,7 +222,7 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
             workload,
             generation,
         } => {
-            let mut object = own_object(state, seat, *workload)?;
+            let mut object = Object::clone(state.own_object(seat, *workload)?);
             if object.generation_of(*generation).is_none() {
                 return Err("the generation is not known".to_owned());
             }
@@ -243,7 +237,7 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
             generation,
             reason,
         } => {
-            let mut object = own_object(state, seat, *workload)?;
+            let mut object = Object::clone(state.own_object(seat, *workload)?);
             let known = object
                 .generation_of(*generation)
                 .ok_or("the generation is not known")?;
@@ -262,143 +256,12 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
             Ok(())
         }
         Op::Note { workload, text } => {
-            let object = own_object(state, seat, *workload)?;
-            state.push_event(context.event("Note", Some(&object.key), text.clone()));
+            let object = state.own_object(seat, *workload)?;
+            let note = context.event("Note", Some(&object.key), text.clone());
+            state.push_event(note);
             Ok(())
         }
     }
-}
-
-/// The object of a workload that this seat handles.
-fn own_object(state: &State, seat: &SeatId, workload: WorkloadId) -> Result<Object, String> {
-    let object = state
-        .object_of(workload)
-        .ok_or("no workload of this seat")?;
-    if state.seat_of(&object.key).as_ref() != Some(seat) {
-        return Err("no workload of this seat".to_owned());
-    }
-    Ok(Object::clone(object))
-}
-
-#[expect(clippy::too_many_arguments, reason = "the columns of one launch")]
-fn launch(
-    state: &mut State,
-    context: &Context,
-    seat: &SeatId,
-    workload: WorkloadId,
-    generation: u64,
-    template: u32,
-    slot: u32,
-    agent: AgentId,
-) -> Result<(), String> {
-    let object = own_object(state, seat, workload)?;
-    if object.is_removed {
-        return Err("the workload was removed".to_owned());
-    }
-    if object.quarantined_generation() == generation && generation != 0 {
-        return Err("the generation is quarantined".to_owned());
-    }
-    if slot > MAX_SLOT {
-        return Err(format!("a slot is at most {MAX_SLOT}"));
-    }
-    let known = object
-        .generation_of(generation)
-        .ok_or("stale generation: it is not kept any more")?;
-    let place = usize::try_from(template).unwrap_or(usize::MAX);
-    let (Some(spec), Some(template_id)) =
-        (known.templates.get(place), known.template_ids.get(place))
-    else {
-        return Err("the generation has no such template".to_owned());
-    };
-    let host = state.agents.get(&agent).ok_or("no such agent")?;
-    if host.state != AgentState::Ready {
-        return Err("the agent cannot be reached".to_owned());
-    }
-    if !host.free().fits(&spec.resources) {
-        return Err("no room on the agent".to_owned());
-    }
-    let (ports, last_port) = give_ports(host, spec)?;
-    let attempts = next_attempt(state, workload, slot, *template_id);
-    state.last_task.0 += 1;
-    let task = Task {
-        id: state.last_task,
-        workload,
-        object: object.key.clone(),
-        seat: seat.clone(),
-        generation,
-        template,
-        template_id: *template_id,
-        slot,
-        agent,
-        resources: spec.resources,
-        ports,
-        stop: None,
-        assignment: 1,
-        state: TaskState::Staging,
-        state_since: context.now,
-        health: CheckState::Unknown,
-        healthy_since: None,
-        is_ready: false,
-        pid: None,
-        started_at: None,
-        exit: None,
-        sequence: 0,
-        attempts,
-        is_forgotten: false,
-        isolation: String::new(),
-        message: String::new(),
-    };
-    let mut host = Agent::clone(host);
-    host.last_port = last_port;
-    state.put_agent(host, false);
-    state.account(&task, true);
-    let message = format!(
-        "{} ({}) of generation {generation} goes to {agent}",
-        task.name(),
-        task.id
-    );
-    state.push_event(context.event("TaskLaunched", Some(&object.key), message));
-    state.put_task(task);
-    Ok(())
-}
-
-/// Picks ports: the asked one where one is asked for, else the next free one of the agent's range after the one given last.
-fn give_ports(
-    agent: &Agent,
-    template: &TaskTemplate,
-) -> Result<(BTreeMap<String, u16>, u16), String> {
-    let range = agent.description.ports;
-    let mut given = BTreeMap::new();
-    let mut last = agent.last_port;
-    let is_free = |port: u16, given: &BTreeMap<String, u16>| {
-        !agent.used_ports.contains_key(&port) && !given.values().any(|other| *other == port)
-    };
-    for wish in template.ports.iter().filter(|wish| wish.port.is_some()) {
-        let port = wish.port.unwrap_or_default();
-        if !is_free(port, &given) {
-            return Err(format!("port {port} is taken on the agent"));
-        }
-        given.insert(wish.name.clone(), port);
-    }
-    for wish in template.ports.iter().filter(|wish| wish.port.is_none()) {
-        let mut tries = range.count();
-        loop {
-            if tries == 0 {
-                return Err("no port is free on the agent".to_owned());
-            }
-            tries -= 1;
-            last = if last >= range.last || last < range.first {
-                range.first
-            } else {
-                last + 1
-            };
-            if is_free(last, &given) {
-                break;
-            }
-        }
-        given.insert(wish.name.clone(), last);
-    }
-    Ok((given, last))
 }
 
 fn write_pair(

@@ -3,7 +3,8 @@
 use kelson_model::request::{Confirm, Refusal};
 use kelson_model::source::SourceRecord;
 
-use crate::apply::{Context, Reply, refusal};
+use crate::context::Context;
+use crate::reply::{Reply, refusal};
 use crate::state::State;
 
 pub(super) fn apply(

@@ -3,7 +3,8 @@
 use kelson_model::request::Refusal;
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply};
+use crate::context::Context;
+use crate::reply::Reply;
 use crate::state::State;
 
 /// Names the cluster.
@@ -19,8 +20,6 @@ pub(super) fn apply(
     context: &Context,
     command: &FoundCluster,
 ) -> Result<Reply, Refusal> {
-    if state.cluster.is_empty() {
-        state.cluster.clone_from(&command.cluster);
-    }
+    state.name_cluster(&command.cluster);
     Ok(context.done(None))
 }

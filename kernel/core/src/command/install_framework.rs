@@ -9,9 +9,10 @@ use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::request::Refusal;
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply};
+use crate::context::Context;
 use crate::object::Object;
 use crate::record::Framework;
+use crate::reply::Reply;
 use crate::state::State;
 
 /// Puts a component in force.
@@ -117,9 +118,7 @@ fn bind_objects(state: &mut State, kinds: &BTreeSet<String>) {
         let mut object = Object::clone(object);
         state.ensure_seat(&seat);
         if object.workload.is_none() {
-            state.last_workload.0 += 1;
-            object.workload = Some(state.last_workload);
-            state.workloads.insert(state.last_workload, key.clone());
+            object.workload = Some(state.next_workload());
         }
         object.bind_templates(&state.template_pointers(&key));
         if let Some(workload) = object.workload {

@@ -9,9 +9,9 @@ use kelson_model::request::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::apply::{Context, Reply};
-use crate::command::record_drift::put_ledger;
 use crate::command::session::refuse_older;
+use crate::context::Context;
+use crate::reply::Reply;
 use crate::state::State;
 
 /// Records what an agent sees differ on its machine.
@@ -110,6 +110,6 @@ pub(super) fn apply(
         command.field, command.task, command.agent, command.desired, command.live
     );
     state.push_event(context.event(name, Some(&key), message));
-    put_ledger(state, items);
+    state.put_drift(items);
     Ok(context.done(None))
 }

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use imbl::Vector;
 use kelson_model::drift::{DriftItem, DriftState, Plane};
 use kelson_model::request::{DriftReportUpdate, Refusal};
 
-use crate::apply::{Context, Reply};
+use crate::context::Context;
+use crate::reply::Reply;
 use crate::state::State;
-
-/// Most open items that are kept.
-const MAX_OPEN: usize = 10_000;
 
 pub(super) fn apply(
     state: &mut State,
@@ -80,26 +77,9 @@ pub(super) fn apply(
             .cloned(),
     );
     open.extend(healed);
-    put_ledger(state, open);
+    state.put_drift(open);
     for event in events {
         state.push_event(event);
     }
     Ok(context.done(None))
-}
-
-/// Writes the ledger: all open items, and the newest healed ones.
-pub(super) fn put_ledger(state: &mut State, items: Vec<Arc<DriftItem>>) {
-    let (mut open, mut healed): (Vec<_>, Vec<_>) = items
-        .into_iter()
-        .partition(|item| item.state == DriftState::Open);
-    open.truncate(MAX_OPEN);
-    healed.sort_by_key(|item| item.healed_at);
-    let surplus = healed.len().saturating_sub(DriftItem::KEPT_HEALED);
-    let ledger: Vector<Arc<DriftItem>> = open
-        .into_iter()
-        .chain(healed.into_iter().skip(surplus))
-        .collect();
-    if ledger != state.drift {
-        state.put_drift(ledger);
-    }
 }

@@ -1,17 +1,15 @@
 //! RecordStatuses: what an agent says of its tasks; each (task, sequence) counts once, and terminal is terminal.
 
-use std::sync::Arc;
-
-use kelson_model::drift::{DriftItem, DriftState, Plane};
-use kelson_model::id::{AgentId, TaskId, WorkloadId};
+use kelson_model::id::AgentId;
 use kelson_model::request::Refusal;
-use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
+use kelson_model::task::{CheckState, TaskState, TaskStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply};
-use crate::command::record_drift::put_ledger;
 use crate::command::session::refuse_older;
-use crate::record::{KEPT_ENDED_TASKS, Task};
+use crate::context::Context;
+use crate::lifecycle::end_task;
+use crate::record::Task;
+use crate::reply::Reply;
 use crate::state::State;
 
 /// Records a batch of status updates of one agent.
@@ -94,122 +92,4 @@ fn record(state: &mut State, context: &Context, agent: AgentId, status: &TaskSta
         }
     }
     state.put_task(task);
-}
-
-/// Ends a task for good: gives back what it held, and drops its workload where that was removed and this was its last task.
-pub(super) fn end_task(
-    state: &mut State,
-    context: &Context,
-    mut task: Task,
-    end: TaskState,
-    exit: Exit,
-) {
-    task.state = end;
-    task.state_since = context.now;
-    task.is_ready = false;
-    task.assignment += 1;
-    let message = format!("{} {}: {}", task.name(), ended(end), exit.reason);
-    task.exit = Some(exit);
-    state.account(&task, false);
-    state.push_event(context.event("TaskEnded", Some(&task.object), message));
-    let (id, workload) = (task.id, task.workload);
-    state.put_task(task);
-    heal_what_ended(state, context, id);
-    // The object of a workload that was removed and made again is another one: what counts is the workload.
-    let owner = state
-        .object_of(workload)
-        .map(|object| (object.is_removed, object.key.clone()));
-    let is_over = owner.as_ref().is_none_or(|(is_removed, _)| *is_removed);
-    let has_ended = |task: &Arc<Task>| task.state.is_terminal();
-    if is_over && state.tasks_of(workload).all(has_ended) {
-        match owner {
-            Some((_, key)) => state.drop_object(&key),
-            None => state.drop_tasks_of(workload),
-        }
-    }
-}
-
-/// Closes what an agent saw differ of a task that has ended: nothing of it runs any more.
-fn heal_what_ended(state: &mut State, context: &Context, task: TaskId) {
-    let is_about = |item: &DriftItem| {
-        item.plane == Plane::Agent && item.state == DriftState::Open && item.task == Some(task)
-    };
-    if !state.drift.iter().any(|item| is_about(item)) {
-        return;
-    }
-    let mut items: Vec<Arc<DriftItem>> = state.drift.iter().cloned().collect();
-    for item in items.iter_mut().filter(|item| is_about(item)) {
-        let item = Arc::make_mut(item);
-        item.state = DriftState::Healed;
-        item.healed_at = Some(context.wall);
-    }
-    put_ledger(state, items);
-}
-
-fn ended(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Finished => "finished",
-        TaskState::Failed => "failed",
-        TaskState::Killed => "was stopped",
-        TaskState::Lost => "is lost",
-        TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Stopping => {
-            "goes on"
-        }
-    }
-}
-
-/// Drops the oldest forgotten tasks of a workload, so that a bounded number is kept for people.
-pub(super) fn drop_old_tasks(state: &mut State, workload: WorkloadId) {
-    let forgotten: Vec<TaskId> = state
-        .tasks_of(workload)
-        .filter(|task| task.is_forgotten)
-        .map(|task| task.id)
-        .collect();
-    let surplus = forgotten.len().saturating_sub(KEPT_ENDED_TASKS);
-    for id in forgotten.into_iter().take(surplus) {
-        state.drop_task(id);
-    }
-}
-
-/// The attempt that a new task of a slot is: one more than that of the slot's newest task, unless that one stayed healthy.
-pub(super) fn next_attempt(
-    state: &State,
-    workload: WorkloadId,
-    slot: u32,
-    template_id: u64,
-) -> u32 {
-    let newest: Option<&Arc<Task>> = state
-        .tasks_of(workload)
-        .filter(|task| task.slot == slot)
-        .max_by_key(|task| task.id);
-    match newest {
-        Some(task)
-            if task.template_id == template_id
-                && task.state.is_terminal()
-                && !task.is_ended_by_hand()
-                && !is_ended_by_plan(task) =>
-        {
-            let was_steady = task
-                .healthy_since
-                .is_some_and(|since| task.state_since.since(since) >= crate::record::STEADY);
-            if was_steady {
-                1
-            } else {
-                task.attempts.saturating_add(1)
-            }
-        }
-        Some(_) | None => 1,
-    }
-}
-
-/// Whether a task was asked to end for no fault of its own.
-fn is_ended_by_plan(task: &Task) -> bool {
-    task.stop.as_ref().is_some_and(|stop| match stop.reason {
-        StopReason::Replaced
-        | StopReason::ScaledDown
-        | StopReason::Removed
-        | StopReason::ByHand
-        | StopReason::Drifted => true,
-        StopReason::Unhealthy => false,
-    })
 }

@@ -10,9 +10,10 @@ use kelson_model::request::Refusal;
 use kelson_model::session::SessionEnd;
 use serde::{Deserialize, Serialize};
 
-use crate::apply::{Context, Reply};
 use crate::command::session::{over, unknown};
+use crate::context::Context;
 use crate::record::Agent;
+use crate::reply::Reply;
 use crate::state::State;
 
 /// Attaches an agent.
@@ -89,24 +90,21 @@ pub(super) fn apply(
                 ..(*known).clone()
             }
         }
-        None => {
-            state.last_agent.0 += 1;
-            Agent {
-                id: state.last_agent,
-                token: command.token.clone(),
-                incarnation: command.incarnation,
-                session: context.index,
-                attributes,
-                state: AgentState::Ready,
-                state_since: context.now,
-                used: Resources::default(),
-                used_ports: OrdMap::new(),
-                used_in_range: 0,
-                last_port: description.ports.last,
-                description,
-                room_version: state.next_room_version(),
-            }
-        }
+        None => Agent {
+            id: state.next_agent(),
+            token: command.token.clone(),
+            incarnation: command.incarnation,
+            session: context.index,
+            attributes,
+            state: AgentState::Ready,
+            state_since: context.now,
+            used: Resources::default(),
+            used_ports: OrdMap::new(),
+            used_in_range: 0,
+            last_port: description.ports.last,
+            description,
+            room_version: state.next_room_version(),
+        },
     };
     let (id, name) = (agent.id, agent.description.name.clone());
     state.push_event(context.event(
@@ -117,7 +115,7 @@ pub(super) fn apply(
             agent.description.resources
         ),
     ));
-    state.put_agent(agent, true);
+    state.put_agent(agent);
     Ok(Reply::Attached {
         agent: id,
         session: context.index,

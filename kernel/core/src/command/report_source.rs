@@ -3,7 +3,8 @@
 use kelson_model::request::{Refusal, SourceReport};
 use kelson_model::source::SourceRecord;
 
-use crate::apply::{Context, Reply};
+use crate::context::Context;
+use crate::reply::Reply;
 use crate::state::State;
 
 /// Most faults that are kept of one revision.

@@ -3,7 +3,7 @@
 use kelson_model::id::AgentId;
 use kelson_model::session::SessionEnd;
 
-use crate::apply::{Reply, refusal};
+use crate::reply::{Reply, refusal};
 use crate::state::State;
 
 /// Says that a session is over.

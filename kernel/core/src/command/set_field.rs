@@ -6,8 +6,9 @@ use kelson_model::request::{Refusal, SetField};
 use kelson_model::template::TaskTemplate;
 use serde_json::Value;
 
-use crate::apply::{Context, Reply, refusal};
+use crate::context::Context;
 use crate::object::Object;
+use crate::reply::{Reply, refusal};
 use crate::state::State;
 
 pub(super) fn apply(

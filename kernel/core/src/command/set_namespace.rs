@@ -2,7 +2,8 @@
 
 use kelson_model::request::{Refusal, SetNamespace};
 
-use crate::apply::{Context, Reply, refusal};
+use crate::context::Context;
+use crate::reply::{Reply, refusal};
 use crate::state::State;
 
 pub(super) fn apply(
@@ -23,7 +24,7 @@ pub(super) fn apply(
         .copied()
         .unwrap_or_default();
     record.weight = command.weight;
-    state.namespaces.insert(command.namespace.clone(), record);
+    state.put_namespace(command.namespace.clone(), record);
     state.push_event(context.event(
         "NamespaceSet",
         None,

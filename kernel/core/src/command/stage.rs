@@ -5,8 +5,9 @@ use std::sync::Arc;
 use imbl::Vector;
 use kelson_model::request::{Refusal, Stage};
 
-use crate::apply::{Context, Reply, refusal};
+use crate::context::Context;
 use crate::record::Staged;
+use crate::reply::{Reply, refusal};
 use crate::state::State;
 
 /// Most objects of one revision that may be staged.
@@ -53,8 +54,6 @@ pub(super) fn apply(
     staged
         .objects
         .extend(command.objects.iter().cloned().map(Arc::new));
-    state
-        .staged
-        .insert(command.source.clone(), Arc::new(staged));
+    state.put_staged(&command.source, staged);
     Ok(context.done(None))
 }

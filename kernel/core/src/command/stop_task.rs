@@ -1,11 +1,11 @@
 //! StopTask: ends one task by hand. Its scheduler replaces it; the drift report names who did it.
 
-use kelson_model::id::TaskId;
 use kelson_model::request::{Refusal, StopTask};
 use kelson_model::task::StopReason;
 
-use crate::apply::{Context, Reply, refusal};
-use crate::record::{StopOrder, Task};
+use crate::context::Context;
+use crate::lifecycle::order_stop;
+use crate::reply::{Reply, refusal};
 use crate::state::State;
 
 pub(super) fn apply(
@@ -32,40 +32,4 @@ pub(super) fn apply(
     }
     order_stop(state, context, command.task, StopReason::ByHand);
     Ok(context.done(None))
-}
-
-/// Asks a task to end; a task that was asked already keeps its first reason. Returns whether the order is new.
-pub(super) fn order_stop(
-    state: &mut State,
-    context: &Context,
-    id: TaskId,
-    reason: StopReason,
-) -> bool {
-    let Some(task) = state.tasks.get(&id) else {
-        return false;
-    };
-    if task.state.is_terminal() || task.stop.is_some() {
-        return false;
-    }
-    let mut task = Task::clone(task);
-    task.stop = Some(StopOrder {
-        reason,
-        by: context.principal.clone(),
-    });
-    task.assignment += 1;
-    let why = match reason {
-        StopReason::Replaced => "a newer generation replaces it",
-        StopReason::ScaledDown => "fewer are wanted",
-        StopReason::Removed => "its workload was removed",
-        StopReason::Unhealthy => "its health check failed",
-        StopReason::ByHand => "somebody asked for it",
-        StopReason::Drifted => "its limits were changed by hand",
-    };
-    state.push_event(context.event(
-        "TaskStopping",
-        Some(&task.object),
-        format!("{} is asked to end: {why}", task.name()),
-    ));
-    state.put_task(task);
-    true
 }

@@ -1,6 +1,6 @@
 //! Rows of events: each names its event for as long as it is kept.
 
-use kelson_kernel_core::RowKey;
+use kelson_kernel_core::{Records, RowKey};
 use kelson_model::event::Event;
 use kelson_model::id::Index;
 
@@ -46,7 +46,7 @@ fn events_of_a_snapshot_that_does_not_number_them_are_numbered() {
         ],
         Vec::new(),
     );
-    let mut older = world.state.clone();
+    let mut older = Records::clone(&world.state);
     for event in older.events.iter_mut() {
         std::sync::Arc::make_mut(event).place = 0;
     }

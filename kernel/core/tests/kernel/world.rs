@@ -10,7 +10,7 @@ use kelson_kernel_core::command::{
 use kelson_kernel_core::object::Object;
 use kelson_kernel_core::port::{Demand, Op, Operation, Placement, RefusalRow, SeatId};
 use kelson_kernel_core::record::{Agent, Task};
-use kelson_kernel_core::{Entry, Reply, State, apply, broken_invariants};
+use kelson_kernel_core::{Entry, Records, Reply, State, apply, broken_invariants};
 use kelson_model::agent::{AgentDescription, AgentState, PortRange};
 use kelson_model::framework::{Description, KindDescription, Limits};
 use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, WorkloadId};
@@ -163,20 +163,18 @@ pub(crate) fn status(task: TaskId, sequence: u64, state: TaskState) -> TaskStatu
 }
 
 /// The bytes of a state; those of two states are equal where the states are.
-pub(crate) fn bytes(state: &State) -> Vec<u8> {
+pub(crate) fn bytes(state: &Records) -> Vec<u8> {
     rmp_serde::to_vec_named(state).unwrap()
 }
 
 /// The state as a member has it that read it from a snapshot.
-pub(crate) fn through_snapshot(state: &State) -> State {
-    let mut read: State = rmp_serde::from_slice(&bytes(state)).unwrap();
-    read.rebuild();
-    read
+pub(crate) fn through_snapshot(state: &Records) -> State {
+    rmp_serde::from_slice(&bytes(state)).unwrap()
 }
 
 /// Whether nothing but index and time differs, neither in what is stored nor in what watchers are told.
 pub(crate) fn is_unchanged(before: &State, after: &State) -> bool {
-    let mut levelled = after.clone();
+    let mut levelled = Records::clone(after);
     levelled.index = before.index;
     levelled.time = before.time;
     let is_quiet = after

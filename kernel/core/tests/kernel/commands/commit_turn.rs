@@ -2,7 +2,7 @@ use kelson_kernel_core::Reply;
 use kelson_kernel_core::command::{Command, CommitTurn};
 use kelson_kernel_core::port::{Op, Operation, StateWrite};
 use kelson_model::agent::AgentState;
-use kelson_model::id::{TaskId, WorkloadId};
+use kelson_model::id::{Index, TaskId, WorkloadId};
 use kelson_model::object::{Health, ObjectKey, RolloutState};
 use kelson_model::task::{StopReason, TaskState};
 use kelson_model::time::ClusterTime;
@@ -329,8 +329,8 @@ fn ten_forgotten_tasks_of_a_workload_are_kept_for_people() {
     let agent = world.agent(4, 1024);
     world.serve(&service("web"), spec("a", 1));
     let mut ended = Vec::new();
-    for _ in 0..12 {
-        let task = world.launch(&service("web"), 0, agent);
+    for slot in 0..12 {
+        let task = world.launch(&service("web"), slot, agent);
         world.say(task, TaskState::Failed);
         ended.push(task);
     }
@@ -341,6 +341,51 @@ fn ten_forgotten_tasks_of_a_workload_are_kept_for_people() {
     assert!(world.operate("default", ops).is_empty());
     let kept: Vec<TaskId> = world.state.tasks.keys().copied().collect();
     assert_eq!(kept, ended[2..]);
+}
+
+#[test]
+fn a_slot_keeps_its_last_four_ended_tasks_though_nobody_forgets_any() {
+    let mut world = World::new();
+    let agent = world.agent(4, 1024);
+    world.serve(&service("web"), spec("a", 2));
+    let other = world.launch(&service("web"), 1, agent);
+    world.say(other, TaskState::Failed);
+    let mut ended = Vec::new();
+    for _ in 0..50 {
+        let task = world.launch(&service("web"), 0, agent);
+        world.say(task, TaskState::Failed);
+        ended.push(task);
+    }
+    let kept: Vec<TaskId> = world.state.tasks.keys().copied().collect();
+    assert_eq!(kept, [&[other], &ended[46..]].concat());
+    assert_eq!(
+        world.task(ended[49]).attempts,
+        50,
+        "attempts are counted on"
+    );
+    let dropped: Vec<_> = world.state.dropped_tasks_since(Index(0)).collect();
+    assert_eq!(
+        dropped.len(),
+        46,
+        "the agent is told that it may forget them"
+    );
+}
+
+#[test]
+fn a_turn_may_have_as_many_groups_as_operations() {
+    let mut world = World::new();
+    let agent = world.agent(1, 1024);
+    let workload = world.serve(&service("web"), spec("a", 1));
+    let ops = (0..4000).map(|group| grouped(4000 - group, launch(workload, 1, group, agent)));
+    let turn = CommitTurn {
+        operations: ops.collect(),
+        writes: vec![write(4000, "last", Some(b"1"))],
+        ..world.turn(&seat("default"))
+    };
+    let refusals = counted(commit(&mut world, turn));
+    assert_eq!(refusals.len(), 3999, "one has room, the first by group");
+    assert_eq!(world.task(world.state.last_task).slot, 3999);
+    assert!(world.state.seats[&seat("default")].pairs.is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@ use kelson_kernel_core::RowKey;
 use kelson_kernel_core::command::{Command, RecordStatuses};
 use kelson_model::agent::AgentState;
 use kelson_model::id::TaskId;
+use kelson_model::request::StopTask;
 use kelson_model::session::SessionEnd;
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
 
@@ -157,6 +158,30 @@ fn a_death_by_a_strange_signal_is_somebodys_hand() {
         world.report(killed);
         assert_eq!(world.task(task).is_ended_by_hand(), is_by_hand);
     }
+}
+
+#[test]
+fn a_signal_from_outside_does_not_begin_the_count_of_attempts_again() {
+    let (mut world, task) = with_task();
+    let agent = world.task(task).agent;
+    let killed_from_outside = |world: &mut World, task| {
+        let mut killed = status(task, 1, TaskState::Failed);
+        killed.exit = Some(Exit {
+            signal: Some(9),
+            ..Exit::default()
+        });
+        world.report(killed);
+    };
+    killed_from_outside(&mut world, task);
+    let second = world.launch(&service("web"), 0, agent);
+    assert_eq!(world.task(second).attempts, 2);
+    killed_from_outside(&mut world, second);
+    let third = world.launch(&service("web"), 0, agent);
+    assert_eq!(world.task(third).attempts, 3);
+    world.done(Command::StopTask(StopTask { task: third }));
+    world.say(third, TaskState::Killed);
+    let asked_for = world.launch(&service("web"), 0, agent);
+    assert_eq!(world.task(asked_for).attempts, 1);
 }
 
 #[test]

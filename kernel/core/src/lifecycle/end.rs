@@ -1,0 +1,105 @@
+//! End: a task has ended for good, and a bounded number of those that have is kept.
+
+use std::sync::Arc;
+
+use kelson_model::drift::{DriftItem, DriftState, Plane};
+use kelson_model::id::{TaskId, WorkloadId};
+use kelson_model::task::{Exit, TaskState};
+
+use crate::context::Context;
+use crate::record::{KEPT_ENDED_OF_SLOT, KEPT_FORGOTTEN, Task};
+use crate::state::State;
+
+/// Ends a task for good: gives back what it held, and drops its workload where that was removed and this was its last task.
+pub(crate) fn end_task(
+    state: &mut State,
+    context: &Context,
+    mut task: Task,
+    end: TaskState,
+    exit: Exit,
+) {
+    task.state = end;
+    task.state_since = context.now;
+    task.is_ready = false;
+    task.assignment += 1;
+    let message = format!("{} {}: {}", task.name(), ended(end), exit.reason);
+    task.exit = Some(exit);
+    state.give_back(&task);
+    state.push_event(context.event("TaskEnded", Some(&task.object), message));
+    let (id, workload, slot) = (task.id, task.workload, task.slot);
+    state.put_task(task);
+    heal_what_ended(state, context, id);
+    // The object of a workload that was removed and made again is another one: what counts is the workload.
+    let owner = state
+        .object_of(workload)
+        .map(|object| (object.is_removed, object.key.clone()));
+    let is_over = owner.as_ref().is_none_or(|(is_removed, _)| *is_removed);
+    if is_over && state.live_tasks_of(workload).next().is_none() {
+        match owner {
+            Some((_, key)) => state.drop_object(&key),
+            None => state.drop_tasks_of(workload),
+        }
+    } else {
+        drop_old_tasks_of_slot(state, workload, slot);
+    }
+}
+
+/// Closes what an agent saw differ of a task that has ended: nothing of it runs any more.
+fn heal_what_ended(state: &mut State, context: &Context, task: TaskId) {
+    let is_about = |item: &DriftItem| {
+        item.plane == Plane::Agent && item.state == DriftState::Open && item.task == Some(task)
+    };
+    if !state.drift.iter().any(|item| is_about(item)) {
+        return;
+    }
+    let mut items: Vec<Arc<DriftItem>> = state.drift.iter().cloned().collect();
+    for item in items.iter_mut().filter(|item| is_about(item)) {
+        let item = Arc::make_mut(item);
+        item.state = DriftState::Healed;
+        item.healed_at = Some(context.wall);
+    }
+    state.put_drift(items);
+}
+
+fn ended(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Finished => "finished",
+        TaskState::Failed => "failed",
+        TaskState::Killed => "was stopped",
+        TaskState::Lost => "is lost",
+        TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Stopping => {
+            "goes on"
+        }
+    }
+}
+
+/// Notes that the scheduler of an ended task has done with it.
+pub(crate) fn forget(state: &mut State, mut task: Task) {
+    let workload = task.workload;
+    task.is_forgotten = true;
+    state.put_task(task);
+    let forgotten = state.forgotten_tasks_of(workload);
+    drop_surplus(
+        state,
+        forgotten.map(|task| task.id).collect(),
+        KEPT_FORGOTTEN,
+    );
+}
+
+/// Keeps the youngest ended tasks of a slot, whether its scheduler has done with them or not.
+fn drop_old_tasks_of_slot(state: &mut State, workload: WorkloadId, slot: u32) {
+    let ended = state.ended_tasks_of_slot(workload, slot);
+    drop_surplus(
+        state,
+        ended.map(|task| task.id).collect(),
+        KEPT_ENDED_OF_SLOT,
+    );
+}
+
+fn drop_surplus(state: &mut State, mut tasks: Vec<TaskId>, kept: usize) {
+    let surplus = tasks.len().saturating_sub(kept);
+    tasks.sort_unstable();
+    for id in tasks.into_iter().take(surplus) {
+        state.drop_task(id);
+    }
+}

@@ -1,0 +1,142 @@
+//! Launch: the one place where a task comes to be.
+
+use std::sync::Arc;
+
+use kelson_model::agent::AgentState;
+use kelson_model::id::{AgentId, WorkloadId};
+use kelson_model::task::{CheckState, StopReason, TaskState};
+
+use crate::context::Context;
+use crate::port::SeatId;
+use crate::ports::give_ports;
+use crate::record::{STEADY, Task};
+use crate::state::State;
+
+/// Highest slot of a workload.
+const MAX_SLOT: u32 = 1_000_000;
+
+/// A task that is to be started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Launch {
+    pub(crate) workload: WorkloadId,
+    pub(crate) generation: u64,
+    pub(crate) template: u32,
+    pub(crate) slot: u32,
+    pub(crate) agent: AgentId,
+}
+
+/// Starts a task of a seat: checks that it may, gives it an id and ports, and takes what it needs.
+///
+/// # Errors
+/// Says what stands against it.
+pub(crate) fn launch(
+    state: &mut State,
+    context: &Context,
+    seat: &SeatId,
+    wanted: Launch,
+) -> Result<(), String> {
+    let Launch {
+        workload,
+        generation,
+        template,
+        slot,
+        agent,
+    } = wanted;
+    let object = state.own_object(seat, workload)?;
+    if object.is_removed {
+        return Err("the workload was removed".to_owned());
+    }
+    if object.quarantined_generation() == generation && generation != 0 {
+        return Err("the generation is quarantined".to_owned());
+    }
+    if slot > MAX_SLOT {
+        return Err(format!("a slot is at most {MAX_SLOT}"));
+    }
+    let known = object
+        .generation_of(generation)
+        .ok_or("stale generation: it is not kept any more")?;
+    let place = usize::try_from(template).unwrap_or(usize::MAX);
+    let (Some(spec), Some(template_id)) =
+        (known.templates.get(place), known.template_ids.get(place))
+    else {
+        return Err("the generation has no such template".to_owned());
+    };
+    let host = state.agents.get(&agent).ok_or("no such agent")?;
+    if host.state != AgentState::Ready {
+        return Err("the agent cannot be reached".to_owned());
+    }
+    if !host.free().fits(&spec.resources) {
+        return Err("no room on the agent".to_owned());
+    }
+    let (ports, last_port) = give_ports(host, spec)?;
+    let (key, template_id, resources) = (object.key.clone(), *template_id, spec.resources);
+    let attempts = next_attempt(state, workload, slot, template_id);
+    let task = Task {
+        id: state.next_task(),
+        workload,
+        object: key.clone(),
+        seat: seat.clone(),
+        generation,
+        template,
+        template_id,
+        slot,
+        agent,
+        resources,
+        ports,
+        stop: None,
+        assignment: 1,
+        state: TaskState::Staging,
+        state_since: context.now,
+        health: CheckState::Unknown,
+        healthy_since: None,
+        is_ready: false,
+        pid: None,
+        started_at: None,
+        exit: None,
+        sequence: 0,
+        attempts,
+        is_forgotten: false,
+        isolation: String::new(),
+        message: String::new(),
+    };
+    state.take(&task, last_port);
+    let message = format!(
+        "{} ({}) of generation {generation} goes to {agent}",
+        task.name(),
+        task.id
+    );
+    state.push_event(context.event("TaskLaunched", Some(&key), message));
+    state.put_task(task);
+    Ok(())
+}
+
+/// The attempt that a new task of a slot is: one more than that of the slot's youngest task, unless that one stayed healthy or was
+/// asked to end. A signal from outside asks for nothing: a program that is killed again and again is no better off than one that fails.
+fn next_attempt(state: &State, workload: WorkloadId, slot: u32, template_id: u64) -> u32 {
+    let fails_on = |task: &&Arc<Task>| {
+        task.template_id == template_id && task.state.is_terminal() && !is_ended_by_plan(task)
+    };
+    let Some(task) = state.newest_of_slot(workload, slot).filter(fails_on) else {
+        return 1;
+    };
+    let was_steady = task
+        .healthy_since
+        .is_some_and(|since| task.state_since.since(since) >= STEADY);
+    if was_steady {
+        1
+    } else {
+        task.attempts.saturating_add(1)
+    }
+}
+
+/// Whether a task was asked to end for no fault of its own.
+fn is_ended_by_plan(task: &Task) -> bool {
+    task.stop.as_ref().is_some_and(|stop| match stop.reason {
+        StopReason::Replaced
+        | StopReason::ScaledDown
+        | StopReason::Removed
+        | StopReason::ByHand
+        | StopReason::Drifted => true,
+        StopReason::Unhealthy => false,
+    })
+}

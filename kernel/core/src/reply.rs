@@ -1,0 +1,57 @@
+//! Replies: what an entry came to.
+
+use kelson_model::id::{AgentId, Index};
+use kelson_model::request::Refusal;
+use kelson_model::session::SessionEnd;
+use serde::{Deserialize, Serialize};
+
+use crate::port::RefusalRow;
+
+/// What an entry came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Reply {
+    /// It is done.
+    Done {
+        /// The entry that did it.
+        index: Index,
+        /// The generation that came of it, where an object changed.
+        generation: Option<u64>,
+    },
+    /// An agent is attached under this id.
+    Attached {
+        /// The id.
+        agent: AgentId,
+        /// The entry that began this session of it.
+        #[serde(default)]
+        session: Index,
+    },
+    /// The session of an agent has ended, or may not begin; nothing was done.
+    SessionOver {
+        /// Why.
+        end: SessionEnd,
+        /// The same for people, and what to do about it.
+        refusal: Refusal,
+    },
+    /// A turn counts; these of its operations were refused.
+    Counted {
+        /// The refused ones.
+        refusals: Vec<RefusalRow>,
+    },
+    /// A turn was void and has changed nothing.
+    Void {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// Makes a refusal.
+pub(crate) fn refusal(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
+    Refusal {
+        code: code.to_owned(),
+        message: message.into(),
+        hint: hint.into(),
+    }
+}

@@ -1,0 +1,96 @@
+//! The ledger: what tasks take from agents, namespaces and seats until they have ended.
+
+use std::sync::Arc;
+
+use kelson_model::id::WorkloadId;
+use kelson_model::quantity::Resources;
+
+use super::{Farewell, State};
+use crate::port::SeatId;
+use crate::record::{Agent, Task};
+
+impl State {
+    /// Takes what a new task needs, ports included, from its agent, namespace and seat.
+    pub(crate) fn take(&mut self, task: &Task, last_port: u16) {
+        self.account(task, |used| used.plus(&task.resources));
+        if let Some(agent) = self.records.agents.get_mut(&task.agent) {
+            let agent = Arc::make_mut(agent);
+            agent.last_port = last_port;
+            for port in task.ports.values() {
+                agent.used_ports.insert(*port, task.id);
+                agent.used_in_range += in_range(agent, *port);
+            }
+        }
+    }
+
+    /// Gives back what an ended task has held: room is made on its agent.
+    pub(crate) fn give_back(&mut self, task: &Task) {
+        self.account(task, |used| used.minus(&task.resources));
+        let room_version = self.next_room_version();
+        if let Some(agent) = self.records.agents.get_mut(&task.agent) {
+            let agent = Arc::make_mut(agent);
+            agent.room_version = room_version;
+            for port in task.ports.values() {
+                if agent.used_ports.get(port) == Some(&task.id) {
+                    agent.used_ports.remove(port);
+                    let freed = in_range(agent, *port);
+                    agent.used_in_range = agent.used_in_range.saturating_sub(freed);
+                }
+            }
+        }
+    }
+
+    fn account(&mut self, task: &Task, change: impl Fn(&Resources) -> Resources) {
+        let namespaces = &mut self.records.namespaces;
+        let mut record = namespaces
+            .get(&task.object.namespace)
+            .copied()
+            .unwrap_or_default();
+        record.used = change(&record.used);
+        namespaces.insert(task.object.namespace.clone(), record);
+        self.charge(&task.seat, &change);
+        if let Some(agent) = self.records.agents.get_mut(&task.agent) {
+            let agent = Arc::make_mut(agent);
+            agent.used = change(&agent.used);
+        }
+    }
+
+    fn charge(&mut self, seat: &SeatId, change: impl Fn(&Resources) -> Resources) {
+        if let Some(seat) = self.records.seats.get_mut(seat) {
+            let seat = Arc::make_mut(seat);
+            seat.used = change(&seat.used);
+        }
+    }
+
+    /// Gives the tasks of a workload to another seat, with what they hold.
+    pub(crate) fn hand_over(&mut self, workload: WorkloadId, to: &SeatId) {
+        let tasks: Vec<Arc<Task>> = self
+            .tasks_of(workload)
+            .filter(|task| task.seat != *to)
+            .cloned()
+            .collect();
+        for task in tasks {
+            if !task.state.is_terminal() {
+                self.charge(&task.seat, |used| used.minus(&task.resources));
+                self.charge(to, |used| used.plus(&task.resources));
+            }
+            self.bid_farewell(task.seat.clone(), Farewell::Workload(workload));
+            self.bid_farewell(task.seat.clone(), Farewell::Task(task.id, task.agent));
+            self.put_task(Task {
+                seat: to.clone(),
+                ..Task::clone(&task)
+            });
+        }
+    }
+
+    /// The next version of the room on agents, for one that has new room or a new description.
+    pub(crate) fn next_room_version(&mut self) -> u64 {
+        self.records.room_version += 1;
+        self.records.room_version
+    }
+}
+
+fn in_range(agent: &Agent, port: u16) -> u32 {
+    let range = agent.description.ports;
+    u32::from((range.first..=range.last).contains(&port))
+}
