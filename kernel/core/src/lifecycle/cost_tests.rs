@@ -86,6 +86,7 @@ fn cluster(workloads: u32) -> State {
             pid: 1,
             version: "0".to_owned(),
         },
+        cluster: String::new(),
     };
     put(&mut state, Command::RegisterAgent(register));
     let spec = json!({

@@ -363,7 +363,7 @@ fn a_slot_keeps_its_last_four_ended_tasks_though_nobody_forgets_any() {
         50,
         "attempts are counted on"
     );
-    let dropped: Vec<_> = world.state.dropped_tasks_since(Index(0)).collect();
+    let dropped: Vec<_> = world.state.dropped_tasks_since(Index(0)).unwrap().collect();
     assert_eq!(
         dropped.len(),
         46,
