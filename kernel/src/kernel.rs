@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use kelson_kernel_core::command::{Command, FoundCluster};
 use kelson_kernel_core::port::SchedulerHost;
 use kelson_kernel_core::round::RoundMemory;
+use kelson_kernel_core::turn_size::{ENTRY_HEAD_BYTES, TURN_BYTES};
 use kelson_kernel_core::{Entry, Reply, State};
 use kelson_model::framework::Limits;
 use kelson_model::principal::Principal;
@@ -18,6 +19,9 @@ use crate::api::sessions::Sessions;
 use crate::blobs::{BlobError, Blobs};
 use crate::codec;
 use crate::raft::{ClusterId, MAX_PAYLOAD_BYTES, Member, MemberConfig, ProposeError, RaftError};
+
+// A turn that is within its limit always fits an entry.
+const _: () = assert!(TURN_BYTES as usize + ENTRY_HEAD_BYTES as usize <= MAX_PAYLOAD_BYTES);
 
 /// A framework that comes in the box.
 #[derive(Debug, Clone)]

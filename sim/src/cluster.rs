@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use kelson_kernel::leader::preview::{PlanRequest, Preview, preview};
-use kelson_kernel::leader::says_nothing;
 use kelson_kernel_core::command::{
     Command, FoundCluster, InstallFramework, RecordStatuses, RegisterAgent,
 };
 use kelson_kernel_core::port::{SchedulerHost, SeatId, TurnFault, TurnOutcome};
-use kelson_kernel_core::round::{PlannedTurn, RoundMemory, plan_round};
+use kelson_kernel_core::round::{PlannedTurn, RoundMemory, plan_round, says_nothing};
 use kelson_kernel_core::{Entry, Reply, State, apply, broken_invariants};
 use kelson_model::agent::{AgentDescription, PortRange};
 use kelson_model::framework::Limits;

@@ -10,6 +10,7 @@ mod apply;
 pub mod assignment;
 pub mod command;
 mod context;
+pub mod demand;
 mod explain;
 mod fairness;
 mod invariant;
@@ -23,6 +24,7 @@ pub mod report;
 pub mod round;
 mod rows;
 mod state;
+pub mod turn_size;
 
 pub use apply::{Entry, apply};
 pub use context::Context;

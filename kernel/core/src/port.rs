@@ -318,6 +318,8 @@ pub struct TurnOutcome {
     pub writes: Vec<StateWrite>,
     /// Absent: the demand stays as it was.
     pub demand: Option<Vec<Demand>>,
+    /// Rows of demand that replace, end (`count` 0) or join the others, after `demand`.
+    pub demand_changes: Vec<Demand>,
     /// The next turn at the latest.
     pub wake_at: Option<ClusterTime>,
     /// Lines for the author: level (0 debug to 3 error) and text.

@@ -14,6 +14,7 @@ use kelson_model::time::ClusterTime;
 
 use crate::allocator::cut_offers;
 use crate::command::{Command, CommitTurn};
+use crate::demand::demand_after;
 use crate::fairness::Queue;
 use crate::port::{Demand, Offer, SeatId, SeatRows, TurnFault, TurnOutcome, TurnRequest};
 use crate::rows::{Changes, StateView, rows_of};
@@ -107,6 +108,7 @@ impl PlannedTurn {
             operations: outcome.operations,
             writes: outcome.writes,
             demand: outcome.demand,
+            demand_changes: outcome.demand_changes,
             wake_at: outcome.wake_at,
         })
     }
@@ -293,6 +295,29 @@ pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> 
         unsure,
         wake_at,
     }
+}
+
+/// Whether an outcome of a turn that began at `now` would leave the state as it is: then no entry is written.
+///
+/// A wish to be woken that is due is never the same as one before: the one before was answered by this very turn.
+pub fn says_nothing(state: &State, seat: &SeatId, outcome: &TurnOutcome, now: ClusterTime) -> bool {
+    let Some(record) = state.seats.get(seat) else {
+        return true;
+    };
+    let same_demand = demand_after(
+        &record.demand,
+        outcome.demand.as_deref(),
+        &outcome.demand_changes,
+    );
+    let same_wake = match outcome.wake_at {
+        Some(at) => at > now && record.wake_at == Some(at),
+        None => record.wake_at.is_none_or(|at| at <= now),
+    };
+    outcome.operations.is_empty()
+        && outcome.writes.is_empty()
+        && same_demand == Ok(None)
+        && same_wake
+        && record.refusals.is_empty()
 }
 
 /// The pause after so many failures in a row.

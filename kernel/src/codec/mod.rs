@@ -8,6 +8,8 @@ mod entry;
 mod snapshot;
 
 #[cfg(test)]
+mod size_tests;
+#[cfg(test)]
 mod tests;
 
 pub use entry::{CodecError, decode_entry, decode_reply, encode_entry, encode_reply};

@@ -7,4 +7,4 @@ mod rounds;
 
 pub use frameworks::run_frameworks;
 pub use leases::run_leases;
-pub use rounds::{run_rounds, says_nothing};
+pub use rounds::run_rounds;

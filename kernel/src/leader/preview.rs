@@ -7,7 +7,7 @@
 use kelson_kernel_core::command::{Command, RecordStatuses};
 use kelson_kernel_core::explain_demand;
 use kelson_kernel_core::port::Op;
-use kelson_kernel_core::round::{RoundMemory, plan_round};
+use kelson_kernel_core::round::{RoundMemory, plan_round, says_nothing};
 use kelson_kernel_core::{Entry, State, apply};
 use kelson_model::id::{AgentId, Index, Revision, TaskId};
 use kelson_model::object::{DesiredObject, Health, ObjectKey, RolloutState};
@@ -265,7 +265,7 @@ impl Fork {
                 match host.turn(&turn.request) {
                     Err(fault) => memory.turn_was_void(&turn, &fault, self.now),
                     Ok(outcome)
-                        if super::rounds::says_nothing(&self.state, &seat, &outcome, self.now) =>
+                        if says_nothing(&self.state, &seat, &outcome, self.now) =>
                     {
                         memory.turn_counted(&turn, &self.state)
                     }

@@ -7,10 +7,9 @@
 
 use std::time::Duration;
 
-use kelson_kernel_core::port::{SeatId, TurnFault, TurnOutcome};
-use kelson_kernel_core::round::{PlannedTurn, Round, plan_round};
+use kelson_kernel_core::port::{TurnFault, TurnOutcome};
+use kelson_kernel_core::round::{PlannedTurn, Round, plan_round, says_nothing};
 use kelson_kernel_core::{Reply, State};
-use kelson_model::time::ClusterTime;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span, warn};
 
@@ -148,22 +147,4 @@ fn void(kernel: &Kernel, turn: &PlannedTurn, fault: &TurnFault) {
 fn lost(kernel: &Kernel, turn: &PlannedTurn) {
     kernel.host().drop_instance(&turn.request.seat);
     kernel.memory().turn_was_lost(turn);
-}
-
-/// Whether an outcome would leave the state as it is.
-pub fn says_nothing(state: &State, seat: &SeatId, outcome: &TurnOutcome, now: ClusterTime) -> bool {
-    let Some(record) = state.seats.get(seat) else {
-        return true;
-    };
-    let same_demand = outcome
-        .demand
-        .as_ref()
-        .is_none_or(|demand| *demand == *record.demand);
-    let same_wake = outcome.wake_at == record.wake_at
-        || (outcome.wake_at.is_none() && record.wake_at.is_none_or(|at| at <= now));
-    outcome.operations.is_empty()
-        && outcome.writes.is_empty()
-        && same_demand
-        && same_wake
-        && record.refusals.is_empty()
 }

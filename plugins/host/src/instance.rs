@@ -11,7 +11,7 @@ use crate::bindings::{Framework, FrameworkPre};
 use crate::fault::{self, Ended};
 use crate::limits;
 use crate::outcome::Outcome;
-use crate::sandbox::{Call, Sandbox};
+use crate::sandbox::{Call, Said, Sandbox};
 use crate::state::State;
 use crate::tables::Tables;
 use crate::text;
@@ -138,6 +138,7 @@ impl Instance {
         sandbox.tables.offers = request.offers.clone();
         sandbox.tables.refusals = request.refusals.clone();
         sandbox.outcome = Outcome::new(&request.offers, request.limits.operations);
+        sandbox.said = Said::default();
         let rows = sandbox.tables.row_count();
         let (answer, fuel) = self.call(Call::Turn, budget.with_rows(rows), |exports, store| {
             exports.kelson_scheduler_scheduler().call_turn(
@@ -157,6 +158,7 @@ impl Instance {
             operations: outcome.operations,
             writes: state.into_writes(),
             demand: outcome.demand,
+            demand_changes: outcome.demand_changes,
             wake_at: outcome.wake_at,
             log,
             fuel,

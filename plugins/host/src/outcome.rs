@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use kelson_kernel_core::port::{Demand, Offer, Op, Operation, Placement};
+use kelson_kernel_core::turn_size::{Price, demand_bytes, operation_bytes};
 use kelson_model::id::{TaskId, WorkloadId};
 use kelson_model::object::{Health, RolloutState};
 use kelson_model::task::StopReason;
@@ -19,6 +20,7 @@ use crate::text;
 pub(crate) struct Outcome {
     pub(crate) operations: Vec<Operation>,
     pub(crate) demand: Option<Vec<Demand>>,
+    pub(crate) demand_changes: Vec<Demand>,
     pub(crate) wake_at: Option<ClusterTime>,
     /// For each offer of this turn, for how many more tasks there is room.
     room: Vec<u32>,
@@ -47,8 +49,65 @@ impl Outcome {
         Ok(())
     }
 
-    fn push(&mut self, group: u32, op: Op) {
-        self.operations.push(Operation { group, op });
+    /// How many operations may still be asked for.
+    fn operations_left(&self) -> u32 {
+        let left = self.limit.saturating_sub(self.operations.len());
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+}
+
+/// The columns of `demand` and `change-demand`.
+struct DemandColumns {
+    key: Vec<u64>,
+    workload: Vec<u64>,
+    generation: Vec<u64>,
+    template: Vec<u32>,
+    count: Vec<u32>,
+    placement: Vec<u32>,
+    priority: Vec<i32>,
+}
+
+impl DemandColumns {
+    /// Checks that the columns have one length, at most `limit`, and that no key stands twice; makes rows of them.
+    fn rows(self, function: &str, limit: usize) -> Result<Vec<Demand>, Breach> {
+        let columns = [
+            self.workload.len(),
+            self.generation.len(),
+            self.template.len(),
+            self.count.len(),
+            self.placement.len(),
+            self.priority.len(),
+        ];
+        let rows = self.key.len();
+        check_columns(function, rows, &columns)?;
+        if rows > limit {
+            return Err(Breach::malformed(format!(
+                "more rows of demand than {limit}, the limit of a turn"
+            )));
+        }
+        if self.key.iter().collect::<BTreeSet<_>>().len() != rows {
+            return Err(Breach::malformed(format!("{function}: two rows have one key")));
+        }
+        let names = (self.key.into_iter().zip(self.workload))
+            .zip(self.generation)
+            .zip(self.template);
+        let wishes = self.count.into_iter().zip(self.placement).zip(self.priority);
+        names
+            .zip(wishes)
+            .map(
+                |((((key, workload), generation), template), ((count, number), priority))| {
+                    Ok(Demand {
+                        key,
+                        workload: WorkloadId(workload),
+                        generation,
+                        template,
+                        count,
+                        placement: placement(number)?,
+                        priority,
+                    })
+                },
+            )
+            .collect()
     }
 }
 
@@ -103,6 +162,14 @@ fn placement(number: u32) -> Result<Placement, Breach> {
 }
 
 impl Sandbox {
+    /// Notes a wish, and what it counts.
+    fn say(&mut self, group: u32, op: Op) -> Result<(), Breach> {
+        let operation = Operation { group, op };
+        self.said.count(operation_bytes(&operation))?;
+        self.outcome.operations.push(operation);
+        Ok(())
+    }
+
     /// Takes the room for one task from an offer of this turn, for what that offer was cut for.
     fn take_offer(
         &mut self,
@@ -165,7 +232,7 @@ impl bindings::outcome::Host for Sandbox {
         let rest = template.into_iter().zip(slot).zip(offer);
         for (((group, workload), generation), ((template, slot), offer)) in rows.zip(rest) {
             let offer = self.take_offer(offer, workload, generation, template)?;
-            self.outcome.push(
+            self.say(
                 group,
                 Op::Launch {
                     workload: offer.workload,
@@ -174,7 +241,7 @@ impl bindings::outcome::Host for Sandbox {
                     slot,
                     agent: offer.agent,
                 },
-            );
+            )?;
         }
         Ok(())
     }
@@ -189,7 +256,7 @@ impl bindings::outcome::Host for Sandbox {
                 task: TaskId(task),
                 reason: stop_reason(reason)?,
             };
-            self.outcome.push(group, op);
+            self.say(group, op)?;
         }
         Ok(())
     }
@@ -200,7 +267,7 @@ impl bindings::outcome::Host for Sandbox {
         check_columns("forget", group.len(), &[task.len()])?;
         self.outcome.make_room(group.len())?;
         for (group, task) in group.into_iter().zip(task) {
-            self.outcome.push(group, Op::Forget { task: TaskId(task) });
+            self.say(group, Op::Forget { task: TaskId(task) })?;
         }
         Ok(())
     }
@@ -226,7 +293,7 @@ impl bindings::outcome::Host for Sandbox {
             reason: text::word(&reason, limits::REASON_BYTES),
             message: text::message(&message, limits::MESSAGE_BYTES),
         };
-        self.outcome.push(group, op);
+        self.say(group, op)?;
         Ok(())
     }
 
@@ -240,13 +307,13 @@ impl bindings::outcome::Host for Sandbox {
         self.meter.charge(0)?;
         self.outcome.make_room(1)?;
         let workload = WorkloadId(workload);
-        self.outcome.push(
+        self.say(
             group,
             Op::SetGoodGeneration {
                 workload,
                 generation,
             },
-        );
+        )?;
         Ok(())
     }
 
@@ -265,7 +332,7 @@ impl bindings::outcome::Host for Sandbox {
             generation,
             reason: text::message(&reason, limits::MESSAGE_BYTES),
         };
-        self.outcome.push(group, op);
+        self.say(group, op)?;
         Ok(())
     }
 
@@ -276,50 +343,72 @@ impl bindings::outcome::Host for Sandbox {
         generation: Vec<u64>,
         template: Vec<u32>,
         count: Vec<u32>,
-        placement_numbers: Vec<u32>,
+        placement: Vec<u32>,
         priority: Vec<i32>,
     ) -> wasmtime::Result<()> {
         self.require_turn("outcome.demand")?;
         self.meter.charge(key.len() * 40)?;
-        let columns = [
-            workload.len(),
-            generation.len(),
-            template.len(),
-            count.len(),
-            placement_numbers.len(),
-            priority.len(),
-        ];
-        check_columns("demand", key.len(), &columns)?;
-        if key.len() > self.outcome.limit {
-            return Err(Breach::malformed(format!(
-                "more rows of demand than {}, the limit of a turn",
-                self.outcome.limit
-            ))
-            .into());
-        }
-        if key.iter().collect::<BTreeSet<_>>().len() != key.len() {
-            return Err(Breach::malformed("demand: two rows have one key").into());
-        }
-        let names = key.into_iter().zip(workload).zip(generation).zip(template);
-        let wishes = count.into_iter().zip(placement_numbers).zip(priority);
-        let demand: Result<Vec<Demand>, Breach> = names
-            .zip(wishes)
-            .map(
-                |((((key, workload), generation), template), ((count, number), priority))| {
-                    Ok(Demand {
-                        key,
-                        workload: WorkloadId(workload),
-                        generation,
-                        template,
-                        count,
-                        placement: placement(number)?,
-                        priority,
-                    })
-                },
-            )
-            .collect();
-        self.outcome.demand = Some(demand?);
+        let bytes = demand_bytes(key.len());
+        let columns = DemandColumns {
+            key,
+            workload,
+            generation,
+            template,
+            count,
+            placement,
+            priority,
+        };
+        let rows = columns.rows("demand", self.outcome.limit)?;
+        self.said.count(bytes)?;
+        self.outcome.demand = Some(rows);
+        self.outcome.demand_changes.clear();
         Ok(())
+    }
+
+    fn change_demand(
+        &mut self,
+        key: Vec<u64>,
+        workload: Vec<u64>,
+        generation: Vec<u64>,
+        template: Vec<u32>,
+        count: Vec<u32>,
+        placement: Vec<u32>,
+        priority: Vec<i32>,
+    ) -> wasmtime::Result<()> {
+        self.require_turn("outcome.change-demand")?;
+        self.meter.charge(key.len() * 40)?;
+        let bytes = demand_bytes(key.len());
+        let columns = DemandColumns {
+            key,
+            workload,
+            generation,
+            template,
+            count,
+            placement,
+            priority,
+        };
+        let rows = columns.rows("change-demand", self.outcome.limit)?;
+        self.said.count(bytes)?;
+        self.outcome.demand_changes.extend(rows);
+        Ok(())
+    }
+
+    fn bytes_left(&mut self) -> wasmtime::Result<u64> {
+        self.require_turn("outcome.bytes-left")?;
+        self.meter.charge(0)?;
+        Ok(self.said.left())
+    }
+
+    fn operations_left(&mut self) -> wasmtime::Result<u32> {
+        self.require_turn("outcome.operations-left")?;
+        self.meter.charge(0)?;
+        Ok(self.outcome.operations_left())
+    }
+
+    fn prices(&mut self) -> wasmtime::Result<Vec<u32>> {
+        self.require_turn("outcome.prices")?;
+        self.meter.charge(0)?;
+        Ok(Price::ALL.iter().map(|price| price.bytes()).collect())
     }
 
     fn wake_at(&mut self, at: u64) -> wasmtime::Result<()> {
@@ -338,7 +427,7 @@ impl bindings::outcome::Host for Sandbox {
             workload: WorkloadId(workload),
             text: text::message(&note, limits::MESSAGE_BYTES),
         };
-        self.outcome.push(0, op);
+        self.say(0, op)?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! What stands on the host's side of one instance: the tables it reads, the outcome it fills, and the accounts of what it uses.
 
+use kelson_kernel_core::turn_size::TURN_BYTES;
 use kelson_model::framework::Limits;
 
 use crate::fault::Breach;
@@ -41,12 +42,40 @@ impl Call {
     }
 }
 
+/// How much a turn has said.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    bytes: u64,
+}
+
+impl Said {
+    /// How many bytes may still be said.
+    pub(crate) fn left(&self) -> u64 {
+        TURN_BYTES.saturating_sub(self.bytes)
+    }
+
+    /// Counts what is about to be said, or refuses it: the entry of the turn would not hold it.
+    pub(crate) fn count(&mut self, bytes: u64) -> Result<(), Breach> {
+        let said = self.bytes.saturating_add(bytes);
+        if said > TURN_BYTES {
+            return Err(Breach::malformed(format!(
+                "more is said than {TURN_BYTES} bytes, the limit of a turn: {} are said and {bytes} more would be; \
+                 say the rest in the next turn (see outcome.bytes-left)",
+                self.bytes
+            )));
+        }
+        self.bytes = said;
+        Ok(())
+    }
+}
+
 /// The data of one store.
 pub(crate) struct Sandbox {
     pub(crate) call: Call,
     pub(crate) tables: Tables,
     pub(crate) outcome: Outcome,
     pub(crate) state: State,
+    pub(crate) said: Said,
     pub(crate) log: Log,
     pub(crate) memory: MemoryLimit,
     pub(crate) meter: Meter,
@@ -60,6 +89,7 @@ impl Sandbox {
             tables: Tables::default(),
             outcome: Outcome::default(),
             state: State::default(),
+            said: Said::default(),
             log: Log::default(),
             memory: MemoryLimit::new(limits.memory.0),
             meter: Meter::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use kelson_kernel_core::port::StateWrite;
+use kelson_kernel_core::turn_size::write_bytes;
 use kelson_model::framework::Limits;
 
 use crate::bindings;
@@ -141,12 +142,14 @@ impl bindings::state::Host for Sandbox {
     fn set(&mut self, group: u32, key: String, value: Vec<u8>) -> wasmtime::Result<()> {
         self.require_turn("state.set")?;
         self.meter.charge(key.len() + value.len())?;
+        self.said.count(write_bytes(&key, Some(&value)))?;
         Ok(self.state.write(group, key, Some(value))?)
     }
 
     fn delete(&mut self, group: u32, key: String) -> wasmtime::Result<()> {
         self.require_turn("state.delete")?;
         self.meter.charge(key.len())?;
+        self.said.count(write_bytes(&key, None))?;
         Ok(self.state.write(group, key, None)?)
     }
 

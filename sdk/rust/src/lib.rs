@@ -8,6 +8,7 @@
 //! Read next: `wit/` (the treaty), [`Scheduler`], `docs/guides/write-a-framework.md`.
 
 mod bindings;
+mod budget;
 mod cluster;
 mod columns;
 mod describe;
@@ -17,6 +18,7 @@ pub mod quantity;
 mod rows;
 mod runner;
 mod scheduler;
+mod stated;
 pub mod testing;
 mod treaty;
 mod turn;

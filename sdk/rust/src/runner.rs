@@ -4,8 +4,9 @@ use crate::cluster::Cluster;
 use crate::columns;
 use crate::describe::Problem;
 use crate::scheduler::Scheduler;
+use crate::stated::Stated;
 use crate::treaty::{Reads, Treaty};
-use crate::turn::{Demand, Turn};
+use crate::turn::Turn;
 
 /// One seat's scheduler with its cached rows.
 ///
@@ -16,7 +17,7 @@ use crate::turn::{Demand, Turn};
 pub struct Runner<S> {
     scheduler: S,
     cluster: Cluster,
-    stated: Option<Vec<Demand>>,
+    stated: Stated,
 }
 
 impl<S: Scheduler> Runner<S> {
@@ -77,7 +78,7 @@ impl<S: Scheduler> Runner<S> {
         }
         let mut turn = Turn::new(treaty, now, seed, number, offers, refusals);
         self.scheduler.turn(&self.cluster, &mut turn)?;
-        turn.flush(&mut self.stated);
+        turn.flush(&mut self.stated)?;
         self.cluster.settle();
         Ok(())
     }

@@ -1,10 +1,15 @@
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::field_reassign_with_default,
+    reason = "tests"
+)]
 
 use super::*;
 use crate::describe::Description;
 use crate::rows::{Agent, AgentState, Check, Task, TaskState, Workload};
-use crate::testing::{Asked, Stage};
-use crate::turn::{KillReason, Level, Placement};
+use crate::testing::{Asked, Stage, TurnBytes};
+use crate::turn::{Demand, KillReason, Level, Placement};
 
 /// Demands one task of every workload, ends every task in slot 13, and fails where a workload is called 666.
 #[derive(Debug, Default)]
@@ -226,7 +231,7 @@ fn what_is_asked_for_together_has_a_group_of_its_own() {
     }
     turn.launch(1, 1, 0, 5, &offer);
     assert_eq!(turn.operations(), 6);
-    turn.flush(&mut None);
+    turn.flush(&mut Stated::default()).unwrap();
     let mut stage = stage;
     let groups: Vec<u32> = stage.take().launches.iter().map(|row| row.group).collect();
     assert_eq!(groups, [0, 1, 1, 2, 2, 0]);
@@ -257,4 +262,65 @@ fn a_specification_that_is_no_json_is_a_problem_not_a_trap() {
     let problems = Runner::<Simple>::validate("Simple", "{");
     assert_eq!(problems.first().expect("one").pointer, "");
     assert_eq!(Runner::<Simple>::validate("Simple", "{}"), []);
+}
+
+#[test]
+fn a_demand_larger_than_a_turn_is_stated_in_parts() {
+    let mut stage = Stage::default();
+    stage.turn_bytes = TurnBytes(136 * 150);
+    let mut runner = Runner::<Simple>::default();
+    stage.workloads = (1..=400).map(workload).collect();
+    let mut sizes = Vec::new();
+    loop {
+        let asked = turn(&mut runner, &mut stage);
+        sizes.push(asked.demand.map(|rows| rows.len()));
+        if asked.wake_at != Some(100) {
+            break;
+        }
+    }
+    assert_eq!(sizes, [Some(150), Some(300), Some(400)]);
+    // What changes later is all that is sent.
+    stage.workloads = vec![Workload {
+        is_gone: true,
+        ..workload(7)
+    }];
+    turn(&mut runner, &mut stage);
+    let asked = turn(&mut runner, &mut stage);
+    assert_eq!(asked.demand.map(|rows| rows.len()), Some(399));
+}
+
+/// Writes as many notes as it has room for, or as many as its first workload's number says.
+#[derive(Debug, Default)]
+struct Talker;
+
+impl Scheduler for Talker {
+    fn describe() -> Description {
+        Simple::describe()
+    }
+
+    fn turn(&mut self, cluster: &Cluster, turn: &mut Turn<'_>) -> Result<(), String> {
+        let asked = cluster.workloads().map(|row| row.id).next();
+        match asked {
+            Some(count) => (0..count).for_each(|_| turn.note(1, "x".repeat(64))),
+            None => {
+                while turn.bytes_left() >= 200 {
+                    turn.note(1, "x".repeat(64));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_turn_that_says_more_than_it_may_is_refused_before_anything_crosses() {
+    let mut stage = Stage::default();
+    stage.turn_bytes = TurnBytes(2000);
+    let mut runner = Runner::<Talker>::default();
+    runner.turn(&stage, 100, 0, 1).unwrap();
+    assert_eq!(stage.take().notes.len(), 10, "who looks at the room pages");
+    stage.workloads = vec![workload(20)];
+    let refused = runner.turn(&stage, 100, 0, 1).unwrap_err();
+    assert!(refused.contains("4000 bytes") && refused.contains("2000"), "{refused}");
+    assert!(stage.take().notes.is_empty());
 }

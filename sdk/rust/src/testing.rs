@@ -74,7 +74,7 @@ pub struct Asked {
     pub good: Vec<(u64, u64)>,
     /// Workload and generation.
     pub quarantined: Vec<(u64, u64)>,
-    /// The new demand, where one was stated.
+    /// The whole demand as it is with what was stated, where something was.
     pub demand: Option<Vec<Stated>>,
     /// The earliest wake-up.
     pub wake_at: Option<u64>,
@@ -83,6 +83,19 @@ pub struct Asked {
     /// Lines of the log.
     pub log: Vec<(u32, String)>,
 }
+
+/// How many bytes one turn may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnBytes(pub u64);
+
+impl Default for TurnBytes {
+    fn default() -> Self {
+        Self(252 * 1024)
+    }
+}
+
+/// What every row counts on a stage.
+const ROW_BYTES: u32 = 136;
 
 /// The kernel's side of the treaty, in memory. Tables hold what the next call will see.
 #[derive(Debug, Default)]
@@ -103,7 +116,10 @@ pub struct Stage {
     pub names: BTreeMap<u64, String>,
     /// `spec.config` of the framework; empty: null.
     pub config: String,
+    /// Bytes that one turn may say; the kernel's limit unless it is changed.
+    pub turn_bytes: TurnBytes,
     pairs: RefCell<BTreeMap<String, Vec<u8>>>,
+    held: RefCell<BTreeMap<u64, Stated>>,
     asked: RefCell<Asked>,
 }
 
@@ -121,6 +137,39 @@ impl Stage {
     /// One of the seat's own pairs.
     pub fn pair(&self, key: &str) -> Option<Vec<u8>> {
         self.pairs.borrow().get(key).cloned()
+    }
+}
+
+impl Stage {
+    fn state_demand(
+        &self,
+        key: &[u64],
+        workload: &[u64],
+        generation: &[u64],
+        template: &[u32],
+        count: &[u32],
+    ) {
+        let mut held = self.held.borrow_mut();
+        let rows = key
+            .iter()
+            .zip(workload)
+            .zip(generation)
+            .zip(template)
+            .zip(count);
+        for ((((key, workload), generation), template), count) in rows {
+            let row = Stated {
+                key: *key,
+                workload: *workload,
+                generation: *generation,
+                template: *template,
+                count: *count,
+            };
+            match row.count {
+                0 => held.remove(key),
+                _ => held.insert(*key, row),
+            };
+        }
+        self.asked.borrow_mut().demand = Some(held.values().copied().collect());
     }
 }
 
@@ -232,23 +281,29 @@ impl Treaty for Stage {
         _placement: &[u32],
         _priority: &[i32],
     ) {
-        let rows = key
-            .iter()
-            .zip(workload)
-            .zip(generation)
-            .zip(template)
-            .zip(count)
-            .map(
-                |((((key, workload), generation), template), count)| Stated {
-                    key: *key,
-                    workload: *workload,
-                    generation: *generation,
-                    template: *template,
-                    count: *count,
-                },
-            )
-            .collect();
-        self.asked.borrow_mut().demand = Some(rows);
+        self.held.borrow_mut().clear();
+        self.state_demand(key, workload, generation, template, count);
+    }
+    fn change_demand(
+        &self,
+        key: &[u64],
+        workload: &[u64],
+        generation: &[u64],
+        template: &[u32],
+        count: &[u32],
+        _placement: &[u32],
+        _priority: &[i32],
+    ) {
+        self.state_demand(key, workload, generation, template, count);
+    }
+    fn bytes_left(&self) -> u64 {
+        self.turn_bytes.0
+    }
+    fn operations_left(&self) -> u32 {
+        10_000
+    }
+    fn prices(&self) -> Vec<u32> {
+        vec![ROW_BYTES; 9]
     }
     fn wake_at(&self, at: u64) {
         let mut asked = self.asked.borrow_mut();

@@ -53,6 +53,20 @@ pub trait Treaty {
         placement: &[u32],
         priority: &[i32],
     );
+    #[expect(clippy::too_many_arguments, reason = "the treaty's own shape")]
+    fn change_demand(
+        &self,
+        key: &[u64],
+        workload: &[u64],
+        generation: &[u64],
+        template: &[u32],
+        count: &[u32],
+        placement: &[u32],
+        priority: &[i32],
+    );
+    fn bytes_left(&self) -> u64;
+    fn operations_left(&self) -> u32;
+    fn prices(&self) -> Vec<u32>;
     fn wake_at(&self, at: u64);
     fn note(&self, workload: u64, text: &str);
 
@@ -146,6 +160,29 @@ impl Treaty for Imports {
         outcome::demand(
             key, workload, generation, template, count, placement, priority,
         );
+    }
+    fn change_demand(
+        &self,
+        key: &[u64],
+        workload: &[u64],
+        generation: &[u64],
+        template: &[u32],
+        count: &[u32],
+        placement: &[u32],
+        priority: &[i32],
+    ) {
+        outcome::change_demand(
+            key, workload, generation, template, count, placement, priority,
+        );
+    }
+    fn bytes_left(&self) -> u64 {
+        outcome::bytes_left()
+    }
+    fn operations_left(&self) -> u32 {
+        outcome::operations_left()
+    }
+    fn prices(&self) -> Vec<u32> {
+        outcome::prices()
     }
     fn wake_at(&self, at: u64) {
         outcome::wake_at(at);

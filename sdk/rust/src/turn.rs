@@ -1,6 +1,8 @@
 //! One turn: what is offered, and the buffer of what the scheduler wants of it.
 
+use crate::budget::{Budget, Row};
 use crate::rows::{Offer, Refusal};
+use crate::stated::Stated;
 use crate::treaty::{Reads, Treaty};
 
 /// Why a task is ended.
@@ -146,6 +148,7 @@ pub struct Turn<'a> {
     notes: Vec<(u64, String)>,
     demand: Option<Vec<Demand>>,
     wake_at: Option<u64>,
+    budget: Budget<'a>,
 }
 
 impl std::fmt::Debug for Turn<'_> {
@@ -186,6 +189,7 @@ impl<'a> Turn<'a> {
             notes: Vec::new(),
             demand: None,
             wake_at: None,
+            budget: Budget::new(treaty),
         }
     }
 
@@ -199,7 +203,24 @@ impl<'a> Turn<'a> {
         &self.refusals
     }
 
-    /// How many operations were asked for so far; the framework's limit (10,000 unless configured) voids a turn with more.
+    /// How many bytes this turn may still say: it is one entry of the kernel's log, and a turn that says more is void. Who has more to
+    /// say says it in the next turn and asks for that with [`Turn::wake_at`]. Demand beyond it is stated in parts without further ado.
+    pub fn bytes_left(&self) -> u64 {
+        self.budget.bytes_left()
+    }
+
+    /// How many operations this turn may still ask for.
+    pub fn operations_left(&self) -> u32 {
+        self.budget.operations_left()
+    }
+
+    /// What so many launches count against [`Turn::bytes_left`].
+    pub fn bytes_of_launches(&self, count: usize) -> u64 {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.budget.price(Row::Launch, 0).saturating_mul(count)
+    }
+
+    /// How many operations were asked for so far.
     pub fn operations(&self) -> usize {
         self.launches.offer.len()
             + self.kills.task.len()
@@ -228,6 +249,7 @@ impl<'a> Turn<'a> {
         slot: u32,
         offer: &Offer,
     ) {
+        self.budget.operation(Row::Launch, 0);
         self.launches.group.push(self.group);
         self.launches.workload.push(workload);
         self.launches.generation.push(generation);
@@ -238,6 +260,7 @@ impl<'a> Turn<'a> {
 
     /// Ends a task.
     pub fn kill(&mut self, task: u64, reason: KillReason) {
+        self.budget.operation(Row::Kill, 0);
         self.kills.group.push(self.group);
         self.kills.task.push(task);
         self.kills.reason.push(match reason {
@@ -250,27 +273,33 @@ impl<'a> Turn<'a> {
 
     /// Drops a terminal task from the tables.
     pub fn forget(&mut self, task: u64) {
+        self.budget.operation(Row::Forget, 0);
         self.forgets.group.push(self.group);
         self.forgets.task.push(task);
     }
 
     /// Says how a workload does.
     pub fn set_status(&mut self, workload: u64, status: Status) {
+        let texts = status.reason.len() + status.message.len();
+        self.budget.operation(Row::SetStatus, texts);
         self.statuses.push((self.group, workload, status));
     }
 
     /// Declares a generation good: what a rollback goes back to.
     pub fn set_good_generation(&mut self, workload: u64, generation: u64) {
+        self.budget.operation(Row::SetGoodGeneration, 0);
         self.good.push((self.group, workload, generation));
     }
 
     /// Gives a generation up: it is not tried again until git changes it. `reason` is one word.
     pub fn quarantine(&mut self, workload: u64, generation: u64, reason: &str) {
+        self.budget.operation(Row::Quarantine, reason.len());
         self.quarantines
             .push((self.group, workload, generation, reason.to_owned()));
     }
 
-    /// Replaces the seat's whole demand. Not calling it keeps the demand of the turn before.
+    /// Replaces the seat's whole demand. Not calling it keeps the demand of the turn before; after a restore it is to be called. Only what
+    /// differs is sent, and what does not fit this turn is sent in the next ones, which come by themselves.
     pub fn set_demand(&mut self, demand: Vec<Demand>) {
         self.demand = Some(demand);
     }
@@ -282,16 +311,21 @@ impl<'a> Turn<'a> {
 
     /// An event for people, about a workload; 1,000 bytes at the most.
     pub fn note(&mut self, workload: u64, text: impl Into<String>) {
-        self.notes.push((workload, text.into()));
+        let text = text.into();
+        self.budget.operation(Row::Note, text.len());
+        self.notes.push((workload, text));
     }
 
     /// Writes one of the seat's own pairs; it takes effect when the turn counts.
     pub fn set_state(&mut self, key: &str, value: &[u8]) {
+        let texts = key.len() + 2 * value.len();
+        self.budget.row(Row::Write, texts);
         self.treaty.set(self.group, key, value);
     }
 
     /// Deletes one of the seat's own pairs.
     pub fn delete_state(&mut self, key: &str) {
+        self.budget.row(Row::Write, key.len());
         self.treaty.delete(self.group, key);
     }
 
@@ -306,10 +340,20 @@ impl<'a> Turn<'a> {
         self.treaty.log(level, line);
     }
 
-    /// Hands everything to the kernel. `stated` is the demand that the kernel holds, where that is known: the same is not sent again.
+    /// Hands everything to the kernel.
     ///
     /// Launches go before forgets, so that the kernel still sees what a slot has been through when it counts attempts.
-    pub(crate) fn flush(self, stated: &mut Option<Vec<Demand>>) {
+    ///
+    /// # Errors
+    /// It is more than a turn may say; nothing was handed over.
+    pub(crate) fn flush(mut self, stated: &mut Stated) -> Result<(), String> {
+        if let Some(demand) = self.demand.take() {
+            stated.want(demand)?;
+        }
+        self.budget.check()?;
+        if stated.send(self.treaty, &self.budget) {
+            self.wake_at(self.now);
+        }
         let treaty = self.treaty;
         for (group, workload, generation) in self.good {
             treaty.set_good_generation(group, workload, generation);
@@ -340,15 +384,10 @@ impl<'a> Turn<'a> {
         for (workload, text) in self.notes {
             treaty.note(workload, &text);
         }
-        if let Some(demand) = self.demand
-            && stated.as_ref() != Some(&demand)
-        {
-            flush_demand(treaty, &demand);
-            *stated = Some(demand);
-        }
         if let Some(at) = self.wake_at {
             treaty.wake_at(at);
         }
+        Ok(())
     }
 }
 
@@ -373,21 +412,5 @@ fn flush_status(treaty: &dyn Treaty, group: u32, workload: u64, status: &Status)
         rollout,
         &status.reason,
         &status.message,
-    );
-}
-
-fn flush_demand(treaty: &dyn Treaty, rows: &[Demand]) {
-    let placement = |row: &Demand| match row.placement {
-        Placement::Spread => 0,
-        Placement::Pack => 1,
-    };
-    treaty.demand(
-        &rows.iter().map(|row| row.key).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.workload).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.generation).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.template).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.count).collect::<Vec<_>>(),
-        &rows.iter().map(placement).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.priority).collect::<Vec<_>>(),
     );
 }

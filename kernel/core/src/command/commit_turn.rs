@@ -13,6 +13,7 @@ use kelson_model::time::ClusterTime;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::demand::demand_after;
 use crate::lifecycle::{Launch, forget, launch, order_stop};
 use crate::object::{Object, Quarantine, Status};
 use crate::port::{Demand, Op, Operation, RefusalRow, SeatId, StateWrite};
@@ -43,6 +44,9 @@ pub struct CommitTurn {
     pub writes: Vec<StateWrite>,
     /// Absent: the demand stays.
     pub demand: Option<Vec<Demand>>,
+    /// Rows of demand that replace, end (`count` 0) or join the others, after `demand`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub demand_changes: Vec<Demand>,
     /// When it wants the next turn at the latest.
     pub wake_at: Option<ClusterTime>,
 }
@@ -107,11 +111,21 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
     // A scheduler that always asks for a turn at once does not fill the log.
     let earliest = context.now.after(SHORTEST_WAKE);
     seat.wake_at = command.wake_at.map(|at| at.max(earliest));
-    if let Some(demand) = &command.demand
-        && **demand != *seat.demand
-    {
-        seat.demand = Arc::new(demand.clone());
-        seat.demand_version += 1;
+    match demand_after(
+        &seat.demand,
+        command.demand.as_deref(),
+        &command.demand_changes,
+    ) {
+        Ok(None) => {}
+        Ok(Some(demand)) => {
+            seat.demand = Arc::new(demand);
+            seat.demand_version += 1;
+        }
+        Err(reason) => refusals.push(RefusalRow {
+            group: 0,
+            subject: 0,
+            reason,
+        }),
     }
     seat.refusals = Arc::new(refusals.clone());
     state.put_seat(seat);

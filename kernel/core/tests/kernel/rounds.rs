@@ -2,8 +2,8 @@
 
 use kelson_kernel_core::StateView;
 use kelson_kernel_core::command::{Command, CommitTurn, RegisterAgent};
-use kelson_kernel_core::port::{Op, SeatRows, SeatView, TurnFault};
-use kelson_kernel_core::round::{Round, RoundMemory, plan_round};
+use kelson_kernel_core::port::{Op, SeatRows, SeatView, TurnFault, TurnOutcome};
+use kelson_kernel_core::round::{Round, RoundMemory, plan_round, says_nothing};
 use kelson_model::agent::AgentState;
 use kelson_model::quantity::Bytes;
 use kelson_model::request::SetNamespace;
@@ -623,4 +623,46 @@ fn the_limits_and_pairs_of_a_turn_are_those_of_its_seat() {
     let turn = leader.one();
     assert_eq!(turn.request.limits.state, Bytes(1000));
     assert!(turn.request.pairs.is_empty() && !turn.request.is_throw_away);
+}
+
+#[test]
+fn a_wish_to_be_woken_that_is_due_is_never_the_same_as_the_one_before() {
+    let mut leader = Leader::new();
+    leader.world.serve(&service("web"), spec("a", 1));
+    let due = ClusterTime(leader.world.now.0 + 5000);
+    let turn = leader.one();
+    leader.count(&turn, |wish| wish.wake_at = Some(due));
+    leader.world.now = due;
+    // The turn begins in the very millisecond of its wake-up and asks to be woken at once.
+    let turn = leader.one();
+    let wish = TurnOutcome {
+        wake_at: Some(due),
+        ..TurnOutcome::default()
+    };
+    let state = &leader.world.state;
+    assert!(!says_nothing(state, &seat("default"), &wish, turn.request.now));
+    leader.count(&turn, |commit| commit.wake_at = wish.wake_at);
+    leader.world.wait(1000);
+    assert_eq!(leader.one().request.turn_no, 3, "it is woken once more");
+}
+
+#[test]
+fn a_wish_for_the_wake_up_that_stands_says_nothing() {
+    let mut leader = Leader::new();
+    leader.world.serve(&service("web"), spec("a", 1));
+    let due = ClusterTime(leader.world.now.0 + 5000);
+    let turn = leader.one();
+    leader.count(&turn, |wish| wish.wake_at = Some(due));
+    let wish = |wake_at| TurnOutcome {
+        wake_at,
+        ..TurnOutcome::default()
+    };
+    let says_nothing = |wake_at, now| {
+        says_nothing(&leader.world.state, &seat("default"), &wish(wake_at), now)
+    };
+    let now = leader.world.now;
+    assert!(says_nothing(Some(due), now));
+    assert!(!says_nothing(None, now), "the wake-up is taken back");
+    assert!(!says_nothing(Some(ClusterTime(due.0 + 1)), now));
+    assert!(says_nothing(None, due), "it was used up");
 }

@@ -436,6 +436,7 @@ impl World {
             operations: Vec::new(),
             writes: Vec::new(),
             demand: None,
+            demand_changes: Vec::new(),
             wake_at: None,
         }
     }

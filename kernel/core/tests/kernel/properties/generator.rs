@@ -200,6 +200,10 @@ fn a_turn(state: &State, step: &Step) -> CommitTurn {
             .collect(),
         demand: (third % 3 > 0)
             .then(|| vec![demand(1, a_workload(state, third), 1, u32::from(third % 7))]),
+        demand_changes: (third % 4 == 0)
+            .then(|| demand(2, a_workload(state, second), 1, u32::from(third % 3)))
+            .into_iter()
+            .collect(),
         wake_at: (third % 5 == 0).then(|| ClusterTime(state.time.0 + u64::from(third))),
     }
 }
