@@ -15,8 +15,10 @@ use crate::plan::{Plan, Start, View, Want, plan_removal, plan_workload, tell_mis
 use crate::spec::Spec;
 use crate::{schema, validate};
 
-/// Operations of one turn; the rest waits for the next, which is asked for at once. Less than half of what a framework may do by default.
-const OPERATIONS: usize = 4000;
+/// Operations of one turn; the rest waits for the next, which is asked for at once.
+const OPERATIONS: usize = 2000;
+/// Bytes that are left for what one Service says beside the operations that can be cut: its status, a rollback, notes.
+const WORDS: u64 = 4096;
 /// Slots and tasks looked at in one turn, whatever a Service costs by itself counted as so many: half of what the fuel of a turn is
 /// enough for. A single larger Service is looked at whole, which its largest number of instances keeps within the fuel.
 const ROWS: usize = 12_000;
@@ -75,7 +77,7 @@ impl Scheduler for Service {
                 self.memos.remove(&id);
                 continue;
             };
-            if rows >= ROWS || turn.operations() >= OPERATIONS {
+            if rows >= ROWS || room(turn) == 0 {
                 self.pending.insert(id);
                 continue;
             }
@@ -180,14 +182,14 @@ impl Service {
         }
         let mut is_cut = false;
         for (task, reason) in &plan.kills {
-            is_cut |= turn.operations() >= OPERATIONS;
+            is_cut |= room(turn) == 0;
             if !is_cut {
                 turn.kill(*task, *reason);
             }
         }
         let unmet = launch(&plan, want, &row, &tasks, offers, turn);
         for task in &plan.forgets {
-            is_cut |= turn.operations() >= OPERATIONS;
+            is_cut |= room(turn) == 0;
             if !is_cut {
                 turn.forget(*task);
             }
@@ -273,6 +275,13 @@ impl Memo {
     }
 }
 
+/// How many more launches, kills and forgets this turn has room for.
+fn room(turn: &Turn<'_>) -> usize {
+    let bytes = turn.bytes_left().saturating_sub(WORDS) / turn.bytes_of_launches(1).max(1);
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    bytes.min(OPERATIONS.saturating_sub(turn.operations()))
+}
+
 /// Launches what offers were found for; what remains is demand.
 fn launch(
     plan: &Plan,
@@ -289,7 +298,7 @@ fn launch(
     for task in tasks.iter().filter(|task| task.is_live()) {
         *load.entry(task.agent).or_default() += 1;
     }
-    let room = OPERATIONS.saturating_sub(turn.operations());
+    let room = room(turn);
     let now = plan.starts.get(..room).unwrap_or(&plan.starts);
     let later = plan.starts.get(room..).unwrap_or_default();
     let (placed, mut unmet) = place(now, offers, &load);

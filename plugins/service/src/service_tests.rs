@@ -645,7 +645,7 @@ fn a_turn_never_asks_for_more_than_its_share_and_goes_on_at_once() {
     world.turn();
     let asked = world.turn();
     assert_eq!(asked.launches.len(), OPERATIONS);
-    assert_eq!(world.demand[0].count, 1000);
+    assert_eq!(world.demand[0].count, 3000);
     world.run();
     assert_eq!(world.live().count(), 5000);
     world.commit(100, &spec(0, 1, 0));

@@ -267,7 +267,7 @@ fn a_specification_that_is_no_json_is_a_problem_not_a_trap() {
 #[test]
 fn a_demand_larger_than_a_turn_is_stated_in_parts() {
     let mut stage = Stage::default();
-    stage.turn_bytes = TurnBytes(136 * 150);
+    stage.turn_bytes = TurnBytes(112 * 150);
     let mut runner = Runner::<Simple>::default();
     stage.workloads = (1..=400).map(workload).collect();
     let mut sizes = Vec::new();
@@ -303,7 +303,7 @@ impl Scheduler for Talker {
         match asked {
             Some(count) => (0..count).for_each(|_| turn.note(1, "x".repeat(64))),
             None => {
-                while turn.bytes_left() >= 200 {
+                while turn.bytes_left() >= 120 {
                     turn.note(1, "x".repeat(64));
                 }
             }
@@ -318,9 +318,9 @@ fn a_turn_that_says_more_than_it_may_is_refused_before_anything_crosses() {
     stage.turn_bytes = TurnBytes(2000);
     let mut runner = Runner::<Talker>::default();
     runner.turn(&stage, 100, 0, 1).unwrap();
-    assert_eq!(stage.take().notes.len(), 10, "who looks at the room pages");
+    assert_eq!(stage.take().notes.len(), 16, "who looks at the room pages");
     stage.workloads = vec![workload(20)];
     let refused = runner.turn(&stage, 100, 0, 1).unwrap_err();
-    assert!(refused.contains("4000 bytes") && refused.contains("2000"), "{refused}");
+    assert!(refused.contains("2400 bytes") && refused.contains("2000"), "{refused}");
     assert!(stage.take().notes.is_empty());
 }

@@ -94,8 +94,8 @@ impl Default for TurnBytes {
     }
 }
 
-/// What every row counts on a stage.
-const ROW_BYTES: u32 = 136;
+/// What the rows count, in the treaty's order.
+const PRICES: [u32; 9] = [104, 56, 40, 136, 80, 80, 56, 112, 40];
 
 /// The kernel's side of the treaty, in memory. Tables hold what the next call will see.
 #[derive(Debug, Default)]
@@ -303,7 +303,7 @@ impl Treaty for Stage {
         10_000
     }
     fn prices(&self) -> Vec<u32> {
-        vec![ROW_BYTES; 9]
+        PRICES.to_vec()
     }
     fn wake_at(&self, at: u64) {
         let mut asked = self.asked.borrow_mut();
