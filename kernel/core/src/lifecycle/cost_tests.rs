@@ -139,6 +139,7 @@ fn turn(state: &mut State, ops: impl Iterator<Item = Op>) {
         operations: operations.collect(),
         writes: Vec::new(),
         demand: None,
+        demand_changes: Vec::new(),
         wake_at: None,
     };
     let Reply::Counted { refusals } = put(state, Command::CommitTurn(turn)) else {
