@@ -264,9 +264,7 @@ impl Fork {
                 let seat = turn.request.seat.clone();
                 match host.turn(&turn.request) {
                     Err(fault) => memory.turn_was_void(&turn, &fault, self.now),
-                    Ok(outcome)
-                        if says_nothing(&self.state, &seat, &outcome, self.now) =>
-                    {
+                    Ok(outcome) if says_nothing(&self.state, &seat, &outcome, self.now) => {
                         memory.turn_counted(&turn, &self.state)
                     }
                     Ok(outcome) => {

@@ -86,12 +86,18 @@ impl DemandColumns {
             )));
         }
         if self.key.iter().collect::<BTreeSet<_>>().len() != rows {
-            return Err(Breach::malformed(format!("{function}: two rows have one key")));
+            return Err(Breach::malformed(format!(
+                "{function}: two rows have one key"
+            )));
         }
         let names = (self.key.into_iter().zip(self.workload))
             .zip(self.generation)
             .zip(self.template);
-        let wishes = self.count.into_iter().zip(self.placement).zip(self.priority);
+        let wishes = self
+            .count
+            .into_iter()
+            .zip(self.placement)
+            .zip(self.priority);
         names
             .zip(wishes)
             .map(

@@ -321,6 +321,9 @@ fn a_turn_that_says_more_than_it_may_is_refused_before_anything_crosses() {
     assert_eq!(stage.take().notes.len(), 16, "who looks at the room pages");
     stage.workloads = vec![workload(20)];
     let refused = runner.turn(&stage, 100, 0, 1).unwrap_err();
-    assert!(refused.contains("2400 bytes") && refused.contains("2000"), "{refused}");
+    assert!(
+        refused.contains("2400 bytes") && refused.contains("2000"),
+        "{refused}"
+    );
     assert!(stage.take().notes.is_empty());
 }

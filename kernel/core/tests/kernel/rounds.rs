@@ -640,7 +640,12 @@ fn a_wish_to_be_woken_that_is_due_is_never_the_same_as_the_one_before() {
         ..TurnOutcome::default()
     };
     let state = &leader.world.state;
-    assert!(!says_nothing(state, &seat("default"), &wish, turn.request.now));
+    assert!(!says_nothing(
+        state,
+        &seat("default"),
+        &wish,
+        turn.request.now
+    ));
     leader.count(&turn, |commit| commit.wake_at = wish.wake_at);
     leader.world.wait(1000);
     assert_eq!(leader.one().request.turn_no, 3, "it is woken once more");
@@ -657,9 +662,8 @@ fn a_wish_for_the_wake_up_that_stands_says_nothing() {
         wake_at,
         ..TurnOutcome::default()
     };
-    let says_nothing = |wake_at, now| {
-        says_nothing(&leader.world.state, &seat("default"), &wish(wake_at), now)
-    };
+    let says_nothing =
+        |wake_at, now| says_nothing(&leader.world.state, &seat("default"), &wish(wake_at), now);
     let now = leader.world.now;
     assert!(says_nothing(Some(due), now));
     assert!(!says_nothing(None, now), "the wake-up is taken back");
