@@ -40,8 +40,11 @@ pub struct SourceStatus {
     pub applied: Option<String>,
     /// Whether the two agree.
     pub sync: Sync,
-    /// Why they do not.
+    /// The first reason why they do not.
     pub held: Option<Held>,
+    /// All of them; each is released by itself.
+    #[serde(default)]
+    pub holds: Vec<Held>,
     /// What is wrong with `observed`.
     pub errors: Vec<Fault>,
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::drift::DriftItem;
-use crate::id::{Index, Revision, TaskId};
+use crate::id::{Digest, Index, Revision, TaskId};
 use crate::object::{DesiredObject, Namespace, ObjectKey, Sync};
 use crate::principal::Principal;
+use crate::quantity::Millis;
 use crate::source::{Fault, Held};
 
 /// A request with who asks, and the (client, sequence) by which a repeated one is carried out once.
@@ -41,7 +42,7 @@ pub enum Request {
     SetField(SetField),
     /// Ends one task by hand.
     StopTask(StopTask),
-    /// Releases a held revision.
+    /// Releases one hold of a revision.
     Confirm(Confirm),
     /// Sets the weight of a namespace.
     SetNamespace(SetNamespace),
@@ -77,6 +78,10 @@ pub struct Accept {
     pub prune: Vec<ObjectKey>,
     /// How many staged objects there are in all, to detect a lost part.
     pub objects: u32,
+    /// The holds that a person has released and that the plan relies on, by their digests; one that
+    /// has expired refuses the flip.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<Digest>,
 }
 
 /// What the reconciler sees of its source.
@@ -91,10 +96,17 @@ pub struct SourceReport {
     pub observed: Option<Revision>,
     /// The reconciler's verdict; the kernel adds what it knows (rolled back objects).
     pub sync: Sync,
-    /// Why `observed` is not applied.
+    /// The only hold, from clients that know of one.
+    #[serde(default)]
     pub held: Option<Held>,
+    /// Why `observed`, or a part of it, is not applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Held>,
     /// What is wrong with `observed`.
     pub errors: Vec<Fault>,
+    /// Over which time the prune guard counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune_window: Option<Millis>,
 }
 
 /// The drift of one source.
@@ -127,7 +139,7 @@ pub struct StopTask {
     pub task: TaskId,
 }
 
-/// Releases a held revision.
+/// Releases one hold of a revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Confirm {
@@ -136,6 +148,10 @@ pub struct Confirm {
     pub source: String,
     /// The revision, or at least seven of its first digits.
     pub revision: String,
+    /// Which hold: its reason, or its digest, which no longer fits once the hold is about something
+    /// else. Empty: the only one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hold: String,
 }
 
 /// Sets the weight of a namespace in fair share.

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Revision;
+use crate::id::{Digest, Revision};
 use crate::object::{ObjectKey, Sync};
+use crate::quantity::Millis;
+use crate::time::WallTime;
 
-/// One thing that is wrong with a manifest, a commit or a request; every one has a page under docs/errors.
+/// One thing that is wrong with a manifest, a commit or a request; every one has a page under
+/// docs/errors.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -26,19 +29,66 @@ pub struct Fault {
     pub source_line: String,
 }
 
-/// Why a revision is not applied although it could be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Why a revision, or a part of it, is not applied although it could be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Held {
-    /// `PruneGuard`, `PruneConfirm`, `ForcePush`, `BranchMissing`, `RepositoryMissing`, `Unborn`, `EmptyTree`.
+    /// `PruneGuard`, `PruneConfirm`, `ForcePush`, `BranchMissing`, `RepositoryMissing`, `Unborn`,
+    /// `EmptyTree`.
     pub reason: String,
     /// The command that releases it, where one does.
     pub confirm: Option<String>,
     /// A sentence for people.
     pub message: String,
-    /// The objects that would go.
+    /// The objects that would go; of many, the first.
     #[serde(default)]
     pub objects: Vec<ObjectKey>,
+    /// Names what a confirmation releases: see [`Held::digest_of`]. Absent where nothing releases
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+impl Held {
+    /// The reason of a hold because too much would go at once.
+    pub const PRUNE_GUARD: &str = "PruneGuard";
+    /// The reason of a hold of objects that go only with a person's word.
+    pub const PRUNE_CONFIRM: &str = "PruneConfirm";
+    /// The reason of a hold because history was rewritten.
+    pub const FORCE_PUSH: &str = "ForcePush";
+
+    /// Names what a confirmation of a hold releases: the kind of hold, the revision, and the
+    /// objects that would go, in any order. A confirmation that was given for other objects is one
+    /// of another digest.
+    pub fn digest_of<'a>(
+        reason: &str,
+        revision: &Revision,
+        objects: impl IntoIterator<Item = &'a ObjectKey>,
+    ) -> Digest {
+        let mut keys: Vec<String> = objects.into_iter().map(ToString::to_string).collect();
+        keys.sort_unstable();
+        Digest::of(format!("{reason}\n{revision}\n{}", keys.join("\n")).as_bytes())
+    }
+}
+
+/// A person's word that one hold is released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Release {
+    /// The hold's reason.
+    pub reason: String,
+    /// What it releases, [`Held::digest`].
+    pub digest: Digest,
+}
+
+/// How much one revision took away without a person's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pruned {
+    /// When.
+    pub at: WallTime,
+    /// How many objects.
+    pub objects: u32,
 }
 
 /// What the kernel keeps of one source.
@@ -55,11 +105,73 @@ pub struct SourceRecord {
     pub applied: Option<Revision>,
     /// Whether the two agree and nothing is at fault.
     pub sync: Sync,
-    /// Why `observed` is not applied.
+    /// The first of `holds`.
     pub held: Option<Held>,
+    /// Why `observed`, or a part of it, is not applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Held>,
     /// What is wrong with `observed`; at most 1,000.
     #[serde(default)]
     pub errors: Vec<Fault>,
-    /// A revision that a person has released from its hold.
+    /// The revision of which a person has released a hold last, until it is accepted.
     pub confirmed: Option<Revision>,
+    /// The holds of `observed` that a person has released.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<Release>,
+    /// What recent revisions took away, oldest first; at most [`SourceRecord::KEPT_PRUNED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<Pruned>,
+    /// Over which time the prune guard counts; absent: its reconciler has not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune_window: Option<Millis>,
+}
+
+impl SourceRecord {
+    /// How many revisions that took something away are remembered one by one.
+    pub const KEPT_PRUNED: usize = 100;
+
+    /// How many objects were taken away without a person's word in the time before `now`.
+    pub fn pruned_within(&self, window: Millis, now: WallTime) -> usize {
+        let since = now.0.saturating_sub(window.0);
+        let recent = self.pruned.iter().filter(|pruned| pruned.at.0 > since);
+        recent
+            .map(|pruned| usize::try_from(pruned.objects).unwrap_or(usize::MAX))
+            .fold(0, usize::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::Namespace;
+
+    #[test]
+    fn a_digest_names_the_kind_of_hold_the_revision_and_the_objects_in_any_order() {
+        let key = |name: &str| ObjectKey::new("Service", Namespace::default_namespace(), name);
+        let (a, b) = (key("a"), key("b"));
+        let revision = |digit: &str| digit.repeat(40).parse::<Revision>();
+        let (Ok(one), Ok(two)) = (revision("1"), revision("2")) else {
+            unreachable!()
+        };
+        let digest = Held::digest_of("PruneGuard", &one, [&a, &b]);
+        assert_eq!(digest, Held::digest_of("PruneGuard", &one, [&b, &a]));
+        assert_ne!(digest, Held::digest_of("PruneGuard", &two, [&a, &b]));
+        assert_ne!(digest, Held::digest_of("ForcePush", &one, [&a, &b]));
+        assert_ne!(digest, Held::digest_of("PruneGuard", &one, [&a]));
+    }
+
+    #[test]
+    fn what_went_before_the_window_is_not_counted() {
+        let pruned = |at, objects| Pruned {
+            at: WallTime(at),
+            objects,
+        };
+        let record = SourceRecord {
+            pruned: vec![pruned(100, 5), pruned(1000, 2), pruned(1500, 1)],
+            ..SourceRecord::default()
+        };
+        assert_eq!(record.pruned_within(Millis(1000), WallTime(1600)), 3);
+        assert_eq!(record.pruned_within(Millis(1000), WallTime(2500)), 0);
+        assert_eq!(record.pruned_within(Millis(5000), WallTime(1600)), 8);
+    }
 }

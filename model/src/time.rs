@@ -25,7 +25,7 @@ impl ClusterTime {
     }
 }
 
-/// A wall-clock time for people, in milliseconds since 1970; nothing is decided by it.
+/// A wall-clock time for people, in milliseconds since 1970; the kernel decides nothing by it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

@@ -28,6 +28,8 @@ struct Flip<'a> {
     previous: Option<Revision>,
     objects: Vec<DesiredObject>,
     prune: Vec<ObjectKey>,
+    /// The confirmations that it relies on.
+    released: Vec<Digest>,
     /// Whether a newer revision makes it void.
     yields: bool,
 }
@@ -54,7 +56,7 @@ impl Reconciler {
             let verdict = Verdict {
                 observed: Some(revision.clone()),
                 sync: Sync::OutOfSync,
-                held: None,
+                holds: plan.holds.clone(),
                 errors: desired.loaded.faults.clone(),
             };
             self.report(record, verdict).await?;
@@ -67,6 +69,7 @@ impl Reconciler {
             previous: record.applied.clone(),
             objects,
             prune,
+            released: plan.released.clone(),
             yields: true,
         };
         if !self.flip(flip).await? {
@@ -82,7 +85,8 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Puts accepted objects that were changed by hand back to what git asks; says whether there was any.
+    /// Puts accepted objects that were changed by hand back to what git asks; says whether there
+    /// was any.
     pub(super) async fn enforce(&mut self, record: &SourceRecord) -> Result<bool, Trouble> {
         let (Some(applied), Some(loaded)) = (&self.accepted.revision, &self.accepted.loaded) else {
             return Ok(false);
@@ -98,7 +102,7 @@ impl Reconciler {
                 source: &self.name,
                 revision: Some(&applied),
                 applied: Some(&applied),
-                confirmed: None,
+                ..Context::default()
             },
         );
         let objects: Vec<DesiredObject> = plan
@@ -121,6 +125,7 @@ impl Reconciler {
             previous: record.applied.clone(),
             objects,
             prune: Vec::new(),
+            released: Vec::new(),
             yields: false,
         };
         self.flip(flip).await?;
@@ -128,7 +133,8 @@ impl Reconciler {
         Ok(true)
     }
 
-    /// Records what has drifted and what has healed, if that is news. The same rows are not looked through twice.
+    /// Records what has drifted and what has healed, if that is news. The same rows are not looked
+    /// through twice.
     pub(super) async fn look_for_drift(
         &mut self,
         record: &SourceRecord,
@@ -154,7 +160,7 @@ impl Reconciler {
                 source: &self.name,
                 revision: self.accepted.revision.as_ref(),
                 applied: record.applied.as_ref(),
-                confirmed: record.confirmed.as_ref(),
+                ..Context::default()
             },
             now,
         });
@@ -245,6 +251,7 @@ impl Reconciler {
             parts: part_count,
             prune: flip.prune.clone(),
             objects: object_count,
+            released: flip.released.clone(),
         });
         match self.change(accept).await? {
             Ok(index) => {

@@ -9,13 +9,20 @@ use serde::Serialize;
 const BYTES: usize = 150 << 10;
 /// Faults of one report.
 const FAULTS: usize = 1_000;
-/// Objects that a hold names.
+/// Objects that all holds of a report name together.
 const HELD: usize = 300;
+/// Their keys together, as JSON.
+const HELD_BYTES: usize = 60 << 10;
 
 /// Cuts what is said of a source.
-pub(crate) fn report(held: &mut Option<Held>, errors: &mut Vec<Fault>) {
-    if let Some(held) = held {
-        held.objects.truncate(HELD);
+pub(crate) fn report(holds: &mut [Held], errors: &mut Vec<Fault>) {
+    let mut objects = HELD;
+    let mut bytes = HELD_BYTES;
+    for held in holds {
+        let fitting = fitting_in(&held.objects, bytes).min(objects);
+        held.objects.truncate(fitting);
+        objects -= fitting;
+        bytes = bytes.saturating_sub(json_size(&held.objects));
     }
     let fitting = fitting(errors).min(FAULTS);
     if fitting < errors.len() {
@@ -39,19 +46,51 @@ pub(crate) fn items(items: &mut Vec<DriftItem>) {
 }
 
 fn fitting<T: Serialize>(list: &[T]) -> usize {
+    fitting_in(list, BYTES)
+}
+
+fn fitting_in<T: Serialize>(list: &[T], bytes: usize) -> usize {
     let mut total = 0_usize;
     list.iter()
         .take_while(|item| {
-            total += serde_json::to_vec(item).map_or(BYTES, |json| json.len() + 1);
-            total <= BYTES
+            total = total.saturating_add(json_size(item)).saturating_add(1);
+            total <= bytes
         })
         .count()
+}
+
+fn json_size<T: Serialize>(value: &T) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use kelson_model::object::ObjectKey;
+
+    #[test]
+    fn holds_of_very_many_objects_name_the_first_and_keep_their_digests() {
+        let revision = "a".repeat(40).parse().unwrap();
+        let hold = |reason: &str| {
+            let namespace = vec!["n".repeat(63); 8].join("/").parse().unwrap();
+            let key = ObjectKey::new("Service", namespace, &"x".repeat(60));
+            let objects = vec![key; 2 * HELD];
+            Held {
+                reason: reason.to_owned(),
+                digest: Some(Held::digest_of(reason, &revision, &objects)),
+                objects,
+                ..Held::default()
+            }
+        };
+        let mut holds = [hold(Held::PRUNE_GUARD), hold(Held::PRUNE_CONFIRM)];
+        let digests = holds.clone().map(|held| held.digest);
+        report(&mut holds, &mut Vec::new());
+        let sizes = holds.iter().map(|held| json_size(&held.objects));
+        assert!(sizes.sum::<usize>() <= HELD_BYTES + 4);
+        assert!(!holds.first().unwrap().objects.is_empty());
+        assert_eq!(holds.map(|held| held.digest), digests);
+    }
 
     #[test]
     fn a_report_of_very_many_faults_is_cut_and_says_so() {
@@ -65,10 +104,10 @@ mod tests {
             source_line: String::new(),
         };
         let mut few: Vec<Fault> = (0..10).map(fault).collect();
-        report(&mut None, &mut few);
+        report(&mut [], &mut few);
         assert_eq!(few.len(), 10);
         let mut many: Vec<Fault> = (0..5_000).map(fault).collect();
-        report(&mut None, &mut many);
+        report(&mut [], &mut many);
         assert!(serde_json::to_vec(&many).unwrap().len() <= BYTES + 300);
         let last = many.last().unwrap();
         assert_eq!(last.code, "K0126");

@@ -1,16 +1,15 @@
-//! Holds: why the newest revision is not applied although nothing in it is at fault.
+//! Holds without a revision to speak of: why there is nothing to apply although nothing is at
+//! fault. What a revision itself is held for is in its plan.
 
 use std::path::Path;
 
-use kelson_model::id::Revision;
 use kelson_model::source::Held;
 
-fn held(reason: &str, message: String, confirm: Option<String>) -> Held {
+fn held(reason: &str, message: String) -> Held {
     Held {
         reason: reason.to_owned(),
-        confirm,
         message,
-        objects: Vec::new(),
+        ..Held::default()
     }
 }
 
@@ -19,7 +18,6 @@ pub(crate) fn unborn(branch: &str) -> Held {
     held(
         "Unborn",
         format!("the branch {branch} has no commit yet; the first one is applied"),
-        None,
     )
 }
 
@@ -28,7 +26,6 @@ pub(crate) fn branch_missing(branch: &str) -> Held {
     held(
         "BranchMissing",
         format!("the branch {branch} is not there; what was applied stays until it is back"),
-        None,
     )
 }
 
@@ -40,24 +37,10 @@ pub(crate) fn repository_missing(path: &Path) -> Held {
             "the repository {} is not there; what was applied stays until it is back",
             path.display()
         ),
-        None,
-    )
-}
-
-/// The branch does not go on from what is applied.
-pub(crate) fn force_push(applied: &Revision, newest: &Revision) -> Held {
-    held(
-        "ForcePush",
-        format!(
-            "history was rewritten: {} does not come after {}, which is applied",
-            newest.short(),
-            applied.short()
-        ),
-        Some(format!("kelson confirm {newest}")),
     )
 }
 
 /// The folder that `--path` names is not in the revision: that is no wish to have nothing.
 pub(crate) fn no_folder(message: String) -> Held {
-    held("EmptyTree", message, None)
+    held("EmptyTree", message)
 }

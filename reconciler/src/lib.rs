@@ -11,12 +11,14 @@ mod apply;
 mod bound;
 /// The way to the kernel.
 pub mod client;
+mod config;
 mod desired;
 mod hold;
 mod kinds;
 mod notes;
 mod observed;
 mod offline;
+mod planning;
 mod reconciler;
 mod rows;
 /// Where manifests come from: git branches and folders, and when to look again.
@@ -28,9 +30,11 @@ mod validator;
 #[cfg(test)]
 mod tests;
 
+pub use config::{Config, Hooks};
 pub use desired::{Desired, Loader, MAX_OBJECT_BYTES};
 pub use observed::{Changes, MIRRORED, Mirror};
 pub use offline::{kinds_of, load_source, plan_source, validation};
+pub use planning::{Circumstances, plan_revision};
 pub use rows::{FrameworkRow, RowError};
-pub use sync::{Config, Hooks, run_reconciler};
+pub use sync::run_reconciler;
 pub use validator::{Problem, SchemaOnly, Validator};

@@ -7,11 +7,14 @@ use kelson_model::framework::Description;
 use kelson_model::object::ObjectKey;
 use kelson_model::report::{API_VERSION, Validation};
 use kelson_model::source::SourceRecord;
+use kelson_model::time::WallTime;
+use kelson_reconciler_core::guard;
 use kelson_reconciler_core::manifest::Kinds;
 use kelson_reconciler_core::observed::ObservedObject;
-use kelson_reconciler_core::plan::{Context, Plan, plan};
+use kelson_reconciler_core::plan::Plan;
 
 use crate::desired::{Desired, Loader};
+use crate::planning::{Circumstances, plan_revision};
 use crate::source::{ManifestSource, SourceError};
 use crate::validator::Validator;
 
@@ -50,21 +53,26 @@ pub fn validation(desired: &Desired) -> Validation {
     }
 }
 
-/// Plans what a source would change, by what the kernel has and keeps of the source called `name`.
+/// Plans what a source would change, by what the kernel has and keeps of it: the plan that the
+/// reconciler makes of the same revision. `is_rewritten`: the revision does not come after the
+/// applied one; `now` is for the window of the prune guard.
 pub fn plan_source(
     desired: &Desired,
     observed: &BTreeMap<ObjectKey, ObservedObject>,
-    name: &str,
     record: &SourceRecord,
+    is_rewritten: bool,
+    now: WallTime,
 ) -> Plan {
-    plan(
+    plan_revision(
         &desired.loaded,
+        desired.revision.as_ref(),
         observed,
-        Context {
-            source: name,
-            revision: desired.revision.as_ref(),
-            applied: record.applied.as_ref(),
-            confirmed: record.confirmed.as_ref(),
+        Circumstances {
+            record,
+            source: &record.name,
+            is_rewritten,
+            prune_window: record.prune_window.unwrap_or(guard::WINDOW),
+            now,
         },
     )
 }

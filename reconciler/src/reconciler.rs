@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use kelson_model::id::{Index, Revision};
 use kelson_model::object::Sync;
+use kelson_model::quantity::Millis;
 use kelson_model::request::{Refusal, Request, SourceReport};
 use kelson_model::source::{Fault, Held, SourceRecord};
 use kelson_model::time::WallTime;
 use kelson_reconciler_core::manifest::Kinds;
-use kelson_reconciler_core::plan::{Context, Plan, plan};
+use kelson_reconciler_core::plan::Plan;
 use tokio::sync::watch;
 
 use crate::accepted::Accepted;
 use crate::bound;
 use crate::client::{Batch, KernelPort, PortError};
+use crate::config::Config;
 use crate::desired::{Desired, Loader, source_fault};
 use crate::hold;
 use crate::kinds;
 use crate::observed::Mirror;
+use crate::planning::{Circumstances, plan_revision};
 use crate::source::{Beat, GitSource, SourceError, Tip};
 use crate::validator::Validator;
 
@@ -68,13 +71,14 @@ enum Look {
 pub(crate) struct Verdict {
     pub(crate) observed: Option<Revision>,
     pub(crate) sync: Sync,
-    pub(crate) held: Option<Held>,
+    pub(crate) holds: Vec<Held>,
     pub(crate) errors: Vec<Fault>,
 }
 
 /// Everything that the sync loop knows.
 pub(crate) struct Reconciler {
     pub(super) name: String,
+    pub(super) prune_window: Millis,
     pub(super) git: Arc<GitSource>,
     pub(super) port: Arc<dyn KernelPort>,
     pub(super) mirror: Mirror,
@@ -86,7 +90,8 @@ pub(crate) struct Reconciler {
     awaited: BTreeSet<String>,
     desired: Option<Arc<Desired>>,
     beats: watch::Receiver<Beat>,
-    /// What the last pass that ended well looked at; the same again needs no pass unless something has stirred.
+    /// What the last pass that ended well looked at; the same again needs no pass unless something
+    /// has stirred.
     settled: Option<Look>,
     is_stirred: bool,
     /// The state that the last write of this loop came to.
@@ -101,7 +106,8 @@ pub(crate) struct Reconciler {
     pub(super) moved: u32,
     /// What the kernel refused for good, until the source shows something else.
     pub(super) refused: Option<(Option<Revision>, Fault)>,
-    /// The revision of another branch that was applied when this began; going on from there is no rewriting of history.
+    /// The revision of another branch that was applied when this began; going on from there is no
+    /// rewriting of history.
     switched_from: Option<Option<Revision>>,
     /// The last answer of git about two revisions.
     lineage: Option<(Revision, Revision, bool)>,
@@ -109,14 +115,15 @@ pub(crate) struct Reconciler {
 
 impl Reconciler {
     pub(crate) fn new(
-        name: &str,
+        config: &Config,
         git: Arc<GitSource>,
         port: Arc<dyn KernelPort>,
         validator: Arc<dyn Validator>,
         beats: watch::Receiver<Beat>,
     ) -> Self {
         Self {
-            name: name.to_owned(),
+            name: config.source.clone(),
+            prune_window: config.prune_window,
             git,
             port,
             mirror: Mirror::default(),
@@ -275,7 +282,7 @@ impl Reconciler {
         let verdict = Verdict {
             observed,
             sync: Sync::Unknown,
-            held: Some(held),
+            holds: vec![held],
             errors: Vec::new(),
         };
         self.report(record, verdict).await
@@ -309,30 +316,31 @@ impl Reconciler {
                 let verdict = Verdict {
                     observed: Some(revision.clone()),
                     sync: Sync::OutOfSync,
-                    held: None,
+                    holds: Vec::new(),
                     errors: vec![source_fault(&error)],
                 };
                 return self.report(record, verdict).await;
             }
         };
         self.look_for_drift(record, now).await?;
-        let plan = plan(
+        let is_rewritten = self.is_rewritten(revision, record).await?;
+        let plan = plan_revision(
             &desired.loaded,
+            Some(revision),
             self.mirror.objects(),
-            Context {
+            Circumstances {
+                record,
                 source: &self.name,
-                revision: Some(revision),
-                applied: record.applied.as_ref(),
-                confirmed: record.confirmed.as_ref(),
+                is_rewritten,
+                prune_window: self.prune_window,
+                now,
             },
         );
-        let rewritten = self.rewritten(revision, record).await?;
-        let is_blocked = plan.is_blocked || rewritten.is_some();
-        if is_blocked || !self.has_work(revision, &desired, &plan, record) {
+        if plan.is_blocked || !self.has_work(revision, &desired, &plan, record) {
             if self.enforce(record).await? {
                 return Ok(());
             }
-            let sync = if is_blocked {
+            let sync = if plan.is_blocked {
                 Sync::OutOfSync
             } else {
                 plan.sync(&desired.loaded)
@@ -340,7 +348,7 @@ impl Reconciler {
             let verdict = Verdict {
                 observed: Some(revision.clone()),
                 sync,
-                held: rewritten.or(plan.held),
+                holds: plan.holds,
                 errors: desired.loaded.faults.clone(),
             };
             return self.report(record, verdict).await;
@@ -348,7 +356,8 @@ impl Reconciler {
         self.apply(revision, &desired, &plan, record).await
     }
 
-    /// Whether a plan that nothing blocks has to be carried out: it has steps, or the applied revision moves on without any.
+    /// Whether a plan that nothing blocks has to be carried out: it has steps, or the applied
+    /// revision moves on without any.
     fn has_work(
         &self,
         revision: &Revision,
@@ -365,17 +374,19 @@ impl Reconciler {
         !is_refused && (!plan.is_empty() || moves_on)
     }
 
-    async fn rewritten(
+    /// Whether a revision does not come after the applied one; going on from another branch is no
+    /// rewriting of history.
+    async fn is_rewritten(
         &mut self,
         revision: &Revision,
         record: &SourceRecord,
-    ) -> Result<Option<Held>, Trouble> {
+    ) -> Result<bool, Trouble> {
         let Some(applied) = &record.applied else {
-            return Ok(None);
+            return Ok(false);
         };
         let is_other_branch = self.switched_from.as_ref() == Some(&record.applied);
-        if applied == revision || is_other_branch || record.confirmed.as_ref() == Some(revision) {
-            return Ok(None);
+        if applied == revision || is_other_branch {
+            return Ok(false);
         }
         let known = self
             .lineage
@@ -397,7 +408,7 @@ impl Reconciler {
                 }
             }
         };
-        Ok((!goes_on).then(|| hold::force_push(applied, revision)))
+        Ok(!goes_on)
     }
 
     /// Loads a revision, or gives what was loaded of it.
@@ -512,13 +523,15 @@ impl Reconciler {
             None => {}
         }
         let branch = self.git.branch().to_owned();
-        let mut held = verdict.held;
-        bound::report(&mut held, &mut errors);
+        let mut holds = verdict.holds;
+        bound::report(&mut holds, &mut errors);
+        let prune_window = Some(self.prune_window);
         let is_known = record.name == self.name
             && record.branch == branch
             && record.observed == verdict.observed
             && record.sync == sync
-            && record.held == held
+            && record.holds == holds
+            && record.prune_window == prune_window
             && record.errors == errors;
         if is_known {
             return Ok(());
@@ -528,8 +541,10 @@ impl Reconciler {
             branch,
             observed: verdict.observed,
             sync,
-            held,
+            held: None,
+            holds,
             errors,
+            prune_window,
         };
         // A refusal has been logged, and the next pass tries again.
         let _ = self.change(Request::ReportSource(report)).await?;

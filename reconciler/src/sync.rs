@@ -1,6 +1,5 @@
 //! The sync loop: from a commit to what the kernel has accepted, for ever.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,81 +8,14 @@ use kelson_model::time::WallTime;
 use tokio::time::Instant;
 
 use crate::client::KernelPort;
+use crate::config::{Config, Hooks};
 use crate::notes::Notes;
 use crate::observed::MIRRORED;
 use crate::reconciler::{Reconciler, Trouble};
-use crate::source::{GitSource, RefWatcher, SourceError};
-use crate::validator::{SchemaOnly, Validator};
+use crate::source::{RefWatcher, SourceError};
 
 /// What the kernel has done is known so soon after it was done, or the watch is begun again.
 const CATCH_UP: Duration = Duration::from_secs(5);
-
-/// What a reconciler follows.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The repository, or a folder in it.
-    pub repository: PathBuf,
-    /// The branch; absent: the one that is checked out now.
-    pub branch: Option<String>,
-    /// The folder of the manifests, from the top of the repository.
-    pub subpath: Option<String>,
-    /// The name of the source.
-    pub source: String,
-    /// How often references are looked at beside notifications.
-    pub poll: Duration,
-    /// How often everything is looked at although nothing seems to have changed.
-    pub interval: Duration,
-}
-
-impl Config {
-    /// The source of `kelson dev`: the branch that is checked out, under the name `dev`.
-    pub fn dev(repository: PathBuf) -> Self {
-        Self {
-            repository,
-            branch: None,
-            subpath: None,
-            source: "dev".to_owned(),
-            poll: RefWatcher::INTERVAL,
-            interval: Duration::from_secs(30),
-        }
-    }
-
-    /// Opens the source, blocking. Whoever wants to tell a person at once what is wrong with a repository does it by this.
-    ///
-    /// # Errors
-    /// Those of [`GitSource::open`].
-    pub fn open(&self) -> Result<GitSource, SourceError> {
-        GitSource::open(
-            &self.repository,
-            self.branch.as_deref(),
-            self.subpath.as_deref(),
-        )
-    }
-}
-
-/// What the wiring puts in.
-#[derive(Clone)]
-pub struct Hooks {
-    /// Asks frameworks about specifications.
-    pub validator: Arc<dyn Validator>,
-    /// Is told what a person at a terminal should hear.
-    pub on_note: Arc<dyn Fn(String) + Send + Sync>,
-}
-
-impl Default for Hooks {
-    fn default() -> Self {
-        Self {
-            validator: Arc::new(SchemaOnly),
-            on_note: Arc::new(|_| {}),
-        }
-    }
-}
-
-impl std::fmt::Debug for Hooks {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Hooks").finish_non_exhaustive()
-    }
-}
 
 /// Keeps the kernel at what the branch says, until `shutdown`.
 ///
@@ -113,7 +45,7 @@ pub async fn run_reconciler(
     };
     let mut refs = RefWatcher::spawn(git.watch_paths(), config.poll)?;
     let mut reconciler = Reconciler::new(
-        &config.source,
+        &config,
         Arc::clone(&git),
         Arc::clone(&port),
         Arc::clone(&hooks.validator),

@@ -214,6 +214,7 @@ impl Cluster {
             parts: 1,
             prune,
             objects: count,
+            released: Vec::new(),
         };
         self.request(Request::Accept(accept)).map(drop)
     }

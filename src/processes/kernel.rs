@@ -13,6 +13,7 @@ use kelson_kernel_core::port::SchedulerHost;
 use kelson_model::framework::Limits;
 use kelson_model::id::Digest;
 use kelson_model::principal::Principal;
+use kelson_model::quantity::Millis;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::client::GrpcKernel;
 use kelson_reconciler::{Config, Hooks, Problem, Validator, run_reconciler};
@@ -60,6 +61,9 @@ pub(crate) struct Kernel {
     /// The folder of the manifests, from the top of the repository
     #[arg(long, requires = "repo", value_name = "FOLDER")]
     path: Option<String>,
+    /// Over which time deletions count together before they are held
+    #[arg(long, default_value = "1h", requires = "repo", value_name = "DURATION")]
+    prune_window: Millis,
     /// End at the end of stdin
     #[arg(long, hide = true)]
     supervised: bool,
@@ -241,6 +245,7 @@ fn spawn_reconciler(
     let mut config = Config::dev(repository);
     config.branch.clone_from(&arguments.branch);
     config.subpath.clone_from(&arguments.path);
+    config.prune_window = arguments.prune_window;
     let own = reachable(address);
     let port = GrpcKernel::new(&format!("http://{own}"), Principal::reconciler())?;
     let hooks = Hooks {

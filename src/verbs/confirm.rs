@@ -1,8 +1,9 @@
-//! `kelson confirm`: releases a held revision.
+//! `kelson confirm`: releases one hold of a revision.
 
 use anyhow::Result;
 use clap::Args;
 use kelson_model::request::{Confirm as ConfirmRequest, Request};
+use kelson_model::source::Held;
 use serde_json::json;
 
 use super::status::short;
@@ -16,6 +17,9 @@ use crate::output::{plain, print, say};
 pub(crate) struct Confirm {
     /// The revision: at least its first seven digits, as `kelson status` shows it
     revision: String,
+    /// Which hold, where there are several: its reason, such as PruneGuard
+    #[arg(long, value_name = "REASON")]
+    hold: Option<String>,
 }
 
 pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> {
@@ -31,12 +35,17 @@ pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> 
         );
     }
     let client = context.client()?;
-    // What goes is shown before it goes.
-    if let Some(held) = status(&client, None)
-        .await?
-        .source
-        .and_then(|source| source.held)
-    {
+    let source = status(&client, None).await?.source;
+    let holds = source
+        .filter(|source| {
+            let observed = source.observed.as_deref();
+            observed.is_some_and(|observed| observed.starts_with(&revision))
+        })
+        .map(|source| source.holds)
+        .unwrap_or_default();
+    let hold = chosen(&holds, arguments.hold.as_deref());
+    // What goes is shown before it goes, and nothing but what was shown is released.
+    if let Some(held) = hold {
         say(&format!(
             "{}: {}",
             plain(&held.reason),
@@ -46,14 +55,93 @@ pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> 
             say(&format!("  - {object}"));
         }
     }
+    let digest = hold.and_then(|held| held.digest.as_ref());
     client
         .submit(Request::Confirm(ConfirmRequest {
             source: String::new(),
             revision: revision.clone(),
+            hold: digest
+                .map(ToString::to_string)
+                .or_else(|| arguments.hold.clone())
+                .unwrap_or_default(),
         }))
         .await?;
-    print(context.format(), &json!({"revision": revision}), |_| {
-        format!("revision {} is released\n", short(&revision))
-    })?;
+    let reason = hold.map(|held| held.reason.clone());
+    let left: Vec<&Held> = holds.iter().filter(|held| Some(*held) != hold).collect();
+    let answer = json!({"revision": revision, "hold": reason,
+        "left": left.iter().map(|held| &held.reason).collect::<Vec<_>>()});
+    print(context.format(), &answer, |_| page(&revision, hold, &left))?;
     Ok(Exit::Done)
+}
+
+/// The hold that is meant: the one that is named, or the only one that a confirmation releases.
+/// `None` where the kernel has to say what is wrong with the question.
+fn chosen<'a>(holds: &'a [Held], reason: Option<&str>) -> Option<&'a Held> {
+    let mut releasable = holds.iter().filter(|held| held.digest.is_some());
+    match reason {
+        Some(reason) => releasable.find(|held| held.reason.eq_ignore_ascii_case(reason)),
+        None => {
+            let first = releasable.next();
+            first.filter(|_| releasable.next().is_none())
+        }
+    }
+}
+
+fn page(revision: &str, hold: Option<&Held>, left: &[&Held]) -> String {
+    let from = hold.map_or_else(String::new, |held| format!(" from {}", plain(&held.reason)));
+    let mut text = format!("revision {} is released{from}\n", short(revision));
+    for held in left {
+        text.push_str(&format!(
+            "it is still held: {}: {}\n",
+            plain(&held.reason),
+            plain(&held.message)
+        ));
+        if let Some(confirm) = &held.confirm {
+            text.push_str(&format!("  {}\n", plain(confirm)));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use kelson_model::id::Digest;
+
+    fn hold(reason: &str, is_releasable: bool) -> Held {
+        Held {
+            reason: reason.to_owned(),
+            message: "it would go".to_owned(),
+            confirm: Some(format!("kelson confirm abc --hold {reason}")),
+            digest: is_releasable.then(|| Digest::of(reason.as_bytes())),
+            ..Held::default()
+        }
+    }
+
+    #[test]
+    fn the_only_hold_needs_no_name_and_of_several_one_has_to_be_named() {
+        let one = [hold("BranchMissing", false), hold("PruneGuard", true)];
+        assert_eq!(chosen(&one, None).unwrap().reason, "PruneGuard");
+        let two = [hold("ForcePush", true), hold("PruneGuard", true)];
+        assert_eq!(chosen(&two, None), None);
+        assert_eq!(
+            chosen(&two, Some("pruneguard")).unwrap().reason,
+            "PruneGuard"
+        );
+        assert_eq!(chosen(&two, Some("PruneConfirm")), None);
+    }
+
+    #[test]
+    fn what_still_holds_is_told_with_the_command_that_releases_it() {
+        let (history, guard) = (hold("ForcePush", true), hold("PruneGuard", true));
+        assert_eq!(
+            page("abcdef0123", Some(&history), &[&guard]),
+            "\
+revision abcdef0 is released from ForcePush
+it is still held: PruneGuard: it would go
+  kelson confirm abc --hold PruneGuard
+"
+        );
+    }
 }

@@ -8,6 +8,7 @@ use kelson_model::id::Revision;
 use kelson_model::object::ObjectKey;
 use kelson_model::report::API_VERSION;
 use kelson_model::source::{Fault, SourceRecord};
+use kelson_model::time::WallTime;
 use kelson_reconciler::plan_source;
 use kelson_reconciler_core::observed::ObservedObject;
 use kelson_reconciler_core::plan::Plan as CorePlan;
@@ -88,7 +89,7 @@ pub(crate) async fn run(arguments: &Plan, context: &Context) -> Result<Exit> {
     let desired = Schedulers::open()?.check(source.as_ref())?;
     let client = context.client()?;
     let (objects, record) = observe(&client).await?;
-    let plan = plan_source(&desired, &objects, &record.name, &record);
+    let plan = plan_source(&desired, &objects, &record, false, now_wall());
     let (loaded, revision) = (desired.loaded, desired.revision);
     let preview = if plan.has_changes() && !plan.is_blocked {
         let body = json!({
@@ -150,6 +151,13 @@ async fn observe(client: &Client) -> Result<(BTreeMap<ObjectKey, ObservedObject>
         format!("{} has ended", client.address()),
     )
     .into())
+}
+
+fn now_wall() -> WallTime {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn page(report: &Report, palette: Palette) -> String {

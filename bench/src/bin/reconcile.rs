@@ -357,7 +357,7 @@ fn context<'a>(revision: &'a Revision, applied: &'a Revision) -> Context<'a> {
         source: SOURCE,
         revision: Some(revision),
         applied: Some(applied),
-        confirmed: None,
+        ..Context::default()
     }
 }
 

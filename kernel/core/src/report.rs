@@ -50,6 +50,7 @@ fn source_status(state: &State, record: &SourceRecord) -> SourceStatus {
         applied: record.applied.as_ref().map(ToString::to_string),
         sync,
         held: record.held.clone(),
+        holds: record.holds.clone(),
         errors: record.errors.clone(),
     }
 }

@@ -237,6 +237,7 @@ impl Fork {
             parts: 1,
             prune: request.prune.clone(),
             objects,
+            released: Vec::new(),
         };
         for command in [Command::Stage(staged), Command::Accept(accepted)] {
             if let kelson_kernel_core::Reply::Refused(refusal) = self.apply(command) {

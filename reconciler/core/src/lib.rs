@@ -5,7 +5,7 @@
 //!
 //! The way through: [`manifest`] turns files into desired objects with their positions and faults, [`diff`] compares, [`plan`] orders, [`render`] tells
 //! people, [`drift`] says what left git's word without a commit, and [`health`] sums up. [`codes`] lists every fault that a person can meet.
-//! Read `manifest/load.rs` first, then `plan.rs`.
+//! Read `manifest/load.rs` first, then `plan/make.rs`.
 
 pub mod codes;
 pub mod diff;

@@ -59,7 +59,7 @@ pub fn plan_lines(plan: &Plan) -> Vec<Line> {
             &format!("{}  {}", kept.object, kept.message),
         ));
     }
-    if let Some(held) = &plan.held {
+    for held in &plan.holds {
         lines.push(line(Mark::Held, &format!("held: {}", held.message)));
         if let Some(confirm) = &held.confirm {
             lines.push(line(Mark::Held, &format!("  {confirm}")));
@@ -72,10 +72,12 @@ pub fn plan_lines(plan: &Plan) -> Vec<Line> {
 pub fn summary(plan: &Plan) -> String {
     let count = |kind| plan.steps.iter().filter(|step| step.kind == kind).count();
     let moved = count(StepKind::Move);
+    let held = plan.steps.iter().filter(|step| step.held.is_some()).count();
     let parts: Vec<String> = [
         (count(StepKind::Create), "to create"),
         (count(StepKind::Update), "to update"),
-        (count(StepKind::Delete), "to delete"),
+        (count(StepKind::Delete) - held, "to delete"),
+        (held, "to delete once confirmed"),
         (plan.report.len(), "left as they are"),
         (plan.unchanged.saturating_sub(moved), "unchanged"),
         (moved, "moved in git"),
@@ -130,7 +132,13 @@ fn step_lines(step: &Step, lines: &mut Vec<Line>) {
     let place = place(step.origin.as_ref());
     match step.kind {
         StepKind::Create => lines.push(line(Mark::Added, &format!("{object}{place}"))),
-        StepKind::Delete => lines.push(line(Mark::Removed, &format!("{object}{place}"))),
+        StepKind::Delete => {
+            let waits = step
+                .held
+                .as_ref()
+                .map_or_else(String::new, |reason| format!("  waits: {reason}"));
+            lines.push(line(Mark::Removed, &format!("{object}{place}{waits}")));
+        }
         StepKind::Move => {}
         StepKind::Update => {
             let undone = if step.is_drift {

@@ -67,7 +67,7 @@ impl World {
                 source: "dev",
                 revision: Some(&revision),
                 applied: Some(&revision),
-                confirmed: None,
+                ..Context::default()
             },
             now: WallTime(self.now),
         });

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use kelson_model::id::Revision;
 use kelson_model::object::{DriftPolicy, ObjectKey, PrunePolicy, Sync};
+use kelson_model::source::{Held, Release};
 use kelson_reconciler_core::diff::diff;
 use kelson_reconciler_core::manifest::Loaded;
 use kelson_reconciler_core::observed::ObservedObject;
@@ -23,10 +24,14 @@ fn revision(digit: char) -> Revision {
 type Observed = BTreeMap<ObjectKey, ObservedObject>;
 
 fn plan_of(loaded: &Loaded, observed: &Observed) -> Plan {
-    plan_with(loaded, observed, None)
+    plan_with(loaded, observed, &[])
 }
 
-fn plan_with(loaded: &Loaded, observed: &Observed, confirmed: Option<&Revision>) -> Plan {
+fn plan_with(loaded: &Loaded, observed: &Observed, released: &[Release]) -> Plan {
+    plan_in(loaded, observed, released, false)
+}
+
+fn plan_in(loaded: &Loaded, observed: &Observed, released: &[Release], is_rewritten: bool) -> Plan {
     let (newest, applied) = (revision('b'), revision('a'));
     plan(
         loaded,
@@ -35,9 +40,27 @@ fn plan_with(loaded: &Loaded, observed: &Observed, confirmed: Option<&Revision>)
             source: "dev",
             revision: Some(&newest),
             applied: Some(&applied),
-            confirmed,
+            is_rewritten,
+            released,
+            recently_pruned: 0,
         },
     )
+}
+
+/// A person's word for a hold, as the kernel keeps it.
+fn release(held: &Held) -> Release {
+    Release {
+        reason: held.reason.clone(),
+        digest: held.digest.clone().unwrap(),
+    }
+}
+
+/// The deletions of a plan, with what holds them.
+fn deletions(plan: &Plan) -> Vec<(&str, Option<&str>)> {
+    let deletions = plan.steps.iter().filter(|it| it.kind == StepKind::Delete);
+    deletions
+        .map(|step| (step.object.name.as_str(), step.held.as_deref()))
+        .collect()
 }
 
 fn services(names: &[&str]) -> Loaded {
@@ -192,25 +215,97 @@ fn a_file_that_was_renamed_and_broken_in_one_commit_loses_nothing() {
 }
 
 #[test]
-fn an_empty_tree_holds_and_a_confirmation_of_this_revision_releases_it() {
+fn an_empty_tree_is_held_its_deletions_are_shown_and_a_confirmation_of_just_that_releases_it() {
     let observed = accepted_all(&services(&["a", "b"]));
     let loaded = load_commit(&[]);
     let plan = plan_of(&loaded, &observed);
-    assert!(plan.is_empty() && plan.is_blocked);
+    assert!(plan.is_empty() && plan.is_blocked && plan.has_changes());
+    assert_eq!(
+        deletions(&plan),
+        [("a", Some("PruneGuard")), ("b", Some("PruneGuard"))]
+    );
+    assert_eq!(plan.to_prune().count(), 0, "held ones are not carried out");
     let held = plan.held.unwrap();
     assert_eq!(held.reason, "PruneGuard");
     assert_eq!(
-        held.confirm.unwrap(),
+        held.confirm.clone().unwrap(),
         format!("kelson confirm {}", revision('b'))
     );
     assert_eq!(held.objects, [key("a"), key("b")]);
-    assert!(
-        plan_with(&loaded, &observed, Some(&revision('c'))).is_blocked,
-        "another revision was confirmed"
-    );
-    let confirmed = plan_with(&loaded, &observed, Some(&revision('b')));
+    let confirmed = plan_with(&loaded, &observed, &[release(&held)]);
     assert!(!confirmed.is_blocked && confirmed.held.is_none());
     assert_eq!(confirmed.to_prune().count(), 2);
+    assert_eq!(confirmed.released, [held.digest.clone().unwrap()]);
+    let more = accepted_all(&services(&["a", "b", "c"]));
+    assert!(
+        plan_with(&loaded, &more, &[release(&held)]).is_blocked,
+        "the confirmation was for two objects, and three would go"
+    );
+}
+
+#[test]
+fn each_hold_of_a_revision_is_released_by_itself() {
+    let mut observed = accepted_all(&services(&["a", "b", "c", "d", "ask"]));
+    observed.get_mut(&key("ask")).unwrap().lifecycle.prune = PrunePolicy::Confirm;
+    let loaded = load_commit(&[]);
+    let all = plan_in(&loaded, &observed, &[], true);
+    let reasons = |plan: &Plan| -> Vec<String> {
+        plan.holds.iter().map(|held| held.reason.clone()).collect()
+    };
+    assert_eq!(reasons(&all), ["ForcePush", "PruneGuard", "PruneConfirm"]);
+    assert_eq!(all.held, all.holds.first().cloned());
+    for held in &all.holds {
+        let command = format!("kelson confirm {} --hold {}", revision('b'), held.reason);
+        assert_eq!(held.confirm.as_deref(), Some(command.as_str()));
+    }
+    let word = |n: usize| release(&all.holds[n]);
+    let history = plan_in(&loaded, &observed, &[word(0)], true);
+    assert_eq!(reasons(&history), ["PruneGuard", "PruneConfirm"]);
+    assert!(
+        history.is_blocked,
+        "a word for the history is none for the deletions"
+    );
+    let guard = plan_in(&loaded, &observed, &[word(1)], true);
+    assert!(guard.is_blocked, "nor the other way round");
+    let both = plan_in(&loaded, &observed, &[word(0), word(1)], true);
+    assert_eq!(reasons(&both), ["PruneConfirm"]);
+    assert!(!both.is_blocked);
+    assert_eq!(
+        deletions(&both),
+        [
+            ("a", None),
+            ("ask", Some("PruneConfirm")),
+            ("b", None),
+            ("c", None),
+            ("d", None)
+        ]
+    );
+    assert_eq!(both.released.len(), 2);
+}
+
+#[test]
+fn what_recent_revisions_took_away_counts_with_what_this_one_does() {
+    let observed = accepted_all(&services(&["a", "b", "c", "d"]));
+    let loaded = services(&["a", "b", "c"]);
+    let (newest, applied) = (revision('b'), revision('a'));
+    let after = |recently_pruned| {
+        let context = Context {
+            source: "dev",
+            revision: Some(&newest),
+            applied: Some(&applied),
+            recently_pruned,
+            ..Context::default()
+        };
+        plan(&loaded, &observed, context)
+    };
+    assert!(!after(2).is_blocked);
+    let held = after(3);
+    assert!(held.is_blocked);
+    let message = held.held.unwrap().message;
+    assert!(
+        message.contains("after 3 that recent revisions"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -226,9 +321,26 @@ fn a_held_revision_says_what_else_waits_with_it() {
     let loaded = services(&["a", "b", "new"]);
     let plan = plan_of(&loaded, &observed);
     assert!(plan.is_blocked);
-    assert_eq!(kinds_of(&plan), [(StepKind::Create, "new".to_owned())]);
-    assert!(whys(&plan).iter().all(|(_, why)| *why == Why::PruneGuard));
-    assert_eq!(plan.report.len(), 4);
+    assert_eq!(kinds_of(&plan)[0], (StepKind::Create, "new".to_owned()));
+    let guarded = Some("PruneGuard");
+    assert_eq!(
+        deletions(&plan),
+        [
+            ("c", guarded),
+            ("d", guarded),
+            ("e", guarded),
+            ("f", guarded)
+        ]
+    );
+    let lines: Vec<String> = plan_lines(&plan).into_iter().map(|it| it.text).collect();
+    assert!(
+        lines.contains(&"- Service shop/c  (c.yaml:1)  waits: PruneGuard".to_owned()),
+        "{lines:?}"
+    );
+    assert_eq!(
+        summary(&plan),
+        "1 to create, 4 to delete once confirmed, 2 unchanged"
+    );
 }
 
 #[test]
@@ -238,17 +350,15 @@ fn prune_never_keeps_and_prune_confirm_asks_while_the_rest_goes_ahead() {
     observed.get_mut(&key("ask")).unwrap().lifecycle.prune = PrunePolicy::Confirm;
     let loaded = services(&["l", "m", "o"]);
     let plan = plan_of(&loaded, &observed);
-    assert_eq!(kinds_of(&plan), [(StepKind::Delete, "go".to_owned())]);
     assert_eq!(
-        whys(&plan),
-        [
-            ("ask".to_owned(), Why::PruneConfirm),
-            ("keep".to_owned(), Why::PruneNever)
-        ]
+        deletions(&plan),
+        [("ask", Some("PruneConfirm")), ("go", None)]
     );
+    assert_eq!(whys(&plan), [("keep".to_owned(), Why::PruneNever)]);
     assert!(!plan.is_blocked);
-    assert_eq!(plan.held.as_ref().unwrap().reason, "PruneConfirm");
-    let confirmed = plan_with(&loaded, &observed, Some(&revision('b')));
+    let held = plan.held.as_ref().unwrap();
+    assert_eq!(held.reason, "PruneConfirm");
+    let confirmed = plan_with(&loaded, &observed, &[release(held)]);
     assert_eq!(confirmed.to_prune().count(), 2);
     assert!(confirmed.held.is_none());
 }

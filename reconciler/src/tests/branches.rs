@@ -43,7 +43,7 @@ async fn rewritten_history_is_held_until_it_is_confirmed() {
         let confirm = state.source.held.as_ref().unwrap().confirm.clone();
         assert_eq!(confirm, Some(format!("kelson confirm {other}")));
     });
-    stand.kernel.confirm();
+    stand.kernel.confirm("ForcePush");
     stand.settled(&other).await;
     stand
         .kernel

@@ -13,9 +13,44 @@ async fn an_empty_tree_is_held_and_pruned_once_it_is_confirmed() {
         assert_eq!(held.objects.len(), 2);
         assert_eq!(state.objects.len(), 2);
     });
-    stand.kernel.confirm();
+    stand.kernel.confirm("PruneGuard");
     stand.settled(&commit).await;
     stand.kernel.look(|state| assert!(state.objects.is_empty()));
+}
+
+#[tokio::test]
+async fn a_word_for_a_rewritten_history_does_not_let_everything_go() {
+    let stand = Stand::with(&["web", "api"]).await;
+    stand
+        .repository
+        .git(["checkout", "--quiet", "--orphan", "other"]);
+    let commit = stand.remove(&["web.yaml", "api.yaml"]);
+    stand.repository.git(["branch", "-f", "main", "other"]);
+    stand.held("ForcePush").await;
+    stand.kernel.look(|state| {
+        let reasons: Vec<&str> = state.source.holds.iter().map(|it| &*it.reason).collect();
+        assert_eq!(reasons, ["ForcePush", "PruneGuard"]);
+    });
+    stand.kernel.confirm("ForcePush");
+    stand.held("PruneGuard").await;
+    stand
+        .kernel
+        .look(|state| assert_eq!(state.objects.len(), 2));
+    stand.kernel.confirm("PruneGuard");
+    stand.settled(&commit).await;
+    stand.kernel.look(|state| assert!(state.objects.is_empty()));
+}
+
+#[tokio::test]
+async fn a_deletion_with_each_commit_is_held_as_one_of_all_is() {
+    let stand = Stand::with(&["a", "b", "c"]).await;
+    for path in ["a.yaml", "b.yaml"] {
+        let commit = stand.remove(&[path]);
+        stand.settled(&commit).await;
+    }
+    stand.remove(&["c.yaml"]);
+    stand.held("PruneGuard").await;
+    stand.kernel.look(|state| assert_eq!(state.names(), ["c"]));
 }
 
 #[tokio::test]
@@ -64,7 +99,7 @@ async fn an_object_that_asks_for_a_word_before_it_goes_waits_while_the_rest_is_a
         assert_eq!(state.spec("web").unwrap()["instances"], 2);
         assert_eq!(state.source.applied, Some(commit.clone()));
     });
-    stand.kernel.confirm();
+    stand.kernel.confirm("PruneConfirm");
     stand.settled(&commit).await;
     stand
         .kernel

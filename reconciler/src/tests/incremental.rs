@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kelson_model::time::WallTime;
 use kelson_reconciler_core::manifest::Kinds;
 
 use super::kernel::service_framework;
@@ -60,7 +61,13 @@ fn a_folder_is_validated_and_planned_without_a_commit() {
     let desired = load_source(&tree, &kinds(), Arc::new(SchemaOnly)).unwrap();
     let report = validation(&desired);
     assert_eq!((report.valid, report.files, report.objects), (true, 2, 2));
-    let plan = plan_source(&desired, &Default::default(), "dev", &Default::default());
+    let plan = plan_source(
+        &desired,
+        &Default::default(),
+        &Default::default(),
+        false,
+        WallTime(0),
+    );
     assert_eq!(plan.steps.len(), 2);
     stand.repository.write("api.yaml", "kind: Servise\n");
     let desired = load_source(&tree, &kinds(), Arc::new(SchemaOnly)).unwrap();

@@ -11,7 +11,8 @@ use kelson_model::id::{Digest, Index, Revision};
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::request::{Accept, Answer, Refusal, Request, Stage};
-use kelson_model::source::SourceRecord;
+use kelson_model::source::{self, Pruned, Release, SourceRecord};
+use kelson_model::time::WallTime;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -207,10 +208,16 @@ impl Kernel {
         });
     }
 
-    pub(super) fn confirm(&self) {
+    /// Releases the hold of this reason.
+    pub(super) fn confirm(&self, reason: &str) {
         self.change(|state| {
             state.index += 1;
-            state.source.confirmed.clone_from(&state.source.observed);
+            let held = |held: &&source::Held| held.reason == reason;
+            let held = state.source.holds.iter().find(held).unwrap();
+            state.source.released.push(Release {
+                reason: held.reason.clone(),
+                digest: held.digest.clone().unwrap(),
+            });
             state.tell_source();
         });
     }
@@ -299,9 +306,15 @@ impl State {
             Request::ReportSource(report) => {
                 self.source.name = report.source;
                 self.source.branch = report.branch;
+                if self.source.observed != report.observed {
+                    self.source.released.clear();
+                }
                 self.source.observed = report.observed;
                 self.source.sync = report.sync;
-                self.source.held = report.held;
+                assert!(report.held.is_none(), "the only hold is one of the holds");
+                self.source.held = report.holds.first().cloned();
+                self.source.holds = report.holds;
+                self.source.prune_window = report.prune_window;
                 self.source.errors = report.errors;
                 self.tell_source();
                 None
@@ -355,6 +368,12 @@ impl State {
             None if accept.parts == 0 => Vec::new(),
             _ => return Some(refused("K0306")),
         };
+        let known: Vec<&Digest> = self.source.released.iter().map(|it| &it.digest).collect();
+        if !accept.released.iter().all(|digest| known.contains(&digest)) {
+            return Some(refused("K0301"));
+        }
+        let is_used = |release: &Release| accept.released.contains(&release.digest);
+        self.source.released.retain(|release| !is_used(release));
         self.staged = None;
         assert_eq!(staged.len(), usize::try_from(accept.objects).unwrap());
         for desired in staged {
@@ -376,6 +395,12 @@ impl State {
             self.objects.insert(key.clone(), held);
             self.tell_object(&key);
         }
+        if !accept.prune.is_empty() {
+            self.source.pruned.push(Pruned {
+                at: WallTime(u64::MAX),
+                objects: u32::try_from(accept.prune.len()).unwrap(),
+            });
+        }
         for key in accept.prune {
             self.objects.remove(&key);
             self.tell(RowKind::Object, &key.to_string(), None);
@@ -384,6 +409,7 @@ impl State {
         self.source.name = accept.source;
         self.source.applied = Some(accept.revision);
         self.source.held = None;
+        self.source.holds.clear();
         self.tell_source();
         None
     }

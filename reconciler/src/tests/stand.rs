@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::kernel::Kernel;
+use crate::config::{Config, Hooks};
 use crate::source::SourceError;
 use crate::source::tests::Repository;
-use crate::sync::{Config, Hooks, run_reconciler};
+use crate::sync::run_reconciler;
 use crate::validator::{SchemaOnly, Validator};
 
 /// Nothing here takes so long; it bounds what a failing test costs.

@@ -139,6 +139,7 @@ fn request() -> Request {
     Request::Confirm(Confirm {
         source: String::new(),
         revision: "0123456".to_owned(),
+        hold: String::new(),
     })
 }
 

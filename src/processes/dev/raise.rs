@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use kelson_model::agent::PortRange;
-use kelson_model::quantity::{Bytes, MilliCpus};
+use kelson_model::quantity::{Bytes, MilliCpus, Millis};
 use kelson_reconciler::source::{GitSource, Tip};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -51,6 +51,9 @@ pub(crate) struct Dev {
     /// The folder of the manifests, from the top of the repository [default: kelson/ if it is there, else the top]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) path: Option<String>,
+    /// Over which time deletions count together before they are held
+    #[arg(long, default_value = "1h", value_name = "DURATION")]
+    pub(crate) prune_window: Millis,
     /// Where it keeps its data [default: ${XDG_STATE_HOME:-~/.local/state}/kelson/dev/HASH]
     #[arg(
         long,
@@ -201,6 +204,11 @@ impl Raised {
         if let Some(path) = source.subpath() {
             flag(&mut kernel, "--path", path);
         }
+        flag(
+            &mut kernel,
+            "--prune-window",
+            arguments.prune_window.to_string(),
+        );
         let mut agent: Vec<OsString> = vec!["agent".into(), "--supervised".into()];
         flag(&mut agent, "--data-dir", data.join("agent"));
         let PortRange { first, last } = arguments.port_range;

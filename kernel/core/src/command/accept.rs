@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use kelson_model::id::TaskId;
-use kelson_model::object::{DesiredObject, ObjectKey, spec_digest};
+use kelson_model::id::{Digest, TaskId};
+use kelson_model::object::{DesiredObject, ObjectKey, PrunePolicy, spec_digest};
 use kelson_model::request::{Accept, Refusal};
-use kelson_model::source::SourceRecord;
+use kelson_model::source::{Held, Pruned, Release, SourceRecord};
 use kelson_model::task::StopReason;
+use kelson_model::time::WallTime;
 
 use crate::command::install_framework::drop_framework;
 use crate::context::Context;
@@ -33,6 +34,19 @@ pub(super) fn apply(
         return Err(refusal(
             "K0301",
             format!("the plan was made against another revision; {applied} is applied now"),
+            "plan again",
+        ));
+    }
+    let is_released = |digest: &Digest| {
+        source
+            .released
+            .iter()
+            .any(|release| release.digest == *digest)
+    };
+    if !command.released.iter().all(is_released) {
+        return Err(refusal(
+            "K0301",
+            "the plan relies on a confirmation that has expired",
             "plan again",
         ));
     }
@@ -87,8 +101,9 @@ pub(super) fn apply(
     for desired in &staged.objects {
         accept_object(state, context, command, desired);
     }
+    let mut unasked = 0_u32;
     for key in &command.prune {
-        remove_object(state, context, key);
+        unasked += u32::from(remove_object(state, context, key) == Some(PrunePolicy::Auto));
     }
     state.drop_staged(&command.source);
     if source.applied.as_ref() != Some(&command.revision) {
@@ -106,11 +121,28 @@ pub(super) fn apply(
         .confirmed
         .clone()
         .filter(|revision| *revision != command.revision);
+    let (used, released): (Vec<Release>, Vec<Release>) = source
+        .released
+        .iter()
+        .cloned()
+        .partition(|release| command.released.contains(&release.digest));
+    let pruned = if used
+        .iter()
+        .any(|release| release.reason == Held::PRUNE_GUARD)
+    {
+        // A person has seen what went and what goes: the count begins anew.
+        Vec::new()
+    } else {
+        count_pruned(source.pruned.clone(), unasked, context.wall)
+    };
     state.put_source(SourceRecord {
         confirmed,
+        released,
+        pruned,
         name: command.source.clone(),
         applied: accepted,
         held: None,
+        holds: Vec::new(),
         ..source
     });
     Ok(context.done(None))
@@ -125,8 +157,9 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
         .filter(|object| !object.is_removed);
     let is_new = before.is_none();
     if is_new && state.objects.contains_key(&desired.key) {
-        // It was removed, its last tasks are still ending, and git wants it again: those tasks belong to the old one. They were asked
-        // to end, and are kept under their old number until the last one has.
+        // It was removed, its last tasks are still ending, and git wants it again: those tasks
+        // belong to the old one. They were asked to end, and are kept under their old number until
+        // the last one has.
         state.orphan_tasks(&desired.key);
     }
     let mut object = match state.objects.get(&desired.key) {
@@ -142,7 +175,8 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
     object.source = Some(command.source.clone());
     object.revision = Some(command.revision.clone());
     let digest = spec_digest(&desired.spec);
-    // Only git ends a quarantine: a change by hand does not, nor does git's asking for the same once more.
+    // Only git ends a quarantine: a change by hand does not, nor does git's asking for the same
+    // once more.
     object.quarantine = object
         .quarantine
         .filter(|quarantine| quarantine.spec == digest);
@@ -173,6 +207,22 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
     state.put_object(object);
 }
 
+/// Adds what a revision took away to what is known of those before it.
+fn count_pruned(mut pruned: Vec<Pruned>, objects: u32, at: WallTime) -> Vec<Pruned> {
+    if objects > 0 {
+        pruned.push(Pruned { at, objects });
+    }
+    if pruned.len() > SourceRecord::KEPT_PRUNED {
+        // The two oldest become one, as new as the newer: they are counted for too long rather than
+        // too short a time.
+        let oldest = pruned.remove(0);
+        if let Some(next) = pruned.first_mut() {
+            next.objects = next.objects.saturating_add(oldest.objects);
+        }
+    }
+    pruned
+}
+
 fn new_object(
     desired: &DesiredObject,
     workload: Option<kelson_model::id::WorkloadId>,
@@ -200,15 +250,17 @@ fn new_object(
     }
 }
 
-fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) {
+/// Removes an object; says how its lifecycle let it go, where it was there.
+fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) -> Option<PrunePolicy> {
     let Some(object) = state
         .objects
         .get(key)
         .filter(|object| !object.is_removed)
         .cloned()
     else {
-        return;
+        return None;
     };
+    let policy = object.lifecycle.prune;
     state.push_event(context.event(
         "ObjectRemoved",
         Some(key),
@@ -223,7 +275,7 @@ fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) {
         if key.kind == "Framework" {
             drop_framework(state, key);
         }
-        return;
+        return Some(policy);
     }
     let mut object = Arc::unwrap_or_clone(object);
     object.is_removed = true;
@@ -232,4 +284,5 @@ fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) {
     for task in running {
         order_stop(state, context, task, StopReason::Removed);
     }
+    Some(policy)
 }

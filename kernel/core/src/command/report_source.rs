@@ -1,7 +1,7 @@
 //! ReportSource: what the reconciler sees of its source.
 
 use kelson_model::request::{Refusal, SourceReport};
-use kelson_model::source::SourceRecord;
+use kelson_model::source::{Held, SourceRecord};
 
 use crate::context::Context;
 use crate::reply::Reply;
@@ -9,6 +9,8 @@ use crate::state::State;
 
 /// Most faults that are kept of one revision.
 const MAX_FAULTS: usize = 1000;
+/// Most holds of one revision; there are fewer kinds of them.
+const MAX_HOLDS: usize = 8;
 
 pub(super) fn apply(
     state: &mut State,
@@ -20,13 +22,32 @@ pub(super) fn apply(
         .get(&command.source)
         .map(|record| SourceRecord::clone(record))
         .unwrap_or_default();
+    let holds: Vec<Held> = match command.holds.as_slice() {
+        [] => command.held.iter().cloned().collect(),
+        holds => holds.iter().take(MAX_HOLDS).cloned().collect(),
+    };
+    let mut released = before.released.clone();
+    if before.observed == command.observed {
+        // A person's word is for what was shown: a hold that is about something else now waits
+        // again.
+        released.retain(|release| {
+            !holds.iter().any(|held| {
+                held.reason == release.reason && held.digest.as_ref() != Some(&release.digest)
+            })
+        });
+    } else {
+        released.clear();
+    }
     let after = SourceRecord {
         name: command.source.clone(),
         branch: command.branch.clone(),
         observed: command.observed.clone(),
         sync: command.sync,
-        held: command.held.clone(),
+        held: holds.first().cloned(),
+        holds,
+        released,
         errors: command.errors.iter().take(MAX_FAULTS).cloned().collect(),
+        prune_window: command.prune_window.or(before.prune_window),
         ..before.clone()
     };
     if after == before {
@@ -49,8 +70,10 @@ pub(super) fn apply(
             ),
         ));
     }
-    if after.held != before.held
-        && let Some(held) = &after.held
+    for held in after
+        .holds
+        .iter()
+        .filter(|held| !before.holds.contains(held))
     {
         state.push_event(context.event(
             "RevisionHeld",

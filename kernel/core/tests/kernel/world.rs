@@ -400,6 +400,7 @@ impl World {
             parts: 1,
             prune,
             objects: count,
+            released: Vec::new(),
         })
     }
 

@@ -16,6 +16,7 @@ fn accept(world: &World, number: u32, parts: u32, objects: u32) -> Accept {
         parts,
         prune: Vec::new(),
         objects,
+        released: Vec::new(),
     }
 }
 

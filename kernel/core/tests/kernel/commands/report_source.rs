@@ -12,7 +12,9 @@ fn report(number: u32) -> SourceReport {
         observed: Some(revision(number)),
         sync: Sync::OutOfSync,
         held: None,
+        holds: Vec::new(),
         errors: Vec::new(),
+        prune_window: None,
     }
 }
 
@@ -58,6 +60,7 @@ fn faults_and_holds_are_told_once() {
             confirm: None,
             message: "everything would go".to_owned(),
             objects: Vec::new(),
+            digest: None,
         }),
         ..report(9)
     };

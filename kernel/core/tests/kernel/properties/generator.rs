@@ -287,6 +287,7 @@ fn a_commit(state: &State, step: &Step, number: u32) -> Vec<Command> {
         parts: 1,
         prune,
         objects: count + u32::from(second % 17 == 0),
+        released: Vec::new(),
     });
     vec![stage, accept]
 }
@@ -392,11 +393,15 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
             observed: Some(revision(u32::from(first % 3))),
             sync: Sync::OutOfSync,
             held: None,
+            holds: Vec::new(),
             errors: Vec::new(),
+            prune_window: None,
         }),
         14 => Command::Confirm(Confirm {
             source: String::new(),
             revision: "0000000".to_owned(),
+
+            hold: String::new(),
         }),
         15 => {
             let task = a_task(state, first);
@@ -464,6 +469,7 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
             parts: 1,
             prune: Vec::new(),
             objects: 4,
+            released: Vec::new(),
         }),
     ];
     let mut put = |state: &mut State, now: u64, client: Option<(String, u64)>, command: Command| {

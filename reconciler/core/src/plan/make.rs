@@ -1,0 +1,155 @@
+//! Making a plan: object by object what git asks, then what no manifest wants any more.
+
+use std::collections::BTreeMap;
+
+use kelson_model::id::Revision;
+use kelson_model::object::{DesiredObject, DriftPolicy, ObjectKey};
+use kelson_model::source::Held;
+
+use super::holds::Holds;
+use super::prune::prune;
+use super::shape::{Context, FieldChange, Plan, Step, StepKind, Why, is_ours, line};
+use crate::diff::{Difference, diff};
+use crate::manifest::{FRAMEWORK, Loaded, LoadedObject};
+use crate::observed::{ObservedObject, content_digest};
+
+/// Makes the plan that turns `observed` into what `loaded` asks for.
+pub fn plan(
+    loaded: &Loaded,
+    observed: &BTreeMap<ObjectKey, ObservedObject>,
+    context: Context<'_>,
+) -> Plan {
+    let mut plan = Plan::default();
+    for object in &loaded.objects {
+        want(
+            object,
+            observed.get(&object.desired.key),
+            context,
+            &mut plan,
+        );
+    }
+    for waiting in &loaded.waiting {
+        plan.report.push(line(
+            &waiting.key,
+            Why::WaitsForFramework,
+            "no framework brings its kind yet; it waits for a new framework of this commit to say what it handles",
+        ));
+    }
+    let mut holds = Holds::new(context);
+    if context.is_rewritten {
+        plan.is_blocked |= holds.is_held(Held::FORCE_PUSH, &[], rewritten(context));
+    }
+    prune(loaded, observed, context, &mut holds, &mut plan);
+    (plan.holds, plan.released) = holds.end();
+    plan.held = plan.holds.first().cloned();
+    plan.steps
+        .sort_by(|a, b| (a.wave, a.kind, &a.object).cmp(&(b.wave, b.kind, &b.object)));
+    plan.report.sort();
+    plan
+}
+
+fn want(
+    object: &LoadedObject,
+    live: Option<&ObservedObject>,
+    context: Context<'_>,
+    plan: &mut Plan,
+) {
+    let desired = &object.desired;
+    let is_framework = desired.key.kind == FRAMEWORK;
+    let step = |kind, fields, is_drift| Step {
+        wave: if is_framework { 0 } else { 1 },
+        kind,
+        object: desired.key.clone(),
+        fields,
+        origin: Some(desired.origin.clone()),
+        is_drift,
+        held: None,
+    };
+    let Some(live) = live else {
+        plan.steps.push(step(StepKind::Create, Vec::new(), false));
+        return;
+    };
+    if !is_ours(live, context) {
+        let owner = live.source.as_deref().unwrap_or_default();
+        plan.report.push(line(
+            &desired.key,
+            Why::OtherSource,
+            format!("the source {owner} owns it; take it out of there first"),
+        ));
+        return;
+    }
+    let differences = diff(desired, live);
+    if differences.is_empty() {
+        plan.unchanged += 1;
+        if live.quarantined {
+            plan.report.push(line(
+                &desired.key,
+                Why::RolledBack,
+                "its newest version failed and was rolled back; it is tried again when git changes it",
+            ));
+        } else if live.origin.as_ref() != Some(&desired.origin) {
+            plan.steps.push(step(StepKind::Move, Vec::new(), false));
+        }
+        return;
+    }
+    let is_drift = !has_git_changed(desired, live, context);
+    if is_drift && desired.lifecycle.drift == DriftPolicy::Report {
+        plan.report.push(line(
+            &desired.key,
+            Why::DriftReported,
+            format!(
+                "{} changed by hand; `lifecycle.drift: report` leaves it so",
+                paths(&differences)
+            ),
+        ));
+        return;
+    }
+    let fields = differences
+        .into_iter()
+        .map(|difference| FieldChange {
+            origin: difference
+                .desired
+                .is_some()
+                .then(|| object.origin_of(&difference.path)),
+            path: difference.path,
+            before: difference.live,
+            after: difference.desired,
+        })
+        .collect();
+    plan.steps.push(step(StepKind::Update, fields, is_drift));
+}
+
+/// Whether git asks for something else than when the object was last accepted.
+pub(crate) fn has_git_changed(
+    desired: &DesiredObject,
+    live: &ObservedObject,
+    context: Context<'_>,
+) -> bool {
+    match &live.accepted {
+        Some(accepted) => *accepted != content_digest(desired),
+        None => context.revision.is_none() || context.applied != context.revision,
+    }
+}
+
+fn paths(differences: &[Difference]) -> String {
+    let mut shown: Vec<String> = differences
+        .iter()
+        .take(3)
+        .map(|difference| crate::manifest::pointer_dotted(&difference.path))
+        .collect();
+    if differences.len() > shown.len() {
+        shown.push(format!("{} more", differences.len() - shown.len()));
+    }
+    shown.join(", ")
+}
+
+fn rewritten(context: Context<'_>) -> String {
+    let short = |revision: Option<&Revision>| {
+        revision.map_or_else(String::new, |revision| revision.short().to_owned())
+    };
+    format!(
+        "history was rewritten: {} does not come after {}, which is applied",
+        short(context.revision),
+        short(context.applied)
+    )
+}

@@ -1,0 +1,140 @@
+//! Pruning: what no manifest wants goes, stays, or waits for a person.
+
+use std::collections::BTreeMap;
+
+use kelson_model::object::{ObjectKey, PrunePolicy};
+use kelson_model::source::Held;
+
+use super::holds::Holds;
+use super::shape::{Context, Plan, Step, StepKind, Why, is_ours, line};
+use crate::guard::{self, Toll};
+use crate::manifest::{FRAMEWORK, Loaded};
+use crate::observed::ObservedObject;
+
+pub(super) fn prune(
+    loaded: &Loaded,
+    observed: &BTreeMap<ObjectKey, ObservedObject>,
+    context: Context<'_>,
+    holds: &mut Holds<'_>,
+    plan: &mut Plan,
+) {
+    let wanted = loaded.wanted();
+    let ours: Vec<&ObservedObject> = observed
+        .values()
+        .filter(|live| is_ours(live, context))
+        .collect();
+    let unwanted: Vec<&ObservedObject> = ours
+        .iter()
+        .copied()
+        .filter(|live| !wanted.contains(&live.key))
+        .collect();
+    if unwanted.is_empty() {
+        return;
+    }
+    if !loaded.faults.is_empty() {
+        keep_all(loaded, &unwanted, plan);
+        return;
+    }
+    let mut going: Vec<&ObservedObject> = Vec::new();
+    let mut asking: Vec<&ObservedObject> = Vec::new();
+    for live in &unwanted {
+        match live.lifecycle.prune {
+            PrunePolicy::Never => plan.report.push(line(
+                &live.key,
+                Why::PruneNever,
+                "no manifest wants it; `lifecycle.prune: never` keeps it",
+            )),
+            PrunePolicy::Confirm => asking.push(live),
+            PrunePolicy::Auto => going.push(live),
+        }
+    }
+    let toll = Toll {
+        existing: ours.len(),
+        wanted: ours.len() - unwanted.len(),
+        free: ours
+            .iter()
+            .filter(|live| live.lifecycle.prune == PrunePolicy::Auto)
+            .count(),
+        going: going.len(),
+        recent: context.recently_pruned,
+    };
+    let is_guarded = guard::holds(toll)
+        && holds.is_held(
+            Held::PRUNE_GUARD,
+            &going,
+            takes_away(toll, wanted.is_empty()),
+        );
+    plan.is_blocked |= is_guarded;
+    let is_asking =
+        !asking.is_empty() && holds.is_held(Held::PRUNE_CONFIRM, &asking, asks(asking.len()));
+    let mut delete = |live: &ObservedObject, held: Option<&str>| {
+        plan.steps.push(Step {
+            wave: if live.key.kind == FRAMEWORK { 3 } else { 2 },
+            kind: StepKind::Delete,
+            object: live.key.clone(),
+            fields: Vec::new(),
+            origin: live.origin.clone(),
+            is_drift: false,
+            held: held.map(str::to_owned),
+        });
+    };
+    for live in going {
+        delete(live, is_guarded.then_some(Held::PRUNE_GUARD));
+    }
+    for live in asking {
+        delete(live, is_asking.then_some(Held::PRUNE_CONFIRM));
+    }
+}
+
+/// Nothing goes while any file of the source has a fault.
+fn keep_all(loaded: &Loaded, unwanted: &[&ObservedObject], plan: &mut Plan) {
+    for live in unwanted {
+        let file = live
+            .origin
+            .as_ref()
+            .map(|origin| origin.file.as_str())
+            .unwrap_or_default();
+        plan.report.push(if loaded.bad_files.contains(file) {
+            line(
+                &live.key,
+                Why::BadFile,
+                format!("{file} has a fault; the object stays as it is"),
+            )
+        } else {
+            line(
+                &live.key,
+                Why::FaultsElsewhere,
+                "no manifest wants it, and it stays while any file of the source has a fault",
+            )
+        });
+    }
+}
+
+fn takes_away(toll: Toll, is_for_nothing: bool) -> String {
+    let Toll {
+        existing,
+        going,
+        recent,
+        ..
+    } = toll;
+    let before = match recent {
+        0 => String::new(),
+        recent => format!(", after {recent} that recent revisions took away"),
+    };
+    let what = if is_for_nothing {
+        "the revision asks for nothing at all".to_owned()
+    } else {
+        format!("the revision takes away {going} of {existing} objects")
+    };
+    format!("{what}{before}; nothing of it is applied before a person confirms")
+}
+
+fn asks(count: usize) -> String {
+    let (objects, wait) = match count {
+        1 => ("an object".to_owned(), "waits"),
+        count => (format!("{count} objects"), "wait"),
+    };
+    format!(
+        "{objects} that no manifest wants {wait} for a person's word (`lifecycle.prune: confirm`); the rest is applied"
+    )
+}
