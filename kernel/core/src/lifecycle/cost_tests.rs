@@ -119,6 +119,7 @@ fn cluster(workloads: u32) -> State {
         parts: 1,
         prune: Vec::new(),
         objects: workloads,
+        released: Vec::new(),
     };
     put(&mut state, Command::Stage(stage));
     put(&mut state, Command::Accept(accept));
@@ -177,6 +178,7 @@ fn cost(workloads: u32, tasks: u32) -> u64 {
                 parts: 0,
                 prune: state.objects.keys().cloned().collect(),
                 objects: 0,
+                released: Vec::new(),
             };
             put(&mut state, Command::Accept(accept));
         }
