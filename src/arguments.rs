@@ -120,6 +120,9 @@ pub(crate) enum Verb {
     /// Becomes a task's program (started by shims only)
     #[command(hide = true)]
     Gate(processes::shim::Gate),
+    /// Runs the program of a task's check (started by agents only)
+    #[command(hide = true)]
+    Check(processes::shim::Check),
 }
 
 #[cfg(test)]

@@ -43,9 +43,10 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
     let exit = match verb {
-        // Each task has these two: they start fast, and have threads and signals as they came.
+        // Each task has these: they start fast, and have threads and signals as they came.
         Verb::Shim(shim) => return Ok(processes::shim::run_shim(&shim)),
         Verb::Gate(gate) => return Ok(processes::shim::run_gate(&gate)),
+        Verb::Check(check) => return Ok(processes::shim::run_check(&check)),
         Verb::Dev(dev) => runtime::of_process(processes::dev::run(dev, context)),
         Verb::Kernel(kernel) => runtime::of_process(processes::kernel::run(kernel)),
         Verb::Agent(agent) => runtime::of_process(processes::agent::run(agent)),

@@ -18,6 +18,7 @@ use crate::identity::{Identity, lock_directory};
 use crate::isolation::Isolation;
 use crate::launch::Launcher;
 use crate::layout::Layout;
+use crate::ports::PortGuard;
 use crate::recovery::recover;
 use crate::supervisor::{Notice, Shared, Supervisor};
 
@@ -137,6 +138,7 @@ impl Prepared {
         } else {
             Isolation::none()
         };
+        let isolation = isolation.remember(&config.data_dir);
         let mut attributes = isolation.attributes();
         attributes.extend(config.attributes.clone());
         let description = AgentDescription {
@@ -150,7 +152,19 @@ impl Prepared {
         };
         let layout = Layout::new(config.data_dir);
         let blobs = Blobs::new(layout.blobs(), channel.clone());
-        let launcher = Launcher::new(layout, isolation, blobs, config.shim_exe, config.logs, lock);
+        let ports = PortGuard {
+            address: config.address,
+            range: config.ports,
+        };
+        let launcher = Launcher::new(
+            layout,
+            isolation,
+            blobs,
+            config.shim_exe,
+            config.logs,
+            ports,
+            lock,
+        );
         Ok(Self {
             launcher: Arc::new(launcher),
             identity,

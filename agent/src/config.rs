@@ -21,15 +21,15 @@ pub struct AgentConfig {
     pub address: String,
     /// What it gives; absent: the machine's processors.
     pub cpus: Option<MilliCpus>,
-    /// What it gives; absent: the machine's memory, or what its own cgroup may use.
+    /// What it gives; absent: the machine's memory, or what its own cgroup may use of it, minus a reserve.
     pub memory: Option<Bytes>,
-    /// What it gives; absent: the free space below the data directory.
+    /// What it gives; absent: the file system of the data directory, minus a reserve.
     pub disk: Option<Bytes>,
     /// The ports it gives.
     pub ports: PortRange,
     /// Labels, beside those about isolation.
     pub attributes: BTreeMap<String, String>,
-    /// The executable that knows the modes `shim DIRECTORY` and `gate`: usually this one.
+    /// The executable that knows the modes `shim DIRECTORY`, `gate` and `check`: usually this one.
     pub shim_exe: PathBuf,
     /// How much of each task's output is kept.
     pub logs: LogLimit,
@@ -104,6 +104,19 @@ pub enum AgentError {
     /// The kernel will not have this agent any more.
     #[error("the kernel has ended the session for good: {0}")]
     Dismissed(String),
+    /// The data directory belongs to another cluster, whose tasks may run here.
+    #[error(
+        "the data directory {path} belongs to cluster {own}, and the kernel is one of cluster {found}: give this agent an empty data directory, or the address of its own kernel",
+        path = .path.display()
+    )]
+    OtherCluster {
+        /// The data directory.
+        path: PathBuf,
+        /// The cluster that it belongs to.
+        own: String,
+        /// The cluster that answers.
+        found: String,
+    },
     /// Something that must not end has ended.
     #[error("the agent has ended by itself: {0}")]
     Ended(&'static str),

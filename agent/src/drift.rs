@@ -6,6 +6,7 @@ use kelson_model::id::TaskId;
 use kelson_proto::v1::AgentDrift;
 
 use crate::isolation::{Difference, Limit};
+use crate::proc;
 
 /// Most reports that wait for a session.
 const MAX_WAITING: usize = 1000;
@@ -14,6 +15,8 @@ const MAX_WAITING: usize = 1000;
 #[derive(Debug, Clone)]
 pub(crate) struct Watched {
     pub(crate) task: TaskId,
+    /// Its program.
+    pub(crate) pid: Option<u32>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) is_enforced: bool,
 }
@@ -22,6 +25,8 @@ pub(crate) struct Watched {
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     task: TaskId,
+    /// Whether its program has ended and its shim has not reaped it yet.
+    pub(crate) is_unreaped: bool,
     differences: Vec<(Difference, bool)>,
 }
 
@@ -32,7 +37,7 @@ impl Seen {
     }
 }
 
-/// Compares, and puts back what is enforced. Reads one small file per limit.
+/// Compares, and puts back what is enforced. Reads one small file per limit, and one per program.
 pub(crate) fn compare(watched: &[Watched]) -> Vec<Seen> {
     watched
         .iter()
@@ -45,6 +50,10 @@ pub(crate) fn compare(watched: &[Watched]) -> Vec<Seen> {
             });
             Seen {
                 task: one.task,
+                is_unreaped: one
+                    .pid
+                    .and_then(proc::stat)
+                    .is_some_and(proc::Stat::is_over),
                 differences: differences.collect(),
             }
         })
@@ -141,6 +150,7 @@ mod tests {
         limit.set().unwrap();
         vec![Watched {
             task: TaskId(1),
+            pid: None,
             limits: vec![limit],
             is_enforced,
         }]

@@ -30,6 +30,9 @@ pub(crate) struct Identity {
     pub(crate) token: String,
     /// Grows with each start.
     pub(crate) incarnation: u64,
+    /// The cluster that has registered it; absent: none yet, or one that was asked before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<String>,
 }
 
 /// Holds the data directory while it lives.
@@ -112,11 +115,43 @@ impl Identity {
                 agent: 0,
                 token: new_token().map_err(io(root))?,
                 incarnation: 0,
+                cluster: None,
             },
         };
         identity.incarnation = identity.incarnation.saturating_add(1);
         identity.keep(root)?;
         Ok(identity)
+    }
+
+    /// Takes what the kernel has answered to an Attach; keeps what is new durably.
+    ///
+    /// Another cluster has tasks of the same names: what runs here is never taken for its own.
+    ///
+    /// # Errors
+    /// Where it is not the cluster, or not the id, that this data directory belongs to.
+    pub(crate) fn settle(
+        &mut self,
+        root: &Path,
+        agent: u64,
+        cluster: &str,
+    ) -> Result<(), AgentError> {
+        if let Some(own) = self.cluster.as_deref().filter(|own| *own != cluster) {
+            return Err(AgentError::OtherCluster {
+                path: root.to_owned(),
+                own: own.to_owned(),
+                found: cluster.to_owned(),
+            });
+        }
+        let settled = Self {
+            agent,
+            cluster: (!cluster.is_empty()).then(|| cluster.to_owned()),
+            ..self.clone()
+        };
+        if settled != *self {
+            settled.keep(root)?;
+            *self = settled;
+        }
+        Ok(())
     }
 
     /// Writes the identity durably.
@@ -145,6 +180,28 @@ mod tests {
         assert_eq!((first.incarnation, second.incarnation), (1, 2));
         assert_eq!(first.token, second.token);
         assert_eq!(first.token.len(), 32);
+    }
+
+    #[test]
+    fn a_data_directory_belongs_to_the_cluster_that_has_registered_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut first = Identity::begin(directory.path()).unwrap();
+        first.settle(directory.path(), 7, "c-1").unwrap();
+        let mut second = Identity::begin(directory.path()).unwrap();
+        assert_eq!((second.agent, second.cluster.as_deref()), (7, Some("c-1")));
+        let error = second.settle(directory.path(), 7, "c-2").unwrap_err();
+        assert!(matches!(error, AgentError::OtherCluster { .. }), "{error}");
+        second.settle(directory.path(), 7, "c-1").unwrap();
+    }
+
+    #[test]
+    fn an_identity_without_a_cluster_takes_the_first_that_answers() {
+        let directory = tempfile::tempdir().unwrap();
+        let old = r#"{"version":1,"agent":3,"token":"t","incarnation":4}"#;
+        fs::write(directory.path().join(FILE), old).unwrap();
+        let mut identity = Identity::begin(directory.path()).unwrap();
+        identity.settle(directory.path(), 3, "c-1").unwrap();
+        assert_eq!(identity.cluster.as_deref(), Some("c-1"));
     }
 
     #[test]

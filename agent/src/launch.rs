@@ -5,9 +5,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kelson_agent_core::{Ending, Input, LaunchPlan, TaskOrder, interpolate};
 use kelson_model::id::TaskId;
+use kelson_model::task::ExitCause;
 use kelson_model::time::WallTime;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{AsyncBufReadExt, BufReader, unix::AsyncFd};
@@ -16,7 +18,9 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::blob::Blobs;
 use crate::identity::DirectoryLock;
 use crate::isolation::{Groups, Isolation};
+use crate::kill::Carriers;
 use crate::layout::Layout;
+use crate::ports::{PortGuard, PortsTaken};
 use crate::proc;
 use crate::record::{
     EXITED, ExitedRecord, LOGS, LogLimit, ProcessName, RECORD_VERSION, RUNNING, SPEC, ShimLaunch,
@@ -27,6 +31,35 @@ use crate::record::{
 const SHIM_LOG: &str = "shim.log";
 /// How many tasks are prepared or started at the same time.
 const AT_ONCE: usize = 16;
+/// Between two attempts to end what cannot be killed.
+const END_AGAIN: Duration = Duration::from_secs(2);
+
+/// Why a task could not be prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unprepared {
+    /// A sentence for people.
+    pub(crate) reason: String,
+    /// Ports at which other programs listen, where that is why.
+    pub(crate) taken_ports: Vec<u16>,
+}
+
+impl From<String> for Unprepared {
+    fn from(reason: String) -> Self {
+        Self {
+            reason,
+            taken_ports: Vec::new(),
+        }
+    }
+}
+
+impl From<PortsTaken> for Unprepared {
+    fn from(taken: PortsTaken) -> Self {
+        Self {
+            reason: taken.reason,
+            taken_ports: taken.ports,
+        }
+    }
+}
 
 /// What starting a task needs.
 #[derive(Debug)]
@@ -36,6 +69,7 @@ pub(crate) struct Launcher {
     pub(crate) blobs: Blobs,
     pub(crate) shim_exe: PathBuf,
     pub(crate) logs: LogLimit,
+    ports: PortGuard,
     turn: Semaphore,
     /// Released only when nobody can write into the data directory any more.
     _lock: DirectoryLock,
@@ -48,6 +82,7 @@ impl Launcher {
         blobs: Blobs,
         shim_exe: PathBuf,
         logs: LogLimit,
+        ports: PortGuard,
         lock: DirectoryLock,
     ) -> Self {
         Self {
@@ -56,6 +91,7 @@ impl Launcher {
             blobs,
             shim_exe,
             logs,
+            ports,
             turn: Semaphore::new(AT_ONCE),
             _lock: lock,
         }
@@ -64,12 +100,12 @@ impl Launcher {
     /// Makes the directory, lays the files, makes the cgroups, and writes the specification durably, last.
     ///
     /// # Errors
-    /// A sentence for people.
+    /// Where something of it is not to be had; nothing of the task is left then but its directory.
     pub(crate) async fn prepare(
         self: &Arc<Self>,
         order: TaskOrder,
         plan: Arc<LaunchPlan>,
-    ) -> Result<Groups, String> {
+    ) -> Result<Groups, Unprepared> {
         let _turn = self
             .turn
             .acquire()
@@ -107,14 +143,14 @@ impl Launcher {
         order: TaskOrder,
         plan: &LaunchPlan,
         contents: &[(String, Vec<u8>)],
-    ) -> Result<Groups, String> {
+    ) -> Result<Groups, Unprepared> {
         let task = order.task;
+        self.ports.ensure_free(&order.ports)?;
         let directory = self.layout.task(task);
         let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
         if directory.join(RUNNING).exists() || directory.join(EXITED).exists() {
-            return Err(
-                "it was started by an earlier agent, whose records cannot be read".to_owned(),
-            );
+            let reason = "it was started before, and is not started again".to_owned();
+            return Err(reason.into());
         }
         // What stands there without these never ran: an agent ended while it prepared it.
         if directory.exists() {
@@ -151,25 +187,35 @@ impl Launcher {
             },
             order,
         };
-        write_first_record(&directory, SPEC, &spec).map_err(|error| error.to_string())?;
+        if let Err(error) = write_first_record(&directory, SPEC, &spec) {
+            groups.remove();
+            return Err(error.to_string().into());
+        }
         Ok(groups)
     }
 
-    /// Starts the shim and reports what it says and how it ends; comes back when it is gone.
-    pub(crate) async fn start(&self, task: TaskId, events: &mpsc::Sender<(TaskId, Input)>) {
+    /// Starts the shim when it is its turn, and reports what it says and how it ends; comes back when it is gone.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        task: TaskId,
+        events: &mpsc::Sender<(TaskId, Input)>,
+    ) {
         let directory = self.layout.task(task);
-        let spawned = {
-            let _turn = self.turn.acquire().await;
-            self.spawn_shim(&directory)
-        };
-        let mut child = match spawned {
+        // Held until the shim has said something: so many are starting at a time, and the others wait.
+        let turn = self.turn.acquire().await;
+        let mut child = match self.spawn_shim(&directory) {
             Ok(child) => child,
             Err(error) => {
                 let reason = format!("its shim could not be started: {error}");
-                let _ = events.send((task, Input::PrepareFailed { reason })).await;
+                let failed = Input::PrepareFailed {
+                    reason,
+                    taken_ports: Vec::new(),
+                };
+                let _ = events.send((task, failed)).await;
                 return;
             }
         };
+        let _ = events.send((task, Input::ShimSpawned)).await;
         if let Some(stdout) = child.stdout.take() {
             let mut line = String::new();
             // One short line, or the end of the pipe.
@@ -178,8 +224,40 @@ impl Launcher {
                 let _ = events.send((task, started)).await;
             }
         }
+        drop(turn);
         let _ = child.wait().await;
-        let _ = events.send((task, ending(&directory))).await;
+        self.report_end(task, events).await;
+    }
+
+    /// Reports what the directory says, the shim being gone; where it has recorded nothing, what may live of the task is ended first.
+    pub(crate) async fn report_end(
+        self: &Arc<Self>,
+        task: TaskId,
+        events: &mpsc::Sender<(TaskId, Input)>,
+    ) {
+        let said = ending(&self.layout.task(task));
+        if matches!(said, Input::SupervisorDied { .. }) {
+            self.end_for_good(task).await;
+        }
+        let _ = events.send((task, said)).await;
+    }
+
+    /// Comes back when nothing runs of a task any more: nothing that may live is reported as gone, or replaced.
+    pub(crate) async fn end_for_good(self: &Arc<Self>, task: TaskId) {
+        loop {
+            let launcher = Arc::clone(self);
+            let end = move || launcher.carriers(task).end();
+            if tokio::task::spawn_blocking(end).await.unwrap_or(false) {
+                return;
+            }
+            tracing::warn!(%task, "some of it cannot be killed yet");
+            tokio::time::sleep(END_AGAIN).await;
+        }
+    }
+
+    /// By what the processes of a task are known.
+    pub(crate) fn carriers(&self, task: TaskId) -> Carriers {
+        Carriers::of(&self.layout, &self.isolation, task)
     }
 
     fn spawn_shim(&self, directory: &Path) -> std::io::Result<tokio::process::Child> {
@@ -202,10 +280,9 @@ impl Launcher {
     /// Deletes what is left of a task, its cgroups included. Blocks.
     pub(crate) fn remove(&self, task: TaskId) {
         let directory = self.layout.task(task);
-        if let Ok(Some(spec)) = read_record::<SpecRecord>(&directory, SPEC) {
-            spec.launch.groups.kill();
-            spec.launch.groups.remove();
-        }
+        let carriers = self.carriers(task);
+        carriers.end_groups();
+        carriers.remove_groups();
         if let Err(error) = fs::remove_dir_all(&directory)
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -236,12 +313,15 @@ pub(crate) fn ending(directory: &Path) -> Input {
         }),
         Ok(None) if !directory.join(RUNNING).exists() => Input::PrepareFailed {
             reason: last_words(directory),
+            taken_ports: Vec::new(),
         },
         Ok(None) => Input::SupervisorDied {
             reason: "supervisor died".to_owned(),
+            cause: ExitCause::ShimDied,
         },
         Err(error) => Input::SupervisorDied {
-            reason: format!("supervisor died: {error}"),
+            reason: format!("its exit record cannot be read: {error}"),
+            cause: ExitCause::RecordsUnreadable,
         },
     }
 }
@@ -272,7 +352,7 @@ impl AdoptedShim {
         // The pidfd first: it pins the process, so that what is compared next is the same one.
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
         let now = proc::stat(shim.pid)?;
-        if now.start_ticks != shim.start_ticks || matches!(now.state, 'Z' | 'X') {
+        if now.start_ticks != shim.start_ticks || now.is_over() {
             return None;
         }
         #[expect(
@@ -284,15 +364,9 @@ impl AdoptedShim {
         })
     }
 
-    /// Waits for its end, then reports what the directory says.
-    pub(crate) async fn watch(
-        self,
-        task: TaskId,
-        directory: PathBuf,
-        events: &mpsc::Sender<(TaskId, Input)>,
-    ) {
+    /// Waits for its end.
+    pub(crate) async fn ended(self) {
         let _ = self.pidfd.readable().await;
-        let _ = events.send((task, ending(&directory))).await;
     }
 }
 

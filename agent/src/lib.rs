@@ -4,18 +4,20 @@
 //! session with the kernel. It never decides what should run. Everything that must survive the agent stands in its data directory:
 //!
 //! ```text
-//! agent.json            who this agent is: id, token, incarnation
+//! agent.json            who this agent is: id, token, incarnation, and of which cluster
+//! cgroups.json          below which cgroups it places its tasks, and has placed them
 //! blobs/                files of commits, by digest
-//! tasks/tsk_7/          spec.json, running.json, exited.json, control, logs/, work/
+//! tasks/tsk_7/          spec.json, running.json, notes.json, exited.json, control, logs/, work/
 //! ```
 //!
 //! Read `supervisor.rs` first (one loop owns all tasks), then `shim/mod.rs` (what holds a task), `recovery.rs` (how a new agent takes over)
-//! and `isolation/mod.rs` (cgroups). The entry points are [`Agent`] and [`run_agent`], and [`run_shim`] and [`run_gate`] for the two modes of
-//! the same executable that hold a task.
+//! and `isolation/mod.rs` (cgroups). The entry points are [`Agent`] and [`run_agent`], and [`run_shim`], [`run_gate`] and [`run_check`]
+//! for the modes of the same executable that hold a task.
 
 mod agent;
 mod blob;
 mod check;
+mod clock;
 mod config;
 mod connection;
 mod drift;
@@ -26,13 +28,16 @@ mod kill;
 mod launch;
 mod layout;
 mod machine;
+mod ports;
 mod proc;
 mod record;
 mod recovery;
+mod reset;
 mod shim;
 mod supervisor;
 
 pub use agent::{Agent, run_agent};
 pub use config::{AgentConfig, AgentError, ShutdownMode};
 pub use record::LogLimit;
-pub use shim::{run_gate, run_shim};
+pub use reset::end_everything;
+pub use shim::{keep_descriptors, run_check, run_gate, run_shim};

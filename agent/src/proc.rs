@@ -14,6 +14,13 @@ pub(crate) struct Stat {
     pub(crate) start_ticks: u64,
 }
 
+impl Stat {
+    /// Whether it has ended and only waits to be reaped.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
 /// Linux reports processor time to programs in hundredths of a second on every architecture that we build for.
 pub(crate) const MS_PER_TICK: u64 = 10;
 
@@ -75,16 +82,39 @@ pub(crate) fn children_of_self() -> Vec<u32> {
         .collect()
 }
 
-/// Whether the environment that a process was started with holds all of these `NAME=value`.
-pub(crate) fn environment_holds(pid: u32, wanted: &[String]) -> bool {
+/// Whether this very process is there and has not ended.
+pub(crate) fn is_there(process: ProcessName) -> bool {
+    stat(process.pid).is_some_and(|stat| stat.start_ticks == process.start_ticks && !stat.is_over())
+}
+
+/// Whether this very process was stopped by a signal, or stands under a debugger.
+pub(crate) fn is_stopped(process: ProcessName) -> bool {
+    stat(process.pid).is_some_and(|stat| {
+        stat.start_ticks == process.start_ticks && matches!(stat.state, 'T' | 't')
+    })
+}
+
+/// The words by which a process was started; none where it is not told.
+pub(crate) fn command_line(pid: u32) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = bytes.split(|byte| *byte == 0);
+    words
+        .filter(|word| !word.is_empty())
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
+}
+
+/// Whether the environment that a process was started with holds `wanted` and one of `either`, each as `NAME=value`.
+pub(crate) fn environment_holds(pid: u32, wanted: &str, either: &[String]) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
         return false;
     };
-    wanted.iter().all(|wanted| {
+    let holds = |entry: &str| {
         environment
             .split(|byte| *byte == 0)
-            .any(|entry| entry == wanted.as_bytes())
-    })
+            .any(|one| one == entry.as_bytes())
+    };
+    holds(wanted) && either.iter().any(|entry| holds(entry))
 }
 
 #[cfg(test)]

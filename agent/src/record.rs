@@ -2,14 +2,16 @@
 //!
 //! *Guarantees*: a record is there whole or not at all, also after a power cut: it is written under another name, synced, renamed, and
 //! the directory synced. `spec.json` stands before the shim is started, `running.json` before the program is, `exited.json` before the
-//! shim is gone.
+//! shim is gone; the room for it on the disk is taken before the program starts, so that a full disk loses no exit status. `notes.json`
+//! is whole too, but outlives the agent only, not the machine.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use kelson_agent_core::{Environment, TaskOrder};
+use kelson_agent_core::{Environment, TaskNote, TaskOrder};
+use rustix::fs::{FallocateFlags, fallocate};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ use crate::isolation::Groups;
 
 /// The version of all three records.
 pub(crate) const RECORD_VERSION: u32 = 1;
+/// The room on the disk that is taken for an exit record, in bytes.
+const EXIT_ROOM: u64 = 8192;
 /// Largest record, in bytes.
 const MAX_RECORD: u64 = 16 << 20;
 
@@ -26,6 +30,8 @@ pub(crate) const SPEC: &str = "spec.json";
 pub(crate) const RUNNING: &str = "running.json";
 /// How it ended.
 pub(crate) const EXITED: &str = "exited.json";
+/// What a running task's agent leaves to the next one.
+pub(crate) const NOTES: &str = "notes.json";
 /// Held by the shim while it lives.
 pub(crate) const LOCK: &str = "shim.lock";
 /// The shim takes commands here.
@@ -101,7 +107,7 @@ impl Default for LogLimit {
 }
 
 /// A process, named so that a later one with its number is not taken for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ProcessName {
     pub(crate) pid: u32,
@@ -141,6 +147,16 @@ pub(crate) struct ExitedRecord {
     pub(crate) ended_at_ms: u64,
 }
 
+/// `notes.json`: what a running task's agent leaves to the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct NotesRecord {
+    pub(crate) version: u32,
+    /// Its moments are of this start of the machine.
+    pub(crate) boot_id: String,
+    pub(crate) note: TaskNote,
+}
+
 /// Writes a file whole and durably.
 pub(crate) fn write_durably(
     directory: &Path,
@@ -163,19 +179,92 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), RecordError> {
 /// Writes a file whole; its content is durable, its name once the directory is synced.
 fn write_whole(directory: &Path, name: &str, content: &[u8]) -> Result<(), RecordError> {
     let path = directory.join(name);
-    let temporary = directory.join(format!(".{name}.new"));
+    let temporary = temporary(directory, name);
     let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = open_temporary(&temporary)?;
+        file.set_len(0)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, &path)
     };
     write().map_err(|source| RecordError::Io { path, source })
+}
+
+/// Where a record is written before it has its name.
+fn temporary(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!(".{name}.new"))
+}
+
+fn open_temporary(path: &Path) -> std::io::Result<File> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Takes the room on the disk that the exit record will need.
+pub(crate) fn reserve_exit(directory: &Path) -> Result<(), RecordError> {
+    let path = temporary(directory, EXITED);
+    let take = || -> std::io::Result<()> {
+        let mut file = open_temporary(&path)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, EXIT_ROOM) {
+            Ok(()) => {}
+            // Not every file system can promise room; bytes that are written have theirs.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                let room = usize::try_from(EXIT_ROOM).unwrap_or_default();
+                file.write_all(&vec![0u8; room])?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        file.sync_all()
+    };
+    take().map_err(|source| RecordError::Io { path, source })
+}
+
+/// Writes the exit record into the room that was taken for it: whole, durably, and on a full disk too.
+pub(crate) fn write_exit(directory: &Path, record: &ExitedRecord) -> Result<(), RecordError> {
+    let content = to_json(directory, EXITED, record)?;
+    let path = directory.join(EXITED);
+    let temporary = temporary(directory, EXITED);
+    let write = || -> std::io::Result<()> {
+        let mut file = open_temporary(&temporary)?;
+        file.write_all(&content)?;
+        file.set_len(content.len() as u64)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)
+    };
+    write().map_err(|source| RecordError::Io { path, source })?;
+    sync_directory(directory)
+}
+
+/// Keeps what the next agent must know. It is not synced: where the machine dies, the task dies too.
+pub(crate) fn write_notes(
+    directory: &Path,
+    boot_id: &str,
+    note: TaskNote,
+) -> Result<(), RecordError> {
+    let record = NotesRecord {
+        version: RECORD_VERSION,
+        boot_id: boot_id.to_owned(),
+        note,
+    };
+    let content = to_json(directory, NOTES, &record)?;
+    let (path, temporary) = (directory.join(NOTES), temporary(directory, NOTES));
+    let write = || -> std::io::Result<()> {
+        let mut file = open_temporary(&temporary)?;
+        file.set_len(0)?;
+        file.write_all(&content)?;
+        fs::rename(&temporary, &path)
+    };
+    write().map_err(|source| RecordError::Io { path, source })
+}
+
+/// Reads what the agent before has noted on this start of the machine; what cannot be read was not noted.
+pub(crate) fn read_notes(directory: &Path, boot_id: &str) -> Option<TaskNote> {
+    let record = read_record::<NotesRecord>(directory, NOTES).ok()??;
+    (record.boot_id == boot_id).then_some(record.note)
 }
 
 /// Writes the first record of a new task directory. The directory's own name is made durable in `tasks`; the record's name is made so together
@@ -280,6 +369,35 @@ mod tests {
         reads_as_it_was_written::<SpecRecord>(include_str!("../golden/spec-1.json"), SPEC);
         reads_as_it_was_written::<RunningRecord>(include_str!("../golden/running-1.json"), RUNNING);
         reads_as_it_was_written::<ExitedRecord>(include_str!("../golden/exited-1.json"), EXITED);
+        reads_as_it_was_written::<NotesRecord>(include_str!("../golden/notes-1.json"), NOTES);
+    }
+
+    #[test]
+    fn an_exit_record_fits_into_the_room_that_was_taken_for_it_and_is_as_any_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        reserve_exit(path).unwrap();
+        assert!(read_record::<ExitedRecord>(path, EXITED).unwrap().is_none());
+        let record = ExitedRecord {
+            version: RECORD_VERSION,
+            not_started: Some("\u{1}".repeat(1000)),
+            ..ExitedRecord::default()
+        };
+        assert!(serde_json::to_vec(&record).unwrap().len() as u64 <= EXIT_ROOM);
+        write_exit(path, &record).unwrap();
+        assert_eq!(read_record(path, EXITED).unwrap(), Some(record));
+    }
+
+    #[test]
+    fn notes_of_another_start_of_the_machine_are_none() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(read_notes(directory.path(), "a"), None);
+        let note = TaskNote::default();
+        write_notes(directory.path(), "a", note.clone()).unwrap();
+        assert_eq!(read_notes(directory.path(), "a"), Some(note));
+        assert_eq!(read_notes(directory.path(), "b"), None);
+        fs::write(directory.path().join(NOTES), "{").unwrap();
+        assert_eq!(read_notes(directory.path(), "a"), None);
     }
 
     #[test]

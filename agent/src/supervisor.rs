@@ -6,31 +6,29 @@
 //!
 //! *Guarantees*: no task directory is deleted before the kernel has recorded the end. All spawned futures end with the loop; shims do not.
 
-use std::collections::BTreeMap;
+mod effects;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kelson_agent_core::{
     Assignments, Batch, Decision, Effect, Input, LaunchPlan, Moment, Task, TaskOrder, TaskSettings,
     UpdateQueue, Which,
 };
 use kelson_model::id::TaskId;
-use kelson_model::quantity::Millis;
-use kelson_model::time::WallTime;
 use kelson_proto::v1::{self, AgentMessage, agent_message};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tracing::Instrument;
+use tokio::task::{AbortHandle, JoinSet};
 
-use crate::check::{Place, probe};
+use crate::check::Prober;
+use crate::clock::BootClock;
 use crate::config::ShutdownMode;
-use crate::drift::{DriftBook, Seen, Watched, compare};
+use crate::drift::{DriftBook, Seen};
 use crate::isolation::Groups;
-use crate::kill::kill_task;
 use crate::launch::Launcher;
 use crate::recovery::{Found, Recovered};
-use crate::shim::{Command, send_command};
 
 /// Between two comparisons of limits.
 const DRIFT_INTERVAL: Duration = Duration::from_secs(3);
@@ -83,12 +81,19 @@ pub(crate) struct Supervisor {
     host: String,
     path: String,
     isolation: String,
-    begin: Instant,
+    boot_id: String,
+    clock: BootClock,
     assignments: Assignments,
     queue: UpdateQueue,
     tasks: BTreeMap<TaskId, Entry>,
     drift: DriftBook,
     is_comparing: bool,
+    /// Tasks whose program had ended when it was last looked at, and whose shim has not said so.
+    unreported: BTreeSet<TaskId>,
+    prober: Arc<Prober>,
+    /// What is under way for a task; it ends with the task.
+    probes: BTreeMap<(TaskId, Which), AbortHandle>,
+    kills: BTreeMap<TaskId, AbortHandle>,
     session: Option<mpsc::Sender<AgentMessage>>,
     stopping_since: Option<Instant>,
     work: JoinSet<()>,
@@ -108,6 +113,11 @@ impl Supervisor {
     ) -> (Self, mpsc::Sender<Notice>) {
         let (inputs, incoming_inputs) = mpsc::channel(1024);
         let (notices, incoming_notices) = mpsc::channel(1024);
+        let prober = Prober::new(
+            launcher.layout.clone(),
+            host.clone(),
+            launcher.shim_exe.clone(),
+        );
         let default_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let this = Self {
             isolation: launcher.isolation.line(),
@@ -115,12 +125,17 @@ impl Supervisor {
             shared,
             host,
             path: std::env::var("PATH").unwrap_or_else(|_| default_path.to_owned()),
-            begin: Instant::now(),
+            boot_id: crate::proc::boot_id(),
+            clock: BootClock::start(),
             assignments: Assignments::new(),
             queue: UpdateQueue::new(incarnation),
             tasks: BTreeMap::new(),
             drift: DriftBook::default(),
             is_comparing: false,
+            unreported: BTreeSet::new(),
+            prober: Arc::new(prober),
+            probes: BTreeMap::new(),
+            kills: BTreeMap::new(),
             session: None,
             stopping_since: None,
             work: JoinSet::new(),
@@ -133,33 +148,47 @@ impl Supervisor {
     }
 
     fn now(&self) -> Moment {
-        Moment(u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.clock.now()
     }
 
     /// Takes over what an earlier run has left.
     pub(crate) fn adopt(&mut self, recovered: Vec<Recovered>) {
         for one in recovered {
-            let (task, now) = (one.order.task, self.now());
-            self.assignments.adopt(task, one.order.generation);
-            let planned = self.plan(&one.order);
-            let settings = self.settings(&one.order, planned.as_ref().ok());
+            let (task, now) = (one.task, self.now());
+            let generation = one.order.as_ref().map_or(0, |order| order.generation);
+            self.assignments.adopt(task, generation);
+            let plan = one.order.as_ref().and_then(|order| self.plan(order).ok());
+            let settings = match &one.order {
+                Some(order) => self.settings(order, plan.as_ref()),
+                None => TaskSettings::default(),
+            };
+            let (launcher, events) = (Arc::clone(&self.launcher), self.inputs.clone());
             let (machine, effects) = match one.found {
-                Found::Running { shim, pid, at } => {
-                    tracing::info!(%task, pid, "adopted a running task");
-                    let (events, directory) =
-                        (self.inputs.clone(), self.launcher.layout.task(task));
-                    self.work
-                        .spawn(async move { shim.watch(task, directory, &events).await });
-                    Task::adopt_running(task, settings, pid, at, age_of(at), now)
+                Found::Running { shim, adopted } => {
+                    tracing::info!(%task, pid = adopted.pid, "adopted a running task");
+                    self.work.spawn(async move {
+                        shim.ended().await;
+                        launcher.report_end(task, &events).await;
+                    });
+                    Task::adopt_running(task, settings, adopted, now)
                 }
                 Found::Over(what) => Task::adopt_over(task, settings, what, now),
+                Found::Unheld { reason, cause } => {
+                    tracing::warn!(%task, reason, "ending what is left of a task that nobody holds");
+                    self.work.spawn(async move {
+                        launcher.end_for_good(task).await;
+                        let died = Input::SupervisorDied { reason, cause };
+                        let _ = events.send((task, died)).await;
+                    });
+                    (Task::adopt_unheld(task, settings), Vec::new())
+                }
             };
             self.tasks.insert(
                 task,
                 Entry {
                     machine,
-                    order: Some(one.order),
-                    plan: planned.ok(),
+                    order: one.order,
+                    plan,
                     groups: one.groups,
                     is_omitted: false,
                 },
@@ -220,7 +249,10 @@ impl Supervisor {
                     }
                 }
                 () = sleep_until(wake) => self.tick(),
-                _ = compare.tick() => self.compare_limits(),
+                _ = compare.tick() => {
+                    self.clock.catch_up();
+                    self.compare_limits();
+                }
                 Some(_) = self.work.join_next(), if !self.work.is_empty() => {}
             }
         }
@@ -233,8 +265,7 @@ impl Supervisor {
             .values()
             .filter_map(|entry| entry.machine.next_wake())
             .min();
-        let begin = tokio::time::Instant::from_std(self.begin);
-        let wake = tasks.and_then(|moment| begin.checked_add(Duration::from_millis(moment.0)));
+        let wake = tasks.and_then(|moment| self.clock.instant_of(moment));
         let soon = tokio::time::Instant::now() + FULL_PAUSE;
         let is_pressed = is_blocked || self.stopping_since.is_some();
         if is_pressed {
@@ -300,11 +331,13 @@ impl Supervisor {
                         .get(&one.task())
                         .is_some_and(|entry| !entry.machine.state().is_terminal())
                 };
-                let seen = seen.into_iter().filter(running).collect();
+                let seen: Vec<Seen> = seen.into_iter().filter(running).collect();
+                self.end_unreported(&seen);
                 self.drift.record(seen);
             }
             Notice::Deleted(task) => {
                 self.tasks.remove(&task);
+                self.kills.remove(&task);
                 self.queue.forget(task);
             }
             Notice::Shutdown(_) => {
@@ -351,7 +384,10 @@ impl Supervisor {
                     let (machine, effects) = Task::adopt_over(
                         task,
                         TaskSettings::default(),
-                        Input::PrepareFailed { reason },
+                        Input::PrepareFailed {
+                            reason,
+                            taken_ports: Vec::new(),
+                        },
                         self.now(),
                     );
                     self.insert(task, machine, effects);
@@ -400,8 +436,11 @@ impl Supervisor {
         let (machine, effects) = match &planned {
             Ok(_) => Task::new(task, settings),
             Err(reason) => {
-                let reason = reason.clone();
-                Task::adopt_over(task, settings, Input::PrepareFailed { reason }, now)
+                let failed = Input::PrepareFailed {
+                    reason: reason.clone(),
+                    taken_ports: Vec::new(),
+                };
+                Task::adopt_over(task, settings, failed, now)
             }
         };
         let entry = Entry {
@@ -442,139 +481,6 @@ impl Supervisor {
         self.carry_out(task, effects);
     }
 
-    fn carry_out(&mut self, task: TaskId, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Prepare => self.prepare(task),
-                Effect::StartShim => {
-                    let (launcher, events) = (Arc::clone(&self.launcher), self.inputs.clone());
-                    self.work
-                        .spawn(async move { launcher.start(task, &events).await });
-                }
-                Effect::Signal(number) => self.signal(task, number),
-                Effect::KillAll => {
-                    let directory = self.launcher.layout.task(task);
-                    self.work
-                        .spawn_blocking(move || kill_task(&directory, task));
-                }
-                Effect::Probe(which) => self.probe(task, which),
-                Effect::EmitStatus(report) => {
-                    let status = &report.status;
-                    tracing::debug!(%task, state = ?status.state, health = ?status.health, ready = status.ready, "status");
-                    if status.state.is_terminal() {
-                        self.drift.forget(task);
-                        let reason = status.exit.as_ref().map(|exit| exit.reason.as_str());
-                        tracing::info!(%task, state = ?status.state, reason, "over");
-                    }
-                    self.queue.push(*report);
-                }
-                Effect::Cleanup => {
-                    let (launcher, notices) = (Arc::clone(&self.launcher), self.notices.clone());
-                    self.work.spawn(async move {
-                        let removed =
-                            tokio::task::spawn_blocking(move || launcher.remove(task)).await;
-                        if removed.is_ok() {
-                            let _ = notices.send(Notice::Deleted(task)).await;
-                        }
-                    });
-                }
-            }
-        }
-    }
-
-    fn prepare(&mut self, task: TaskId) {
-        let Some((order, plan)) = self
-            .tasks
-            .get(&task)
-            .and_then(|entry| entry.order.clone().zip(entry.plan.clone()))
-        else {
-            return;
-        };
-        let (launcher, inputs, notices) = (
-            Arc::clone(&self.launcher),
-            self.inputs.clone(),
-            self.notices.clone(),
-        );
-        let prepare = async move {
-            match launcher.prepare(order, plan).await {
-                Ok(groups) => {
-                    let _ = notices.send(Notice::Groups(task, groups)).await;
-                }
-                Err(reason) => {
-                    let _ = inputs.send((task, Input::PrepareFailed { reason })).await;
-                }
-            }
-        };
-        self.work.spawn(prepare.instrument(span(task)));
-    }
-
-    fn signal(&mut self, task: TaskId, number: i32) {
-        let directory = self.launcher.layout.task(task);
-        if let Err(error) = send_command(&directory, Command::Signal(number)) {
-            // The shim is gone, and whoever watches it is about to say so; the kill after the grace needs no shim.
-            tracing::debug!(%task, %error, "the shim does not listen");
-        }
-    }
-
-    fn probe(&mut self, task: TaskId, which: Which) {
-        let Some(plan) = self.tasks.get(&task).and_then(|entry| entry.plan.clone()) else {
-            return;
-        };
-        let (launcher, inputs, address) = (
-            Arc::clone(&self.launcher),
-            self.inputs.clone(),
-            self.host.clone(),
-        );
-        self.work.spawn(async move {
-            let check = match which {
-                Which::Health => plan.health.as_ref(),
-                Which::Readiness => plan.readiness.as_ref(),
-            };
-            let Some(check) = check else {
-                return;
-            };
-            let place = Place {
-                task,
-                address,
-                environment: plan.environment.clone(),
-                directory: plan.directory.clone(),
-            };
-            let result = probe(&launcher.layout, &place, check).await;
-            let _ = inputs.send((task, Input::Probed { which, result })).await;
-        });
-    }
-
-    fn compare_limits(&mut self) {
-        if self.is_comparing {
-            return;
-        }
-        let watched: Vec<Watched> = self
-            .tasks
-            .iter()
-            .filter(|(_, entry)| !entry.groups.limits.is_empty() && entry.machine.pid().is_some())
-            .filter(|(_, entry)| !entry.machine.state().is_terminal())
-            .map(|(task, entry)| Watched {
-                task: *task,
-                limits: entry.groups.limits.clone(),
-                is_enforced: entry
-                    .order
-                    .as_ref()
-                    .is_some_and(|order| order.enforce_drift),
-            })
-            .collect();
-        if watched.is_empty() {
-            return;
-        }
-        self.is_comparing = true;
-        let notices = self.notices.clone();
-        self.work.spawn(async move {
-            let seen = tokio::task::spawn_blocking(move || compare(&watched))
-                .await
-                .unwrap_or_default();
-            let _ = notices.send(Notice::Drift(seen)).await;
-        });
-    }
-
     /// Hands over what the kernel has not heard; says whether the session could not take all of it.
     fn flush(&mut self) -> bool {
         let Some(session) = self.session.clone() else {
@@ -604,22 +510,6 @@ impl Supervisor {
             });
         }
     }
-}
-
-fn span(task: TaskId) -> tracing::Span {
-    tracing::info_span!("task", %task)
-}
-
-/// How long ago that was; zero where the clock was set back.
-fn age_of(at: WallTime) -> Millis {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(
-        u64::try_from(now.as_millis())
-            .unwrap_or(u64::MAX)
-            .saturating_sub(at.0),
-    )
 }
 
 async fn sleep_until(wake: Option<tokio::time::Instant>) {

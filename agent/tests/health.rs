@@ -11,10 +11,17 @@ use kelson_model::task::{CheckState, TaskState};
 use support::{FakeKernel, script, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Answers every request with the status that stands in the cell.
-async fn serve(status: Arc<AtomicU16>) -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+/// A port at which nobody listens: a task is not started while somebody does.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Listens in the place of a task that runs, and answers every request with the status that stands in the cell.
+async fn serve(port: u16, status: Arc<AtomicU16>) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let status = status.load(Ordering::SeqCst);
@@ -35,7 +42,6 @@ async fn serve(status: Arc<AtomicU16>) -> u16 {
             });
         }
     });
-    port
 }
 
 fn checked(health: serde_json::Value) -> serde_json::Value {
@@ -50,10 +56,11 @@ async fn an_http_check_turns_healthy_unhealthy_and_healthy_again() {
     let (kernel, directory) = (FakeKernel::start().await, tempfile::tempdir().unwrap());
     let agent = start(directory.path(), &kernel).await;
     let status = Arc::new(AtomicU16::new(503));
-    let port = serve(Arc::clone(&status)).await;
+    let port = free_port();
     let health = serde_json::json!({"http": {"port": "http", "path": "/up"}, "interval": "20ms", "timeout": "10s", "failures": 2});
     kernel.run_with(1, &checked(health), &[("http", port)], true);
     let running = kernel.wait_state(1, TaskState::Running).await;
+    serve(port, Arc::clone(&status)).await;
     assert_eq!(
         (running.health, running.ready),
         (CheckState::Unknown, false),
@@ -87,11 +94,13 @@ async fn an_http_check_turns_healthy_unhealthy_and_healthy_again() {
 async fn readiness_is_an_axis_of_its_own() {
     let (kernel, directory) = (FakeKernel::start().await, tempfile::tempdir().unwrap());
     let agent = start(directory.path(), &kernel).await;
-    let port = serve(Arc::new(AtomicU16::new(200))).await;
+    let port = free_port();
     let mut template = checked(serde_json::json!({"tcp": {"port": "http"}}));
     template["readiness"] =
         serde_json::json!({"command": {"command": "test", "args": ["-e", "ready"]}});
     kernel.run_with(1, &template, &[("http", port)], true);
+    kernel.wait_state(1, TaskState::Running).await;
+    serve(port, Arc::new(AtomicU16::new(200))).await;
     let healthy = kernel
         .wait("health", |seen| {
             seen.last(1)
@@ -135,6 +144,70 @@ async fn a_probe_that_hangs_is_cut_at_its_timeout_and_killed() {
     // No probe is made any more; the last one has been killed.
     let last = support::wait_number(&directory.path().join("tasks/tsk_1/work/probe")).await;
     support::wait_gone(last).await;
+    agent.stop(ShutdownMode::StopTasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_runs_inside_the_task_and_nothing_of_it_outlives_it() {
+    for use_cgroups in [true, false] {
+        let (kernel, directory) = (FakeKernel::start().await, tempfile::tempdir().unwrap());
+        let mut config = support::config(directory.path(), &kernel);
+        config.use_cgroups = use_cgroups;
+        let agent = kelson_agent::Agent::start(config).await.unwrap();
+        kernel.wait_attached(1).await;
+        let check = "cat /proc/self/cgroup > groups; setsid sleep 1000 & echo $$! > stray";
+        let health = serde_json::json!({"command": {"command": "sh", "args": ["-c", check]}});
+        kernel.run(1, &checked(health));
+        kernel
+            .wait("health", |seen| {
+                seen.last(1)
+                    .filter(|status| status.health == CheckState::Healthy)
+                    .cloned()
+            })
+            .await;
+        let task = directory.path().join("tasks/tsk_1");
+        support::wait_gone(support::wait_number(&task.join("work/stray")).await).await;
+        let spec = std::fs::read(task.join("spec.json")).unwrap();
+        let spec: serde_json::Value = serde_json::from_slice(&spec).unwrap();
+        let used = spec["launch"]["groups"]["groups"].as_array().unwrap().len();
+        let groups = std::fs::read_to_string(task.join("work/groups")).unwrap();
+        let inside = groups.lines().filter(|line| line.ends_with("/tsk_1"));
+        assert_eq!(inside.count(), used, "{groups}");
+        agent.stop(ShutdownMode::StopTasks).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_healthy_is_adopted_as_healthy_though_it_does_not_answer_at_once() {
+    let (kernel, directory) = (FakeKernel::start().await, tempfile::tempdir().unwrap());
+    let agent = start(directory.path(), &kernel).await;
+    let status = Arc::new(AtomicU16::new(200));
+    let port = free_port();
+    let health = serde_json::json!({"http": {"port": "http", "path": "/up"}, "interval": "1s", "timeout": "10s", "grace": "60s", "failures": 1000});
+    kernel.run_with(1, &checked(health), &[("http", port)], true);
+    kernel.wait_state(1, TaskState::Running).await;
+    serve(port, Arc::clone(&status)).await;
+    let healthy = kernel
+        .wait("health", |seen| {
+            seen.last(1)
+                .filter(|status| status.health == CheckState::Healthy)
+                .cloned()
+        })
+        .await;
+    agent.stop(ShutdownMode::LeaveTasks).await;
+    status.store(500, Ordering::SeqCst);
+    let told_before = kernel.seen().statuses.len();
+    let agent = start(directory.path(), &kernel).await;
+    let again = kernel
+        .wait("tsk_1 again", |seen| {
+            seen.statuses.get(told_before).cloned()
+        })
+        .await;
+    assert_eq!(
+        (again.state, again.health, again.ready, again.pid),
+        (healthy.state, healthy.health, healthy.ready, healthy.pid)
+    );
+    assert!(again.healthy_for >= healthy.healthy_for);
     agent.stop(ShutdownMode::StopTasks).await;
 }
 

@@ -84,6 +84,44 @@ impl StopReason {
     ];
 }
 
+/// What lies behind an end that was not the program's own doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ExitCause {
+    /// The kernel has declared its agent dead.
+    AgentGone,
+    /// The machine was started again while it ran.
+    MachineRestarted,
+    /// Its shim died or did not answer and was killed: how the program ended is not known.
+    ShimDied,
+    /// The agent's records of it cannot be read: what ran of it was ended.
+    RecordsUnreadable,
+    /// The agent does not have it.
+    NotThere,
+    /// Another program of the machine listens at a port that it was given.
+    PortsTaken,
+}
+
+impl ExitCause {
+    /// All causes.
+    pub const ALL: [Self; 6] = [
+        Self::AgentGone,
+        Self::MachineRestarted,
+        Self::ShimDied,
+        Self::RecordsUnreadable,
+        Self::NotThere,
+        Self::PortsTaken,
+    ];
+
+    /// Whether the ground was taken from under the task: a new one elsewhere need not wait, since no loop can come of it.
+    pub fn is_death_of_the_agent(self) -> bool {
+        match self {
+            Self::AgentGone | Self::MachineRestarted => true,
+            Self::ShimDied | Self::RecordsUnreadable | Self::NotThere | Self::PortsTaken => false,
+        }
+    }
+}
+
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -98,7 +136,16 @@ pub struct Exit {
     pub by_agent: bool,
     /// A sentence for people: `exited with status 1`, `could not be started: no such program`.
     pub reason: String,
+    /// What lies behind it, where it was not the program's own doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<ExitCause>,
+    /// Ports of the agent's range at which other programs of its machine listen; told with [`ExitCause::PortsTaken`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_ports: Vec<u16>,
 }
+
+/// Most ports in [`Exit::taken_ports`].
+pub const MAX_TAKEN_PORTS: usize = 512;
 
 /// What an agent says about one task. The kernel applies each (task, sequence) once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

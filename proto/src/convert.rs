@@ -3,7 +3,7 @@
 use kelson_model::agent::{AgentDescription, PortRange};
 use kelson_model::id::TaskId;
 use kelson_model::quantity::{Bytes, MilliCpus, Resources};
-use kelson_model::task::{CheckState, Exit, TaskState, TaskStatus};
+use kelson_model::task::{CheckState, Exit, ExitCause, MAX_TAKEN_PORTS, TaskState, TaskStatus};
 use kelson_model::time::WallTime;
 
 use crate::v1;
@@ -139,6 +139,58 @@ fn check_state(value: i32) -> Result<CheckState, ConvertError> {
     }
 }
 
+impl From<&Exit> for v1::Exit {
+    fn from(from: &Exit) -> Self {
+        let cause = match from.cause {
+            None => v1::ExitCause::Unspecified,
+            Some(ExitCause::AgentGone) => v1::ExitCause::AgentGone,
+            Some(ExitCause::MachineRestarted) => v1::ExitCause::MachineRestarted,
+            Some(ExitCause::ShimDied) => v1::ExitCause::ShimDied,
+            Some(ExitCause::RecordsUnreadable) => v1::ExitCause::RecordsUnreadable,
+            Some(ExitCause::NotThere) => v1::ExitCause::NotThere,
+            Some(ExitCause::PortsTaken) => v1::ExitCause::PortsTaken,
+        };
+        Self {
+            code: from.code,
+            signal: from.signal,
+            oom: from.oom,
+            by_agent: from.by_agent,
+            reason: from.reason.clone(),
+            cause: cause.into(),
+            taken_ports: from.taken_ports.iter().copied().map(u32::from).collect(),
+        }
+    }
+}
+
+fn exit(from: v1::Exit) -> Result<Exit, ConvertError> {
+    let unknown = ConvertError::Unknown {
+        field: "exit.cause",
+        value: from.cause,
+    };
+    let cause = match v1::ExitCause::try_from(from.cause).map_err(|_| unknown)? {
+        v1::ExitCause::Unspecified => None,
+        v1::ExitCause::AgentGone => Some(ExitCause::AgentGone),
+        v1::ExitCause::MachineRestarted => Some(ExitCause::MachineRestarted),
+        v1::ExitCause::ShimDied => Some(ExitCause::ShimDied),
+        v1::ExitCause::RecordsUnreadable => Some(ExitCause::RecordsUnreadable),
+        v1::ExitCause::NotThere => Some(ExitCause::NotThere),
+        v1::ExitCause::PortsTaken => Some(ExitCause::PortsTaken),
+    };
+    let ports = from.taken_ports.into_iter();
+    Ok(Exit {
+        code: from.code,
+        signal: from.signal,
+        oom: from.oom,
+        by_agent: from.by_agent,
+        reason: from.reason,
+        cause,
+        taken_ports: ports
+            .filter_map(|port| u16::try_from(port).ok())
+            .take(MAX_TAKEN_PORTS)
+            .collect(),
+    })
+}
+
 impl From<&TaskStatus> for v1::TaskStatus {
     fn from(from: &TaskStatus) -> Self {
         Self {
@@ -150,13 +202,7 @@ impl From<&TaskStatus> for v1::TaskStatus {
             pid: from.pid,
             started_at_ms: from.started_at.map(|at| at.0),
             healthy_for_ms: from.healthy_for,
-            exit: from.exit.as_ref().map(|exit| v1::Exit {
-                code: exit.code,
-                signal: exit.signal,
-                oom: exit.oom,
-                by_agent: exit.by_agent,
-                reason: exit.reason.clone(),
-            }),
+            exit: from.exit.as_ref().map(v1::Exit::from),
             isolation: from.isolation.clone(),
             message: from.message.clone(),
         }
@@ -179,13 +225,7 @@ impl TryFrom<v1::TaskStatus> for TaskStatus {
             pid: from.pid,
             started_at: from.started_at_ms.map(WallTime),
             healthy_for: from.healthy_for_ms,
-            exit: from.exit.map(|exit| Exit {
-                code: exit.code,
-                signal: exit.signal,
-                oom: exit.oom,
-                by_agent: exit.by_agent,
-                reason: exit.reason,
-            }),
+            exit: from.exit.map(exit).transpose()?,
             isolation: from.isolation,
             message: from.message,
         })
@@ -199,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_status_survives_the_wire() {
-        let status = TaskStatus {
+        let mut status = TaskStatus {
             task: TaskId(3),
             sequence: 2,
             state: TaskState::Failed,
@@ -214,14 +254,20 @@ mod tests {
                 oom: false,
                 by_agent: false,
                 reason: "exited with status 1".to_owned(),
+                ..Exit::default()
             }),
             isolation: "memory: none".to_owned(),
             message: String::new(),
         };
-        assert_eq!(
-            TaskStatus::try_from(v1::TaskStatus::from(&status)).unwrap(),
-            status
-        );
+        for cause in ExitCause::ALL.map(Some).into_iter().chain([None]) {
+            let exit = status.exit.as_mut().unwrap();
+            exit.cause = cause;
+            exit.taken_ports = vec![8080, 20_000];
+            assert_eq!(
+                TaskStatus::try_from(v1::TaskStatus::from(&status)).unwrap(),
+                status
+            );
+        }
     }
 
     #[test]

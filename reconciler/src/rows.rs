@@ -165,6 +165,7 @@ pub(crate) fn task(json: &str) -> Result<ObservedTask, RowError> {
                 oom: exit.oom,
                 by_agent,
                 reason: exit.reason.unwrap_or_default(),
+                ..Exit::default()
             }),
         stop_reason,
         stopped_by,

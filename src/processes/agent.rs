@@ -45,10 +45,10 @@ pub(crate) struct Agent {
     /// The cpus that it gives [default: all]
     #[arg(long)]
     cpus: Option<MilliCpus>,
-    /// The memory that it gives [default: all]
+    /// The memory that it gives [default: what its cgroup may use, minus a sixteenth, at most 1 GiB]
     #[arg(long)]
     memory: Option<Bytes>,
-    /// The disk that it gives [default: what is free]
+    /// The disk that it gives [default: that of the data's file system, minus a sixteenth, at most 8 GiB]
     #[arg(long)]
     disk: Option<Bytes>,
     /// The ports that it gives
@@ -73,6 +73,8 @@ fn parse_attribute(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) async fn run(arguments: Agent) -> Result<Exit> {
+    // What somebody left open for all children is not for tasks.
+    kelson_agent::keep_descriptors();
     log::start()?;
     let mut endings = Endings::watch(arguments.supervised)?;
     let kernel = if arguments.kernel.contains("://") {

@@ -1,4 +1,4 @@
-//! `kelson shim` and `kelson gate`: the agent's two modes of this executable that hold a task.
+//! `kelson shim`, `kelson gate` and `kelson check`: the agent's modes of this executable that hold a task and look after it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,10 +16,18 @@ pub(crate) struct Shim {
 #[derive(Debug, Args)]
 pub(crate) struct Gate {}
 
+/// What may be typed behind `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {}
+
 pub(crate) fn run_shim(shim: &Shim) -> ExitCode {
     kelson_agent::run_shim(&shim.directory)
 }
 
 pub(crate) fn run_gate(_: &Gate) -> ExitCode {
     kelson_agent::run_gate()
+}
+
+pub(crate) fn run_check(_: &Check) -> ExitCode {
+    kelson_agent::run_check()
 }

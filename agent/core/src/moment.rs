@@ -1,9 +1,14 @@
 //! Time as the core sees it: milliseconds on a clock that only goes forward.
 
 use kelson_model::quantity::Millis;
+use serde::{Deserialize, Serialize};
 
-/// A moment on the agent's monotonic clock, in milliseconds since the agent's start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+/// A moment on the machine's boot clock, in milliseconds since the machine's start: it goes on while the machine sleeps, is the same
+/// for every process, and nobody sets it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Moment(pub u64);
 
 impl Moment {

@@ -2,15 +2,16 @@
 
 use kelson_model::id::TaskId;
 use kelson_model::quantity::Millis;
-use kelson_model::task::{CheckState, Exit, TaskState, TaskStatus};
+use kelson_model::task::{CheckState, Exit, ExitCause, TaskState, TaskStatus};
 use kelson_model::time::WallTime;
 
+use crate::effect::{Effect, Ending, Input, StopNote, TaskNote, Which};
 use crate::moment::Moment;
 use crate::probe::{Pace, ProbeSchedule};
 use crate::signal::signal_name;
 use crate::update::Report;
 
-/// A shim that has not reported its program after so long is given up.
+/// A shim that has not reported its program this long after it was started is given up.
 const START_DEADLINE: Millis = Millis(60_000);
 /// Between two attempts to kill what will not go.
 const KILL_AGAIN: Millis = Millis(2000);
@@ -30,98 +31,33 @@ pub struct TaskSettings {
     pub isolation: String,
 }
 
-/// Which of the two checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Which {
-    /// Whether it works.
-    Health,
-    /// Whether it may take traffic.
-    Readiness,
-}
-
-/// How a program ended, as its shim has recorded it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ending {
-    /// The exit status, where it exited.
-    pub code: Option<i32>,
-    /// The signal's number, where it was killed by one.
-    pub signal: Option<i32>,
-    /// Whether the memory limit killed it.
-    pub oom: bool,
-    /// Whether the shim had been asked to signal it.
-    pub by_agent: bool,
-    /// Why it could not be started, where it could not.
-    pub not_started: Option<String>,
-}
-
-/// What has happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// Its directory and files are there, and its specification is durable.
-    Prepared,
-    /// They are not, and will not be.
-    PrepareFailed {
-        /// A sentence for people.
-        reason: String,
-    },
-    /// The program runs.
-    Started {
-        /// Its process id.
-        pid: u32,
-        /// When.
-        at: WallTime,
-    },
-    /// The shim has recorded the end and is gone.
-    Ended(Ending),
-    /// The shim is gone and has recorded nothing.
-    SupervisorDied {
-        /// What is known about it, for people.
-        reason: String,
-    },
-    /// The kernel wants it to end.
-    Stop {
-        /// One word of the protocol.
-        reason: String,
-    },
-    /// The kernel has recorded its end.
-    Forget,
-    /// A probe was answered.
-    Probed {
-        /// Of which check.
-        which: Which,
-        /// What came of it.
-        result: Result<(), String>,
-    },
-    /// Time has gone by.
-    Tick,
-}
-
-/// What the shell must do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Make the directory, lay down the files, write the specification durably; answer Prepared or PrepareFailed.
-    Prepare,
-    /// Start the shim; answer Started, Ended or SupervisorDied.
-    StartShim,
-    /// Ask the shim to signal the program's group.
-    Signal(i32),
-    /// Kill everything that belongs to the task, through the shim and without it.
-    KillAll,
-    /// Probe; answer Probed.
-    Probe(Which),
-    /// Tell the kernel.
-    EmitStatus(Box<Report>),
-    /// Delete what is left; the machine is done.
-    Cleanup,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
+    /// Of an earlier agent: nobody holds it, and what may live of it is being ended.
+    Unheld,
     Preparing,
-    Launching { deadline: Moment },
+    /// It waits for its turn to be started.
+    Queued,
+    Launching {
+        deadline: Moment,
+    },
     Running,
-    Stopping { kill_at: Moment },
-    Over { state: TaskState, exit: Exit },
+    Stopping {
+        kill_at: Moment,
+    },
+    Over {
+        state: TaskState,
+        exit: Exit,
+    },
+}
+
+/// Tells one check of one task from all others.
+fn seed(id: TaskId, which: Which) -> u64 {
+    let which = match which {
+        Which::Health => 0,
+        Which::Readiness => 1,
+    };
+    id.0.wrapping_mul(2).wrapping_add(which)
 }
 
 /// The machine of one task.
@@ -146,8 +82,22 @@ pub struct Task {
     health: Option<ProbeSchedule>,
     readiness: Option<ProbeSchedule>,
     told: Option<TaskStatus>,
-    /// So many first answers are waited for before anything is told.
+    noted: TaskNote,
+    /// How many first answers are waited for before anything is told.
     unanswered: usize,
+}
+
+/// A running task of an earlier agent, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// Its process id.
+    pub pid: u32,
+    /// When it was started, for people.
+    pub at: WallTime,
+    /// When it was started, to count from.
+    pub started: Moment,
+    /// What the earlier agent has noted; absent: nothing.
+    pub note: Option<TaskNote>,
 }
 
 impl Task {
@@ -159,33 +109,43 @@ impl Task {
         (task, effects)
     }
 
-    /// A task of an earlier run of the agent whose shim lives and has started it.
+    /// A task of an earlier run of the agent whose shim lives and has started it: what was known of it stays known, a stop goes on.
     pub fn adopt_running(
         id: TaskId,
-        mut settings: TaskSettings,
-        pid: u32,
-        at: WallTime,
-        age: Millis,
+        settings: TaskSettings,
+        found: Adopted,
         now: Moment,
     ) -> (Self, Vec<Effect>) {
-        for pace in settings
-            .health
-            .iter_mut()
-            .chain(settings.readiness.iter_mut())
-        {
-            pace.grace = Millis(pace.grace.0.saturating_sub(age.0));
-        }
-        let mut task = Self::at(id, settings, Phase::Preparing);
+        let mut task = Self::at(id, settings, Phase::Running);
+        let note = found.note.unwrap_or_default();
         let mut effects = Vec::new();
-        task.begin(pid, at, now);
-        task.probe(now, &mut effects);
-        task.unanswered =
-            usize::from(task.health.is_some()) + usize::from(task.readiness.is_some());
+        (task.pid, task.started_at) = (Some(found.pid), Some(found.at));
+        task.running_since = Some(found.started);
+        let adopt = |pace: Option<Pace>, which, known| {
+            pace.map(|pace| ProbeSchedule::adopt(pace, found.started, seed(id, which), known, now))
+        };
+        task.health = adopt(task.settings.health, Which::Health, note.health);
+        task.readiness = adopt(task.settings.readiness, Which::Readiness, note.readiness);
+        task.unanswered = usize::from(task.health.is_some() && note.health.is_none())
+            + usize::from(task.readiness.is_some() && note.readiness.is_none());
+        if let Some(stop) = note.stop {
+            task.phase = Phase::Stopping {
+                kill_at: stop.kill_at,
+            };
+            task.stop = Some(stop.reason);
+        }
+        task.noted = task.note();
         task.tell(&mut effects);
         (task, effects)
     }
 
-    /// A task of an earlier run of the agent that has ended, or whose shim is gone without a record.
+    /// A task of an earlier run of the agent that nobody holds. What may live of it is being ended, and nothing is said before
+    /// [`Input::SupervisorDied`] says that this is done.
+    pub fn adopt_unheld(id: TaskId, settings: TaskSettings) -> Self {
+        Self::at(id, settings, Phase::Unheld)
+    }
+
+    /// A task of an earlier run of the agent that has ended, or that cannot be carried out.
     pub fn adopt_over(
         id: TaskId,
         settings: TaskSettings,
@@ -203,7 +163,10 @@ impl Task {
         Self::adopt_over(
             id,
             TaskSettings::default(),
-            Input::SupervisorDied { reason },
+            Input::SupervisorDied {
+                reason,
+                cause: ExitCause::NotThere,
+            },
             Moment(0),
         )
     }
@@ -223,6 +186,7 @@ impl Task {
             health: None,
             readiness: None,
             told: None,
+            noted: TaskNote::default(),
             unanswered: 0,
         }
     }
@@ -235,7 +199,8 @@ impl Task {
     /// Where it stands.
     pub fn state(&self) -> TaskState {
         match &self.phase {
-            Phase::Preparing | Phase::Launching { .. } => TaskState::Starting,
+            Phase::Unheld => TaskState::Stopping,
+            Phase::Preparing | Phase::Queued | Phase::Launching { .. } => TaskState::Starting,
             Phase::Running => TaskState::Running,
             Phase::Stopping { .. } => TaskState::Stopping,
             Phase::Over { state, .. } => *state,
@@ -250,7 +215,7 @@ impl Task {
     /// When a [`Input::Tick`] is due; absent: nothing waits for time.
     pub fn next_wake(&self) -> Option<Moment> {
         match &self.phase {
-            Phase::Preparing | Phase::Over { .. } => None,
+            Phase::Unheld | Phase::Preparing | Phase::Queued | Phase::Over { .. } => None,
             Phase::Launching { deadline } => Some(*deadline),
             Phase::Stopping { kill_at } => Some(*kill_at),
             Phase::Running => {
@@ -265,16 +230,21 @@ impl Task {
     pub fn apply(&mut self, now: Moment, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
-            Input::Prepared => self.prepared(now, &mut effects),
-            Input::PrepareFailed { reason } => self.never_started(&reason),
+            Input::Prepared => self.prepared(&mut effects),
+            Input::PrepareFailed {
+                reason,
+                taken_ports,
+            } => self.never_started(&reason, taken_ports),
+            Input::ShimSpawned => self.spawned(now),
             Input::Started { pid, at } => self.started(now, pid, at, &mut effects),
             Input::Ended(ending) => self.ended(&ending),
-            Input::SupervisorDied { reason } => self.supervisor_died(reason, &mut effects),
+            Input::SupervisorDied { reason, cause } => self.supervisor_died(reason, cause),
             Input::Stop { reason } => self.stop(now, reason, &mut effects),
             Input::Forget => self.forget(&mut effects),
             Input::Probed { which, result } => self.probed(now, which, result),
             Input::Tick => self.tick(now, &mut effects),
         }
+        self.keep_note(&mut effects);
         self.tell(&mut effects);
         if self.is_forgotten && !self.is_cleaned && matches!(self.phase, Phase::Over { .. }) {
             self.is_cleaned = true;
@@ -283,22 +253,29 @@ impl Task {
         effects
     }
 
-    fn prepared(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+    fn prepared(&mut self, effects: &mut Vec<Effect>) {
         if self.phase != Phase::Preparing {
             return;
         }
         if self.stop.is_some() {
-            self.never_started("it was stopped before it was started");
+            self.never_started("it was stopped before it was started", Vec::new());
             return;
         }
-        self.phase = Phase::Launching {
-            deadline: now.after(START_DEADLINE),
-        };
+        self.phase = Phase::Queued;
         effects.push(Effect::StartShim);
     }
 
+    /// What it waited before is not the shim's fault.
+    fn spawned(&mut self, now: Moment) {
+        if self.phase == Phase::Queued {
+            self.phase = Phase::Launching {
+                deadline: now.after(START_DEADLINE),
+            };
+        }
+    }
+
     fn started(&mut self, now: Moment, pid: u32, at: WallTime, effects: &mut Vec<Effect>) {
-        if !matches!(self.phase, Phase::Launching { .. }) {
+        if !matches!(self.phase, Phase::Queued | Phase::Launching { .. }) {
             return;
         }
         self.begin(pid, at, now);
@@ -314,14 +291,13 @@ impl Task {
         self.started_at = Some(at);
         self.running_since = Some(now);
         self.phase = Phase::Running;
-        self.health = self
-            .settings
-            .health
-            .map(|pace| ProbeSchedule::new(pace, now));
-        self.readiness = self
-            .settings
-            .readiness
-            .map(|pace| ProbeSchedule::new(pace, now));
+        let schedule = |pace: Option<Pace>, which| {
+            pace.map(|pace| ProbeSchedule::new(pace, now, seed(self.id, which)))
+        };
+        let (health, readiness) = (self.settings.health, self.settings.readiness);
+        self.health = schedule(health, Which::Health);
+        self.readiness = schedule(readiness, Which::Readiness);
+        self.noted = self.note();
     }
 
     fn stop(&mut self, now: Moment, reason: String, effects: &mut Vec<Effect>) {
@@ -331,10 +307,14 @@ impl Task {
                 self.phase = Phase::Stopping {
                     kill_at: now.after(self.settings.stop_grace),
                 };
+                // First the note: whoever comes next must not ask again.
+                self.keep_note(effects);
                 effects.push(Effect::Signal(self.settings.stop_signal));
             }
             // Stopped once it is prepared, or started; a second stop is no second signal.
-            Phase::Preparing
+            Phase::Unheld
+            | Phase::Preparing
+            | Phase::Queued
             | Phase::Launching { .. }
             | Phase::Stopping { .. }
             | Phase::Over { .. } => {}
@@ -344,11 +324,11 @@ impl Task {
     fn forget(&mut self, effects: &mut Vec<Effect>) {
         self.is_forgotten = true;
         match self.phase {
-            Phase::Launching { .. } | Phase::Running | Phase::Stopping { .. } => {
+            Phase::Queued | Phase::Launching { .. } | Phase::Running | Phase::Stopping { .. } => {
                 self.stop.get_or_insert_with(|| "forgotten".to_owned());
                 effects.push(Effect::KillAll);
             }
-            Phase::Preparing => {
+            Phase::Unheld | Phase::Preparing => {
                 self.stop.get_or_insert_with(|| "forgotten".to_owned());
             }
             Phase::Over { .. } => {}
@@ -367,7 +347,9 @@ impl Task {
                 effects.push(Effect::KillAll);
             }
             Phase::Running => self.probe(now, effects),
-            Phase::Preparing
+            Phase::Unheld
+            | Phase::Preparing
+            | Phase::Queued
             | Phase::Launching { .. }
             | Phase::Stopping { .. }
             | Phase::Over { .. } => {}
@@ -394,7 +376,7 @@ impl Task {
         }
     }
 
-    fn never_started(&mut self, reason: &str) {
+    fn never_started(&mut self, reason: &str, taken_ports: Vec<u16>) {
         let state = if self.stop.is_some() {
             TaskState::Killed
         } else {
@@ -410,6 +392,8 @@ impl Task {
             Exit {
                 by_agent: self.stop.is_some(),
                 reason,
+                cause: (!taken_ports.is_empty()).then_some(ExitCause::PortsTaken),
+                taken_ports,
                 ..Exit::default()
             },
         );
@@ -419,7 +403,7 @@ impl Task {
         let by_agent = ending.by_agent;
         let is_stopped = self.stop.is_some() || by_agent;
         if let Some(reason) = &ending.not_started {
-            self.never_started(reason);
+            self.never_started(reason, Vec::new());
             return;
         }
         let mut said = match (ending.code, ending.signal) {
@@ -453,18 +437,17 @@ impl Task {
                 oom: ending.oom,
                 by_agent,
                 reason: said,
+                ..Exit::default()
             },
         );
     }
 
-    fn supervisor_died(&mut self, reason: String, effects: &mut Vec<Effect>) {
-        if !matches!(self.phase, Phase::Over { .. }) {
-            effects.push(Effect::KillAll);
-        }
+    fn supervisor_died(&mut self, reason: String, cause: ExitCause) {
         self.end(
             TaskState::Lost,
             Exit {
                 reason,
+                cause: Some(cause),
                 ..Exit::default()
             },
         );
@@ -482,7 +465,9 @@ impl Task {
             (Phase::Running, None) => (CheckState::Healthy, self.running_since),
             (Phase::Stopping { .. } | Phase::Over { .. }, Some(check)) => (check.state(), None),
             (
-                Phase::Preparing
+                Phase::Unheld
+                | Phase::Preparing
+                | Phase::Queued
                 | Phase::Launching { .. }
                 | Phase::Stopping { .. }
                 | Phase::Over { .. },
@@ -499,7 +484,9 @@ impl Task {
                 .map(|check| format!("{name}: {}", check.last_failure()))
         };
         match &self.phase {
+            Phase::Unheld => "ending what is left of it".to_owned(),
             Phase::Preparing => "preparing its directory".to_owned(),
+            Phase::Queued => "waiting for its turn to be started".to_owned(),
             Phase::Launching { .. } => "starting".to_owned(),
             Phase::Running => failing("health", &self.health)
                 .or_else(|| failing("readiness", &self.readiness))
@@ -525,7 +512,9 @@ impl Task {
             };
         let exit = match &self.phase {
             Phase::Over { exit, .. } => Some(exit.clone()),
-            Phase::Preparing
+            Phase::Unheld
+            | Phase::Preparing
+            | Phase::Queued
             | Phase::Launching { .. }
             | Phase::Running
             | Phase::Stopping { .. } => None,
@@ -548,8 +537,40 @@ impl Task {
         }
     }
 
+    fn note(&self) -> TaskNote {
+        let mut stop = None;
+        if let (Phase::Stopping { kill_at }, Some(reason)) = (&self.phase, &self.stop) {
+            stop = Some(StopNote {
+                reason: reason.clone(),
+                kill_at: *kill_at,
+            });
+        }
+        TaskNote {
+            health: self.health.as_ref().map(ProbeSchedule::note),
+            readiness: self.readiness.as_ref().map(ProbeSchedule::note),
+            stop,
+        }
+    }
+
+    /// Writes down what has changed of that which the next agent must know.
+    fn keep_note(&mut self, effects: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Running | Phase::Stopping { .. }) {
+            return;
+        }
+        let mut note = self.note();
+        if let (Some(stop), Some(noted)) = (&mut note.stop, &self.noted.stop) {
+            // The next attempt to kill it is no news: the grace is over once and for all.
+            stop.kill_at = noted.kill_at;
+        }
+        if note != self.noted {
+            self.noted = note.clone();
+            effects.push(Effect::Note(note));
+        }
+    }
+
     fn tell(&mut self, effects: &mut Vec<Effect>) {
-        if self.unanswered > 0 && matches!(self.phase, Phase::Running) {
+        let is_waiting = self.unanswered > 0 && matches!(self.phase, Phase::Running);
+        if is_waiting || self.phase == Phase::Unheld {
             return;
         }
         let report = self.report();

@@ -1,10 +1,13 @@
 //! The task machine, from outside.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use kelson_agent_core::{Effect, Ending, Input, Moment, Pace, Task, TaskSettings, Which};
+use kelson_agent_core::{
+    Adopted, CheckNote, Effect, Ending, Input, Moment, Pace, StopNote, Task, TaskNote,
+    TaskSettings, Which,
+};
 use kelson_model::id::TaskId;
 use kelson_model::quantity::Millis;
-use kelson_model::task::{CheckState, TaskState, TaskStatus};
+use kelson_model::task::{CheckState, ExitCause, TaskState, TaskStatus};
 use kelson_model::time::WallTime;
 use proptest::prelude::*;
 
@@ -46,6 +49,7 @@ fn running(settings: TaskSettings) -> Task {
     let (mut task, effects) = Task::new(TaskId(1), settings);
     assert_eq!(effects.first(), Some(&Effect::Prepare));
     assert_eq!(task.apply(Moment(1), Input::Prepared), [Effect::StartShim]);
+    assert!(task.apply(Moment(1), Input::ShimSpawned).is_empty());
     task.apply(Moment(2), started());
     assert_eq!(task.state(), TaskState::Running);
     task
@@ -58,6 +62,20 @@ fn told(effects: &[Effect]) -> Option<TaskStatus> {
     })
 }
 
+fn noted(effects: &[Effect]) -> Option<TaskNote> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Note(note) => Some(note.clone()),
+        _ => None,
+    })
+}
+
+fn died() -> Input {
+    Input::SupervisorDied {
+        reason: "supervisor died".to_owned(),
+        cause: ExitCause::ShimDied,
+    }
+}
+
 fn stop() -> Input {
     Input::Stop {
         reason: "byHand".to_owned(),
@@ -68,7 +86,21 @@ fn stop() -> Input {
 fn a_stop_signals_once_then_kills_after_the_grace_and_again_until_it_is_gone() {
     let mut task = running(settings());
     let effects = task.apply(Moment(10), stop());
-    assert_eq!(effects.first(), Some(&Effect::Signal(15)));
+    let stopping = StopNote {
+        reason: "byHand".to_owned(),
+        kill_at: Moment(1010),
+    };
+    assert_eq!(
+        effects.iter().take(2).collect::<Vec<_>>(),
+        [
+            &Effect::Note(TaskNote {
+                stop: Some(stopping),
+                ..TaskNote::default()
+            }),
+            &Effect::Signal(15)
+        ],
+        "what is noted first is not done twice"
+    );
     assert_eq!(told(&effects).unwrap().state, TaskState::Stopping);
     assert!(
         task.apply(Moment(20), stop()).is_empty(),
@@ -152,12 +184,36 @@ fn the_word_of_the_end_tells_causes_apart() {
 }
 
 #[test]
-fn a_dead_supervisor_means_kill_everything_and_lost() {
+fn a_dead_supervisor_means_lost_and_why() {
     let mut task = running(settings());
-    let reason = "supervisor died".to_owned();
-    let effects = task.apply(Moment(5), Input::SupervisorDied { reason });
-    assert_eq!(effects.first(), Some(&Effect::KillAll));
+    let status = told(&task.apply(Moment(5), died())).unwrap();
+    assert_eq!(status.state, TaskState::Lost);
+    assert_eq!(status.exit.unwrap().cause, Some(ExitCause::ShimDied));
+}
+
+#[test]
+fn of_a_task_that_nobody_holds_nothing_is_said_before_nothing_of_it_is_left() {
+    let mut task = Task::adopt_unheld(TaskId(1), settings());
+    assert!(task.apply(Moment(1), stop()).is_empty());
+    assert!(task.apply(Moment(2), Input::Forget).is_empty());
+    let effects = task.apply(Moment(3), died());
     assert_eq!(told(&effects).unwrap().state, TaskState::Lost);
+    assert_eq!(effects.last(), Some(&Effect::Cleanup));
+}
+
+#[test]
+fn a_port_that_another_program_uses_is_the_cause_of_a_failure() {
+    let (mut task, _) = Task::new(TaskId(1), settings());
+    let taken = Input::PrepareFailed {
+        reason: "another program listens at port 20000".to_owned(),
+        taken_ports: vec![20_000],
+    };
+    let status = told(&task.apply(Moment(1), taken)).unwrap();
+    let exit = status.exit.unwrap();
+    assert_eq!(
+        (status.state, exit.cause, exit.taken_ports),
+        (TaskState::Failed, Some(ExitCause::PortsTaken), vec![20_000])
+    );
 }
 
 #[test]
@@ -173,8 +229,14 @@ fn an_unhealthy_task_is_told_and_not_killed() {
         (status.state, status.health),
         (TaskState::Running, CheckState::Unhealthy)
     );
-    assert_eq!(effects.len(), 1);
-    let status = told(&task.apply(Moment(150), probe(Ok(())))).unwrap();
+    assert!(!effects.contains(&Effect::KillAll));
+    let effects = task.apply(Moment(150), probe(Ok(())));
+    let note = noted(&effects).unwrap().health.unwrap();
+    assert_eq!(
+        (note.succeeded, note.state, note.since),
+        (true, CheckState::Healthy, Some(Moment(150)))
+    );
+    let status = told(&effects).unwrap();
     assert!(status.ready);
     assert!(
         task.apply(Moment(1150), probe(Ok(()))).is_empty(),
@@ -182,39 +244,94 @@ fn an_unhealthy_task_is_told_and_not_killed() {
     );
 }
 
-#[test]
-fn an_adopted_task_is_told_once_its_health_is_known_again_and_its_grace_goes_on() {
-    let mut settings = checked();
-    settings.health.as_mut().unwrap().grace = Millis(500);
-    let adopt = |age| {
-        Task::adopt_running(
-            TaskId(1),
-            settings.clone(),
-            7,
-            WallTime(1),
-            Millis(age),
-            Moment(0),
-        )
+fn adopt(settings: TaskSettings, note: Option<TaskNote>, now: u64) -> (Task, Vec<Effect>) {
+    let found = Adopted {
+        pid: 7,
+        at: WallTime(1),
+        started: Moment(100),
+        note,
     };
-    let (mut task, effects) = adopt(400);
-    assert_eq!(effects, [Effect::Probe(Which::Health)]);
-    let probe = |result| Input::Probed {
+    Task::adopt_running(TaskId(1), settings, found, Moment(now))
+}
+
+fn probed(result: Result<(), String>) -> Input {
+    Input::Probed {
         which: Which::Health,
         result,
+    }
+}
+
+#[test]
+fn what_was_healthy_under_the_agent_before_is_healthy_and_one_bad_probe_changes_nothing() {
+    let mut settings = checked();
+    settings.health.as_mut().unwrap().failures = 2;
+    let healthy = TaskNote {
+        health: Some(CheckNote {
+            succeeded: true,
+            state: CheckState::Healthy,
+            since: Some(Moment(300)),
+        }),
+        ..TaskNote::default()
     };
-    let status = told(&task.apply(Moment(5), probe(Ok(())))).unwrap();
+    let (mut task, effects) = adopt(settings, Some(healthy), 900_000);
+    let status = told(&effects).unwrap();
+    assert_eq!(
+        (status.state, status.health, status.ready, status.pid),
+        (TaskState::Running, CheckState::Healthy, true, Some(7))
+    );
+    assert_eq!(task.report().healthy_since, Some(Moment(300)));
+    let effects = task.apply(Moment(900_100), probed(Err("busy".to_owned())));
+    assert!(effects.is_empty(), "{effects:?}");
+    let again = task.next_wake().unwrap();
+    assert!(again >= Moment(901_000), "at its usual pace: {again:?}");
+}
+
+#[test]
+fn an_adopted_task_of_which_nothing_is_noted_is_told_once_its_health_is_known() {
+    let mut settings = checked();
+    settings.health.as_mut().unwrap().grace = Millis(500);
+    let (mut task, effects) = adopt(settings.clone(), None, 500);
+    assert!(effects.is_empty());
+    assert!(task.next_wake().unwrap() <= Moment(1500));
+    let status = told(&task.apply(Moment(505), probed(Ok(())))).unwrap();
     assert_eq!(
         (status.state, status.health, status.pid),
         (TaskState::Running, CheckState::Healthy, Some(7))
     );
-    let (mut old, _) = adopt(500);
-    let status = told(&old.apply(Moment(5), probe(Err("refused".to_owned())))).unwrap();
+    // The grace counts from the start of the program, not of the agent.
+    let (mut old, _) = adopt(settings.clone(), None, 600);
+    let status = told(&old.apply(Moment(605), probed(Err("refused".to_owned())))).unwrap();
     assert_eq!(status.health, CheckState::Unhealthy, "its grace was over");
-    let (mut ended, _) = adopt(500);
+    let (mut ended, _) = adopt(settings, None, 600);
     assert_eq!(
-        told(&ended.apply(Moment(5), exited(0))).unwrap().state,
+        told(&ended.apply(Moment(605), exited(0))).unwrap().state,
         TaskState::Finished
     );
+}
+
+#[test]
+fn a_stop_goes_on_under_the_next_agent_without_a_second_signal_and_without_a_second_grace() {
+    let mut first = running(settings());
+    let note = noted(&first.apply(Moment(150), stop())).unwrap();
+    let (mut next, effects) = adopt(settings(), Some(note), 600);
+    assert_eq!(told(&effects).unwrap().state, TaskState::Stopping);
+    assert!(next.apply(Moment(700), stop()).is_empty());
+    assert_eq!(next.next_wake(), Some(Moment(1150)));
+    assert_eq!(next.apply(Moment(1150), Input::Tick), [Effect::KillAll]);
+    let status = told(&next.apply(Moment(1160), exited(0))).unwrap();
+    assert_eq!(status.state, TaskState::Killed);
+}
+
+#[test]
+fn what_waits_for_its_turn_is_not_given_up() {
+    let (mut task, _) = Task::new(TaskId(1), settings());
+    task.apply(Moment(0), Input::Prepared);
+    assert_eq!(task.next_wake(), None);
+    assert!(task.apply(Moment(900_000), Input::Tick).is_empty());
+    task.apply(Moment(900_000), Input::ShimSpawned);
+    assert_eq!(task.next_wake(), Some(Moment(960_000)));
+    let status = told(&task.apply(Moment(959_999), started())).unwrap();
+    assert_eq!(status.state, TaskState::Running);
 }
 
 #[test]
@@ -234,6 +351,7 @@ fn a_forgotten_task_is_cleaned_up_once_and_only_when_it_has_ended() {
 fn a_shim_that_says_nothing_is_given_up() {
     let (mut task, _) = Task::new(TaskId(1), settings());
     task.apply(Moment(0), Input::Prepared);
+    task.apply(Moment(0), Input::ShimSpawned);
     let deadline = task.next_wake().unwrap();
     assert_eq!(task.apply(deadline, Input::Tick), [Effect::KillAll]);
     let killed = Ending {
@@ -249,13 +367,13 @@ fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         Just(Input::Prepared),
         Just(Input::PrepareFailed {
-            reason: "no".to_owned()
+            reason: "no".to_owned(),
+            taken_ports: Vec::new(),
         }),
+        Just(Input::ShimSpawned),
         Just(started()),
         (0i32..3).prop_map(exited),
-        Just(Input::SupervisorDied {
-            reason: "gone".to_owned()
-        }),
+        Just(died()),
         Just(stop()),
         Just(Input::Forget),
         any::<bool>().prop_map(|good| Input::Probed {

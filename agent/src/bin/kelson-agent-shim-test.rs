@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kelson_agent::{AgentConfig, ShutdownMode, run_agent, run_gate, run_shim};
+use kelson_agent::{AgentConfig, ShutdownMode, run_agent, run_check, run_gate, run_shim};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -11,9 +11,10 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["shim", directory] => run_shim(&PathBuf::from(directory)),
         ["gate"] => run_gate(),
+        ["check"] => run_check(),
         ["agent", directory, kernel] => agent(directory, kernel),
         _ => {
-            eprintln!("usage: shim DIRECTORY | gate | agent DIRECTORY KERNEL");
+            eprintln!("usage: shim DIRECTORY | gate | check | agent DIRECTORY KERNEL");
             ExitCode::from(2)
         }
     }

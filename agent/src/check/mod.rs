@@ -2,6 +2,6 @@
 
 mod command;
 mod http;
-mod place;
+mod prober;
 
-pub(crate) use place::{Place, probe};
+pub(crate) use prober::Prober;

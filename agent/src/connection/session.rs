@@ -163,7 +163,7 @@ impl Attachment {
             Some(_) => return Err(SessionError::Protocol),
             None => return Err(SessionError::Ended),
         };
-        self.keep_id(attached.agent)?;
+        self.keep_id(attached.agent, &attached.cluster)?;
         backoff.reset();
         tracing::info!(agent = %AgentId(attached.agent), cluster = attached.cluster, "attached");
         let _ = self.supervisor.send(Notice::SessionUp(out.clone())).await;
@@ -187,16 +187,14 @@ impl Attachment {
         }
     }
 
-    fn keep_id(&mut self, given: u64) -> Result<(), SessionError> {
+    fn keep_id(&mut self, given: u64, cluster: &str) -> Result<(), SessionError> {
         let own = self.identity.agent;
-        if own == 0 {
-            self.identity.agent = given;
-            self.identity
-                .keep(&self.root)
-                .map_err(SessionError::Fatal)?;
-        } else if own != given {
+        if own != 0 && own != given {
             return Err(SessionError::OtherId { own, given });
         }
+        self.identity
+            .settle(&self.root, given, cluster)
+            .map_err(SessionError::Fatal)?;
         self.registered.send_replace(Some(AgentId(given)));
         Ok(())
     }

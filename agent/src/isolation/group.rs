@@ -126,6 +126,11 @@ impl Groups {
         }
     }
 
+    /// Whether no process is in any of them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.iter().all(|group| group.pids().is_empty())
+    }
+
     /// Removes the directories; a group that still holds a process stays.
     pub(crate) fn remove(&self) {
         for group in &self.groups {

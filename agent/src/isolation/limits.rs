@@ -57,6 +57,9 @@ pub(super) fn plan_limits(groups: &[Group], cpus: MilliCpus, memory: Bytes) -> V
             Version::V2 => {
                 if group.has("memory") {
                     add("memory.max", memory.0 / PAGE * PAGE);
+                    // What is over the limit is killed, not moved to a disk, and not in part: half a task is no task.
+                    add("memory.swap.max", 0);
+                    add("memory.oom.group", 1);
                 }
                 if group.has("cpu") {
                     add("cpu.weight", 1 + (shares - 2) * 9999 / 262_142);
@@ -71,6 +74,12 @@ pub(super) fn plan_limits(groups: &[Group], cpus: MilliCpus, memory: Bytes) -> V
 }
 
 impl Limit {
+    /// Whether this machine has it: a Linux kernel without swap has no limit for it, and an old one kills by process only.
+    pub(crate) fn can_be_set(&self) -> bool {
+        let is_optional = matches!(self.file.as_str(), "memory.swap.max" | "memory.oom.group");
+        !is_optional || self.path.join(&self.file).exists()
+    }
+
     /// Writes it.
     pub(crate) fn set(&self) -> std::io::Result<()> {
         fs::write(self.path.join(&self.file), self.value.to_string())
@@ -124,10 +133,30 @@ mod tests {
             ]
         );
         assert_eq!(
-            limits(group(Version::V2, &all)).get(1).unwrap(),
-            &("cpu.weight".to_owned(), 20)
+            limits(group(Version::V2, &all)),
+            [
+                ("memory.max".to_owned(), 64 << 20),
+                ("memory.swap.max".to_owned(), 0),
+                ("memory.oom.group".to_owned(), 1),
+                ("cpu.weight".to_owned(), 20),
+                ("pids.max".to_owned(), MAX_PIDS)
+            ]
         );
         assert!(limits(group(Version::V2, &[])).is_empty());
+    }
+
+    #[test]
+    fn a_limit_that_this_machine_does_not_have_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let limit = |file: &str| Limit {
+            path: directory.path().to_owned(),
+            file: file.to_owned(),
+            value: 1,
+        };
+        assert!(limit("memory.max").can_be_set());
+        assert!(!limit("memory.oom.group").can_be_set());
+        fs::write(directory.path().join("memory.oom.group"), "0").unwrap();
+        assert!(limit("memory.oom.group").can_be_set());
     }
 
     #[test]

@@ -4,11 +4,16 @@
 //! of one task; the start gate [enters](Groups::enter) them before it opens; whoever must end a task
 //! [kills](Groups::kill) the groups. Everything here works without cgroups too, and says so.
 
+mod budget;
 mod group;
 mod hierarchy;
+mod known;
 mod limits;
 mod probe;
 
+pub(crate) use budget::memory_limits;
 pub(crate) use group::Groups;
+#[cfg(test)]
+pub(crate) use group::{Group, Version};
 pub(crate) use limits::{Difference, Limit};
 pub(crate) use probe::Isolation;

@@ -10,7 +10,8 @@ use kelson_model::quantity::{Bytes, MilliCpus};
 
 use super::group::{Group, Groups, Version};
 use super::hierarchy::{Hierarchy, parse_hierarchies};
-use super::limits::plan_limits;
+use super::known::{keep_known, read_known};
+use super::limits::{Limit, plan_limits};
 
 /// What we limit, in the order in which it is told.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
@@ -20,6 +21,8 @@ const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 pub(crate) struct Isolation {
     /// The parents of all groups of this agent's tasks.
     parents: Vec<Group>,
+    /// Parents that an earlier agent on the same data has used, in other places.
+    earlier: Vec<Group>,
 }
 
 impl Isolation {
@@ -60,10 +63,41 @@ impl Isolation {
                 }
             }
         }
-        Self { parents }
+        Self {
+            parents,
+            earlier: Vec::new(),
+        }
     }
 
-    /// Makes the groups of one task and sets its limits.
+    /// Takes up where earlier agents on this data directory have placed their tasks, and writes down where this one does.
+    pub(crate) fn remember(mut self, root: &Path) -> Self {
+        let mut earlier = read_known(root);
+        earlier.retain(|known| !self.parents.iter().any(|one| one.path == known.path));
+        self.earlier = earlier;
+        let all: Vec<Group> = self.all_parents().cloned().collect();
+        if !all.is_empty() {
+            keep_known(root, all);
+        }
+        self
+    }
+
+    fn all_parents(&self) -> impl Iterator<Item = &Group> {
+        self.parents.iter().chain(&self.earlier)
+    }
+
+    /// The groups that a task of this agent has, or had: their names follow from its id.
+    pub(crate) fn groups_of(&self, task: TaskId) -> Groups {
+        let groups = self.all_parents().map(|parent| Group {
+            path: parent.path.join(task.to_string()),
+            ..parent.clone()
+        });
+        Groups {
+            groups: groups.filter(|group| group.path.is_dir()).collect(),
+            limits: Vec::new(),
+        }
+    }
+
+    /// Makes the groups of one task and sets its limits; leaves none behind where that fails.
     pub(crate) fn create(
         &self,
         task: TaskId,
@@ -71,6 +105,20 @@ impl Isolation {
         memory: Bytes,
     ) -> std::io::Result<Groups> {
         let mut groups = Groups::default();
+        let made = self.try_create(&mut groups, task, cpus, memory);
+        if made.is_err() {
+            groups.remove();
+        }
+        made.map(|()| groups)
+    }
+
+    fn try_create(
+        &self,
+        groups: &mut Groups,
+        task: TaskId,
+        cpus: MilliCpus,
+        memory: Bytes,
+    ) -> std::io::Result<()> {
         for parent in &self.parents {
             let path = parent.path.join(task.to_string());
             match fs::create_dir(&path) {
@@ -84,16 +132,26 @@ impl Isolation {
             });
         }
         groups.limits = plan_limits(&groups.groups, cpus, memory);
+        groups.limits.retain(Limit::can_be_set);
         for limit in &groups.limits {
             limit.set()?;
         }
-        Ok(groups)
+        Ok(())
+    }
+
+    /// The tasks that have groups.
+    pub(crate) fn tasks(&self) -> Vec<TaskId> {
+        self.all_parents()
+            .filter_map(|parent| fs::read_dir(&parent.path).ok())
+            .flat_map(|entries| entries.flatten())
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect()
     }
 
     /// Kills and removes the groups of tasks that this agent does not know.
     pub(crate) fn sweep(&self, is_known: impl Fn(TaskId) -> bool) -> usize {
         let mut swept = 0;
-        for parent in &self.parents {
+        for parent in self.all_parents() {
             let Ok(entries) = fs::read_dir(&parent.path) else {
                 continue;
             };
@@ -122,7 +180,7 @@ impl Isolation {
 
     /// Removes the agent's own groups, as far as they are empty.
     pub(crate) fn remove(&self) {
-        for parent in &self.parents {
+        for parent in self.all_parents() {
             let _ = fs::remove_dir(&parent.path);
             if let Some(ours) = parent.path.parent() {
                 let _ = fs::remove_dir(ours);
@@ -254,11 +312,12 @@ fn try_out(parent: &Group, shim: &Path) -> std::io::Result<()> {
     if !group.path.exists() {
         fs::create_dir(&group.path)?;
     }
-    let limits = plan_limits(
+    let mut limits = plan_limits(
         std::slice::from_ref(&group),
         MilliCpus(100),
         Bytes(64 << 20),
     );
+    limits.retain(Limit::can_be_set);
     let groups = Groups {
         groups: vec![group],
         limits,

@@ -7,10 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use kelson_agent_core::Environment;
 use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 
+use super::clean::stop_ignoring;
 use crate::record::{SPEC, ShimLaunch, SpecRecord, WORK, read_record};
 
 /// The gate was never opened.
@@ -33,6 +35,7 @@ pub fn run_gate() -> ExitCode {
         return ExitCode::from(EXIT_CLOSED);
     };
     let mut socket = UnixStream::from(socket);
+    stop_ignoring(|_| true);
     // While the shim writes its record, so that neither waits for the other.
     let prepared = prepare();
     let mut byte = [0u8; 1];
@@ -62,8 +65,7 @@ fn prepare() -> Result<ShimLaunch, String> {
 /// Does not come back, but with the reason why it could not.
 fn become_program(spec: &ShimLaunch) -> String {
     clamp_limits();
-    // The task goes before the agent when the machine is short of memory.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "300");
+    yield_to_the_agent();
     let directory = Path::new(WORK).join(&spec.directory);
     if let Err(error) = std::env::set_current_dir(&directory) {
         return format!(
@@ -72,7 +74,7 @@ fn become_program(spec: &ShimLaunch) -> String {
             plain(&error)
         );
     }
-    let program = match find_program(spec) {
+    let program = match find_program(&spec.program, &spec.environment, &spec.directory) {
         Ok(program) => program,
         Err(reason) => return reason,
     };
@@ -91,6 +93,11 @@ fn become_program(spec: &ShimLaunch) -> String {
         std::io::ErrorKind::PermissionDenied => format!("'{}' may not be executed", spec.program),
         _ => format!("'{}': {}", spec.program, plain(&error)),
     }
+}
+
+/// The task goes before the agent when the machine is short of memory.
+pub(super) fn yield_to_the_agent() {
+    let _ = std::fs::write("/proc/self/oom_score_adj", "300");
 }
 
 /// Never asks for more than the agent itself may have.
@@ -114,15 +121,17 @@ fn clamp_limits() {
     );
 }
 
-/// Finds a program on the task's PATH, then relative to its directory.
-fn find_program(spec: &ShimLaunch) -> Result<PathBuf, String> {
-    let name = spec.program.as_str();
+/// Finds a program on the task's PATH, then relative to the current directory, which is called `directory`.
+pub(super) fn find_program(
+    name: &str,
+    environment: &Environment,
+    directory: &str,
+) -> Result<PathBuf, String> {
     let mut candidates = Vec::new();
     if name.contains('/') {
         candidates.push(PathBuf::from(name));
     } else {
-        let path = spec
-            .environment
+        let path = environment
             .get("PATH")
             .map(String::as_str)
             .unwrap_or_default();
@@ -146,10 +155,7 @@ fn find_program(spec: &ShimLaunch) -> Result<PathBuf, String> {
     }
     Err(found_but.unwrap_or_else(|| {
         if name.contains('/') {
-            format!(
-                "there is no program '{name}' (relative to the workdir '{}')",
-                spec.directory
-            )
+            format!("there is no program '{name}' (relative to the workdir '{directory}')")
         } else {
             format!("there is no program '{name}' on PATH or in the workdir")
         }

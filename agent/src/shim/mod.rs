@@ -1,5 +1,7 @@
 //! The shim: one small process per task, which holds it through restarts and upgrades of the agent and never loses an exit status.
 //!
+//! A third mode, `check`, runs the program of a check inside the task.
+//!
 //! It is the same executable in another mode: synchronous, one thread, no tokio. The agent starts `… shim <task directory>`; the shim
 //! starts `… gate` as its child, which waits at the start gate and then becomes the program.
 //!
@@ -17,12 +19,18 @@
 //! *Caveats*: the shim stays in the agent's cgroup, outside the task's, or it would be killed for the task's memory. A service manager
 //! that starts the agent must not kill the whole group when it stops the agent (systemd: `KillMode=process`).
 
+mod check;
+mod clean;
 mod control;
 mod gate;
+mod oom;
 mod output;
 mod run;
 mod sweep;
 
+pub use check::run_check;
+pub(crate) use check::{CheckOrder, CheckVerdict};
+pub use clean::keep_descriptors;
 pub(crate) use control::{Command, send_command};
 pub use gate::run_gate;
 pub(crate) use output::rotated;

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, ExitCode, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,13 +16,15 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, kill_process_group, pidfd_open, set_child_subreaper, setsid,
 };
 
+use super::clean::{SIGCHLD, keep_descriptors, stop_ignoring};
 use super::control::{Command, listen};
+use super::oom::OomWatch;
 use super::output::{RotatedFile, Stream};
 use super::sweep::{kill_all, reap_strangers, sweep_orphans};
 use crate::proc;
 use crate::record::{
     EXITED, ExitedRecord, LOCK, LOGS, RECORD_VERSION, RUNNING, RecordError, RunningRecord, SPEC,
-    SpecRecord, read_record, write_record,
+    SpecRecord, read_record, reserve_exit, write_exit, write_record,
 };
 
 /// How often strangers that have ended are reaped.
@@ -30,6 +32,8 @@ const REAP_INTERVAL: Timespec = Timespec {
     tv_sec: 5,
     tv_nsec: 0,
 };
+/// Longest reason why a program could not be started, in characters.
+const MAX_REASON: usize = 1000;
 /// Pieces of 64 KiB carried per stream before the other things are looked at.
 const PIECES: usize = 4;
 /// Pieces carried after the end, when nobody can write any more.
@@ -77,6 +81,9 @@ fn hold(directory: &Path) -> Result<(), ShimError> {
     std::env::set_current_dir(directory).map_err(io("the task's directory"))?;
     // Fails only where we lead a session already.
     let _ = setsid();
+    keep_descriptors();
+    // Where it is ignored, nobody can be waited for.
+    stop_ignoring(|number| number == SIGCHLD);
     let _ = set_child_subreaper(Some(getpid()));
     let here = Path::new(".");
     let _lock = take_lock()?;
@@ -87,6 +94,7 @@ fn hold(directory: &Path) -> Result<(), ShimError> {
     let control = listen().map_err(io("the control pipe"))?;
     let (mut child, mut socket) = start_gate()?;
     let record = running_record(child.id());
+    reserve_exit(here)?;
     write_record(here, RUNNING, &record)?;
     let reason = open_gate(&mut socket);
     if !reason.is_empty() {
@@ -95,7 +103,7 @@ fn hold(directory: &Path) -> Result<(), ShimError> {
     }
     say(&format!("running {} {}", child.id(), record.started_at_ms));
     let exited = watch(&mut child, control, &spec)?;
-    write_record(here, EXITED, &exited)?;
+    write_exit(here, &exited)?;
     spec.launch.groups.remove();
     Ok(())
 }
@@ -156,12 +164,12 @@ fn running_record(pid: u32) -> RunningRecord {
 fn finish_unstarted(reason: String, spec: &SpecRecord) -> Result<(), ShimError> {
     let record = ExitedRecord {
         version: RECORD_VERSION,
-        not_started: Some(reason),
+        not_started: Some(reason.chars().take(MAX_REASON).collect()),
         ended_at_ms: now_ms(),
         ..ExitedRecord::default()
     };
     sweep_orphans(&spec.launch.groups);
-    write_record(Path::new("."), EXITED, &record)?;
+    write_exit(Path::new("."), &record)?;
     spec.launch.groups.remove();
     say("ended");
     Ok(())
@@ -205,6 +213,7 @@ fn watch(child: &mut Child, control: File, spec: &SpecRecord) -> Result<ExitedRe
     let mut stdout: Stream<ChildStdout> = stream("stdout", child.stdout.take(), spec);
     let mut stderr: Stream<ChildStderr> = stream("stderr", child.stderr.take(), spec);
     let mut by_agent = false;
+    let mut oom = OomWatch::new(&spec.launch.groups);
     loop {
         let has_ended = wait_for_something(&pidfd, &control, &stdout, &stderr)?;
         stdout.carry(PIECES);
@@ -225,13 +234,14 @@ fn watch(child: &mut Child, control: File, spec: &SpecRecord) -> Result<ExitedRe
             }
         }
         reap_strangers(pid);
+        oom.look();
     }
     // The program is not reaped yet: its number, and so its group's, cannot be another's.
     let times = proc::stat(pid);
-    let oom_kills = spec.launch.groups.oom_kills();
     if let Some(program) = program {
         let _ = kill_process_group(program, Signal::KILL);
     }
+    let was_short = oom.has_struck();
     let status = child.wait().map_err(io("waiting for the program"))?;
     let orphans = sweep_orphans(&spec.launch.groups);
     stdout.carry(LAST_PIECES);
@@ -240,7 +250,7 @@ fn watch(child: &mut Child, control: File, spec: &SpecRecord) -> Result<ExitedRe
         version: RECORD_VERSION,
         code: status.code(),
         signal: status.signal(),
-        oom: oom_kills > 0 && is_like_a_kill(status),
+        oom: was_short && !status.success(),
         by_agent,
         not_started: None,
         orphans,
@@ -253,11 +263,6 @@ fn watch(child: &mut Child, control: File, spec: &SpecRecord) -> Result<ExitedRe
         max_memory_bytes: spec.launch.groups.max_memory(),
         ended_at_ms: now_ms(),
     })
-}
-
-/// Killed, or a shell that says that its child was.
-fn is_like_a_kill(status: ExitStatus) -> bool {
-    status.signal() == Some(9) || status.code() == Some(137)
 }
 
 /// Waits; says whether the program has ended.

@@ -63,6 +63,7 @@ struct Inner {
     blobs: Mutex<BTreeMap<String, Vec<u8>>>,
     acks: Mutex<bool>,
     refuse: Mutex<Option<String>>,
+    cluster: Mutex<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,6 +83,7 @@ impl FakeKernel {
             blobs: Mutex::default(),
             acks: Mutex::new(true),
             refuse: Mutex::default(),
+            cluster: Mutex::new("test".to_owned()),
         });
         let kernel = Self { inner, address };
         let serving = tonic::transport::Server::builder()
@@ -95,6 +97,11 @@ impl FakeKernel {
     /// Whether statuses are acknowledged.
     pub(crate) fn acknowledge(&self, yes: bool) {
         *self.inner.acks.lock().unwrap() = yes;
+    }
+
+    /// Is the kernel of another cluster from now on.
+    pub(crate) fn become_cluster(&self, name: &str) {
+        *self.inner.cluster.lock().unwrap() = name.to_owned();
     }
 
     /// Says goodbye to whoever attaches next.
@@ -311,7 +318,7 @@ impl Agents for FakeKernel {
             let attached = v1::Attached {
                 agent: 1,
                 lease_ms: 3000,
-                cluster: "test".to_owned(),
+                cluster: kernel.inner.cluster.lock().unwrap().clone(),
             };
             let assignments = v1::Assignments {
                 index: 1,

@@ -83,6 +83,8 @@ pub struct TaskRow {
     pub is_ended_by_hand: bool,
     /// Whether the memory limit killed it.
     pub is_out_of_memory: bool,
+    /// Whether its agent or the machine died under it.
+    pub is_agent_lost: bool,
     /// Whether the kernel has forgotten it.
     pub is_gone: bool,
     /// Since when it is in `state`.

@@ -1,16 +1,25 @@
-//! Ports: which of an agent's ports a new task is given.
+//! Ports: which of an agent's ports a new task is given, and which are known to be used by something else.
 
 use std::collections::BTreeMap;
 
+use kelson_model::task::MAX_TAKEN_PORTS;
 use kelson_model::template::TaskTemplate;
+use kelson_model::time::ClusterTime;
 
 use crate::record::Agent;
 
+/// So long, in ms, a port that something else on the machine was seen to use is not picked.
+const TAKEN_FOR: u64 = 600_000;
+
 /// Picks ports, by name: the asked one where one is asked for, else the next free one of the agent's range after the one given last.
 /// Also says which one of the range was given last then.
+///
+/// A port that something else on the machine was seen to use is picked only where no other is left; one that is asked for is given all
+/// the same, and the agent looks again.
 pub(crate) fn give_ports(
     agent: &Agent,
     template: &TaskTemplate,
+    now: ClusterTime,
 ) -> Result<(BTreeMap<String, u16>, u16), String> {
     let range = agent.description.ports;
     let mut given = BTreeMap::new();
@@ -27,9 +36,10 @@ pub(crate) fn give_ports(
     }
     for wish in template.ports.iter().filter(|wish| wish.port.is_none()) {
         let mut tries = range.count();
-        loop {
+        let mut second_choice = None;
+        last = loop {
             if tries == 0 {
-                return Err("no port is free on the agent".to_owned());
+                break second_choice.ok_or("no port is free on the agent")?;
             }
             tries -= 1;
             last = if last >= range.last || last < range.first {
@@ -37,11 +47,27 @@ pub(crate) fn give_ports(
             } else {
                 last + 1
             };
+            let until = agent.taken_ports.get(&last);
             if is_free(last, &given) {
-                break;
+                if until.is_none_or(|until| *until <= now) {
+                    break last;
+                }
+                second_choice.get_or_insert(last);
             }
-        }
+        };
         given.insert(wish.name.clone(), last);
     }
     Ok((given, last))
+}
+
+/// Remembers ports of the agent's range that something else on its machine uses.
+pub(crate) fn note_taken(agent: &mut Agent, ports: &[u16], now: ClusterTime) {
+    let range = agent.description.ports;
+    let until = ClusterTime(now.0.saturating_add(TAKEN_FOR));
+    let known = agent.taken_ports.iter();
+    let known = known.map(|(port, until)| (*port, *until));
+    let still = known.filter(|(_, until)| *until > now);
+    let newly = ports.iter().take(MAX_TAKEN_PORTS);
+    let newly = newly.filter(|port| (range.first..=range.last).contains(*port));
+    agent.taken_ports = still.chain(newly.map(|port| (*port, until))).collect();
 }

@@ -147,6 +147,9 @@ pub struct Agent {
     pub used_in_range: u32,
     /// The port of its range that was given last, so that a port is not used again at once.
     pub last_port: u16,
+    /// Ports that its machine uses for something else, and until when that is believed.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub taken_ports: OrdMap<u16, ClusterTime>,
     /// How often room was made on it or its description changed: a declined offer is shown again after that.
     pub room_version: u64,
 }

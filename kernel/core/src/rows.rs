@@ -202,12 +202,18 @@ fn task_row(task: &Task) -> TaskRow {
         is_stop_asked: task.stop.is_some(),
         is_ended_by_hand: task.is_ended_by_hand(),
         is_out_of_memory: task.exit.as_ref().is_some_and(|exit| exit.oom),
+        is_agent_lost: is_agent_lost(task),
         is_gone: task.is_forgotten,
         state_since: task.state_since,
         healthy_since: task.healthy_since,
         exit_code: task.exit.as_ref().and_then(|exit| exit.code),
         attempts: task.attempts,
     }
+}
+
+fn is_agent_lost(task: &Task) -> bool {
+    let cause = task.exit.as_ref().and_then(|exit| exit.cause);
+    cause.is_some_and(kelson_model::task::ExitCause::is_death_of_the_agent)
 }
 
 fn gone_task(id: kelson_model::id::TaskId) -> TaskRow {
@@ -225,6 +231,7 @@ fn gone_task(id: kelson_model::id::TaskId) -> TaskRow {
         is_stop_asked: false,
         is_ended_by_hand: false,
         is_out_of_memory: false,
+        is_agent_lost: false,
         is_gone: true,
         state_since: kelson_model::time::ClusterTime(0),
         healthy_since: None,

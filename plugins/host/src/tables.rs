@@ -148,6 +148,7 @@ impl Host for Sandbox {
                     row.is_ended_by_hand,
                     row.is_out_of_memory,
                     row.is_gone,
+                    row.is_agent_lost,
                 ])
             }),
             state_since: column(rows, |row| row.state_since.0),

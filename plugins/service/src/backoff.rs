@@ -1,6 +1,6 @@
 //! How long a slot waits before it is tried again.
 
-use kelson_sdk::{Task, TaskState};
+use kelson_sdk::Task;
 
 /// After so long a healthy life, in ms, a failure is the first of a new row, however many there were before.
 const STEADY: u64 = 60_000;
@@ -35,7 +35,7 @@ impl Backoff {
 
     /// From when on the slot of an ended task may be tried again, in cluster time.
     ///
-    /// At once where a person asked it to end or its agent was lost, after a long healthy life, and where the first try of the slot
+    /// At once where a person asked it to end or its agent died under it, after a long healthy life, and where the first try of the slot
     /// was healthy for `min_healthy`: no loop can come of these. Everything else pauses, a death by a signal from nowhere included:
     /// a program that faults looks the same.
     pub fn retry_at(&self, ended: &Task, min_healthy: u64) -> u64 {
@@ -45,7 +45,7 @@ impl Backoff {
         let is_by_order = ended.is_ended_by_hand && ended.is_stop_asked;
         let was_healthy =
             healthy_for.is_some_and(|ms| ms >= STEADY || ms >= min_healthy && ended.attempts <= 1);
-        if is_by_order || ended.state == TaskState::Lost || was_healthy {
+        if is_by_order || ended.is_agent_lost || was_healthy {
             return ended.state_since;
         }
         ended

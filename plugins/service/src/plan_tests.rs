@@ -78,6 +78,7 @@ fn task(id: u64, slot: u32, template_id: u64) -> Task {
         is_stop_asked: false,
         is_ended_by_hand: false,
         is_out_of_memory: false,
+        is_agent_lost: false,
         state_since: NOW - 9000,
         healthy_since: Some(NOW - 8000),
         exit_code: None,
@@ -253,7 +254,7 @@ fn the_first_failure_after_a_healthy_life_is_replaced_at_once() {
 }
 
 #[test]
-fn a_task_stopped_by_a_person_or_lost_is_replaced_at_once() {
+fn a_task_stopped_by_a_person_or_whose_agent_died_is_replaced_at_once() {
     let stopped = Task {
         state: TaskState::Killed,
         is_ended_by_hand: true,
@@ -262,9 +263,22 @@ fn a_task_stopped_by_a_person_or_lost_is_replaced_at_once() {
     };
     let lost = Task {
         state: TaskState::Lost,
+        is_agent_lost: true,
         ..failed(2, 1, NEW, 5, 0)
     };
-    assert_eq!(slots(&plan(&settled(), &spec(2), &[stopped, lost])), [0, 1]);
+    assert_eq!(
+        slots(&plan(&settled(), &spec(2), &[stopped, lost.clone()])),
+        [0, 1]
+    );
+    // What else loses a task may lose the next one as well: it waits as a failure does.
+    let without_a_record = Task {
+        is_agent_lost: false,
+        slot: 0,
+        ..lost
+    };
+    let waiting = plan(&settled(), &spec(1), &[without_a_record]);
+    assert!(slots(&waiting).is_empty());
+    assert!(waiting.wake_at.is_some_and(|at| at > NOW));
 }
 
 #[test]

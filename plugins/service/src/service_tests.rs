@@ -241,6 +241,7 @@ impl World {
                     is_stop_asked: false,
                     is_ended_by_hand: false,
                     is_out_of_memory: false,
+                    is_agent_lost: false,
                     state_since: self.now,
                     healthy_since: None,
                     exit_code: None,
@@ -631,6 +632,7 @@ fn an_unreachable_agent_is_waited_for_and_a_lost_task_replaced() {
     let now = world.now;
     let task = world.tasks.get_mut(&1).unwrap();
     (task.state, task.state_since, task.is_ready) = (TaskState::Lost, now, false);
+    task.is_agent_lost = true;
     world.changed.insert(1);
     world.room[0] = 0;
     world.run();

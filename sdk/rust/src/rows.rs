@@ -114,6 +114,8 @@ pub struct Task {
     pub is_ended_by_hand: bool,
     /// Whether the memory limit killed it.
     pub is_out_of_memory: bool,
+    /// Whether its agent or the machine died under it: no fault of the program, so a new try need not wait.
+    pub is_agent_lost: bool,
     /// Cluster time in ms since which it is in `state`.
     pub state_since: u64,
     /// Cluster time in ms since which it is healthy without a break.

@@ -97,6 +97,7 @@ fn task(id: u64, workload: u64, slot: u32) -> Task {
         is_stop_asked: false,
         is_ended_by_hand: true,
         is_out_of_memory: true,
+        is_agent_lost: true,
         state_since: 20,
         healthy_since: Some(15),
         exit_code: Some(0),

@@ -6,18 +6,18 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use kelson_agent::AgentError;
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::port::command_of;
-use crate::dev_directory::{self, is_alive, ready_file};
+use crate::dev_directory::{self, ready_file};
 use crate::exit::Failure;
 use crate::files;
 
-/// How long the shims of tasks that are reset may take to end.
-const KILL: Duration = Duration::from_secs(10);
+/// How long the agent of an earlier `dev` on the same data may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A data directory that is ours for as long as this lives.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Place {
 
     /// Removes what a `dev` keeps, and nothing else.
     fn reset(&self) -> Result<()> {
-        kill_shims(&self.path.join("agent"))?;
+        end_tasks(&self.path.join("agent"))?;
         for name in ["kernel", "agent", "logs"] {
             let folder = self.path.join(name);
             if folder.is_dir() {
@@ -150,38 +150,17 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Kills the shims of the tasks below an agent's folder, and with each its task.
-fn kill_shims(agent: &Path) -> Result<()> {
-    let prefix = format!("{}/", agent.display());
+/// Ends the tasks of an agent's folder, with everything that came of them. The agent of an earlier `dev` that is about to end is waited for.
+fn end_tasks(agent: &Path) -> Result<()> {
     let started = Instant::now();
     loop {
-        let shims: Vec<u32> = std::fs::read_dir("/proc")?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-            .filter(|pid| is_alive(*pid) && is_shim(*pid, &prefix))
-            .collect();
-        if shims.is_empty() {
-            return Ok(());
+        match kelson_agent::end_everything(agent) {
+            Err(AgentError::Held { .. }) if started.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            ended => return ended.context("its tasks cannot be ended"),
         }
-        if started.elapsed() > KILL {
-            bail!("these hold tasks and cannot be killed: {shims:?}");
-        }
-        for pid in shims {
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            // One that has ended meanwhile is as good.
-            let _was_there = pid.map(|pid| kill_process(pid, Signal::KILL));
-        }
-        std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-fn is_shim(pid: u32, prefix: &str) -> bool {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut words = bytes.split(|byte| *byte == 0).skip(1);
-    let is_shim = words.next() == Some(b"shim");
-    is_shim
-        && words
-            .next()
-            .is_some_and(|word| word.starts_with(prefix.as_bytes()))
 }
 
 #[cfg(test)]

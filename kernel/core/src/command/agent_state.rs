@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, Index, TaskId};
 use kelson_model::request::Refusal;
-use kelson_model::task::{Exit, TaskState};
+use kelson_model::task::{Exit, ExitCause, TaskState};
 use serde::{Deserialize, Serialize};
 
 use crate::command::session::unknown;
@@ -91,6 +91,7 @@ pub(super) fn apply(
         } else if let Some(task) = state.tasks.get(&id).cloned() {
             let exit = Exit {
                 reason: "its agent is gone".to_owned(),
+                cause: Some(ExitCause::AgentGone),
                 ..Exit::default()
             };
             end_task(

@@ -3,6 +3,7 @@
 use kelson_model::id::AgentId;
 use kelson_model::request::Refusal;
 use kelson_model::task::{CheckState, TaskState, TaskStatus};
+use kelson_model::time::ClusterTime;
 use serde::{Deserialize, Serialize};
 
 use crate::command::session::refuse_older;
@@ -60,7 +61,7 @@ fn record(state: &mut State, context: &Context, agent: AgentId, status: &TaskSta
             since
         }
         (CheckState::Healthy, Some(since)) => Some(since),
-        (CheckState::Healthy, None) => Some(kelson_model::time::ClusterTime(
+        (CheckState::Healthy, None) => Some(ClusterTime(
             context.now.0.saturating_sub(status.healthy_for),
         )),
         (CheckState::Unknown | CheckState::Unhealthy, _) => None,

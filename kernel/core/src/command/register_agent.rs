@@ -102,6 +102,7 @@ pub(super) fn apply(
             used_ports: OrdMap::new(),
             used_in_range: 0,
             last_port: description.ports.last,
+            taken_ports: OrdMap::new(),
             description,
             room_version: state.next_room_version(),
         },

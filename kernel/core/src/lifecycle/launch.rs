@@ -68,7 +68,7 @@ pub(crate) fn launch(
     if !host.free().fits(&spec.resources) {
         return Err("no room on the agent".to_owned());
     }
-    let (ports, last_port) = give_ports(host, spec)?;
+    let (ports, last_port) = give_ports(host, spec, context.now)?;
     let (key, template_id, resources) = (object.key.clone(), *template_id, spec.resources);
     let attempts = next_attempt(state, workload, slot, template_id);
     let task = Task {

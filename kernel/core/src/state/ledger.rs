@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use kelson_model::id::WorkloadId;
+use kelson_model::id::{AgentId, WorkloadId};
 use kelson_model::quantity::Resources;
+use kelson_model::time::ClusterTime;
 
 use super::{Farewell, State};
 use crate::port::SeatId;
+use crate::ports::note_taken;
 use crate::record::{Agent, Task};
 
 impl State {
@@ -37,6 +39,13 @@ impl State {
                     agent.used_in_range = agent.used_in_range.saturating_sub(freed);
                 }
             }
+        }
+    }
+
+    /// Remembers ports that an agent could not use, so that the next task gets others.
+    pub(crate) fn note_taken_ports(&mut self, agent: AgentId, ports: &[u16], now: ClusterTime) {
+        if let Some(agent) = self.records.agents.get_mut(&agent) {
+            note_taken(Arc::make_mut(agent), ports, now);
         }
     }
 

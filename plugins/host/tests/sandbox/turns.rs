@@ -30,6 +30,7 @@ fn task(id: u64) -> TaskRow {
         is_stop_asked: false,
         is_ended_by_hand: true,
         is_out_of_memory: false,
+        is_agent_lost: false,
         is_gone: true,
         state_since: ClusterTime(5),
         healthy_since: Some(ClusterTime(6)),

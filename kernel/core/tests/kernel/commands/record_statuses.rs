@@ -1,12 +1,13 @@
 use kelson_kernel_core::RowKey;
-use kelson_kernel_core::command::{Command, RecordStatuses};
+use kelson_kernel_core::command::{Command, RecordStatuses, RegisterAgent};
 use kelson_model::agent::AgentState;
 use kelson_model::id::TaskId;
 use kelson_model::request::StopTask;
 use kelson_model::session::SessionEnd;
-use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
+use kelson_model::task::{CheckState, Exit, ExitCause, StopReason, TaskState};
+use serde_json::json;
 
-use crate::world::{World, is_unchanged, service, session_over, spec, status};
+use crate::world::{World, is_unchanged, service, session_over, spec, status, with_ports};
 
 fn with_task() -> (World, TaskId) {
     let mut world = World::new();
@@ -201,4 +202,40 @@ fn a_task_on_an_unreachable_agent_still_ends_when_its_agent_says_so() {
     world.set_agent(agent, AgentState::Unreachable);
     world.say(task, TaskState::Finished);
     assert_eq!(world.task(task).state, TaskState::Finished);
+}
+
+#[test]
+fn a_port_that_the_machine_uses_is_not_given_again_for_a_while() {
+    let mut world = World::new();
+    let agent = world.agent(4, 1024);
+    let ported = with_ports(spec("a", 1), json!([{"name": "http"}]));
+    world.serve(&service("web"), ported);
+    let port_of = |world: &World, task| world.task(task).ports.get("http").copied().unwrap();
+    let first = world.launch(&service("web"), 0, agent);
+    let port = port_of(&world, first);
+    let mut refused = status(first, 1, TaskState::Failed);
+    refused.exit = Some(Exit {
+        cause: Some(ExitCause::PortsTaken),
+        // One of another range is no business of ours.
+        taken_ports: vec![port, port + 1, 1],
+        ..Exit::default()
+    });
+    world.report(refused);
+    assert_eq!(world.the_agent(agent).taken_ports.len(), 2);
+    let second = world.launch(&service("web"), 0, agent);
+    assert_eq!(port_of(&world, second), port + 2);
+    world.say(second, TaskState::Failed);
+    world.wait(600_001);
+    // All are in use, or believed to be: a port that was taken is tried again rather than nothing.
+    let mut narrow = world.the_agent(agent).description.clone();
+    (narrow.ports.first, narrow.ports.last) = (port, port);
+    world.apply(Command::RegisterAgent(RegisterAgent {
+        agent: Some(agent),
+        token: "token-1".to_owned(),
+        incarnation: 2,
+        description: narrow,
+        cluster: String::new(),
+    }));
+    let third = world.launch(&service("web"), 0, agent);
+    assert_eq!(port_of(&world, third), port);
 }
