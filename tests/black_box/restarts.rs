@@ -144,3 +144,28 @@ fn a_second_dev_on_the_same_data_is_refused_and_told_who_has_it() {
         "{outcome}"
     );
 }
+
+#[test]
+fn a_reset_ends_what_the_tasks_before_have_started() {
+    let (repo, data) = (TestRepo::init().unwrap(), tempfile::tempdir().unwrap());
+    let family = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: family}\nspec:\n  run: {command: sh, args: [-c, 'sleep 1000 & echo $$! > child; wait']}\n";
+    repo.commit_file("kelson/family.yaml", family, "a program with a child")
+        .unwrap();
+    let start = |arguments: &[&str]| {
+        let dev = Dev::builder().repo(repo.path()).data_dir(data.path());
+        dev.args(arguments.iter().copied()).start().unwrap()
+    };
+    let mut first = start(&[]);
+    let noted = data.path().join("agent/tasks/tsk_1/work/child");
+    let child: u32 = first
+        .wait_for("the child has been started", DEADLINE, |_| {
+            let text = std::fs::read_to_string(&noted).unwrap_or_default();
+            let whole = text.strip_suffix('\n').and_then(|pid| pid.parse().ok());
+            Ok(whole.map_or_else(|| Look::NotYet(text), Look::Found))
+        })
+        .unwrap();
+    first.stop(Signal::KILL, DEADLINE).unwrap();
+    assert!(processes::is_alive(child));
+    let _second = start(&["--reset"]);
+    assert!(!processes::is_alive(child), "it outlived the reset");
+}
