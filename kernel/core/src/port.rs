@@ -339,8 +339,8 @@ pub enum TurnFault {
         /// `turn`, `restore`, …
         call: &'static str,
     },
-    /// It ran longer than the guard allows, on the wall clock; on a busy machine no fault of its own.
-    #[error("the {call} call ran past the time guard")]
+    /// It used more time of a processor than the guard allows, which stands far above its fuel.
+    #[error("the {call} call used more processor time than its guard allows")]
     TimedOut {
         /// `turn`, `restore`, …
         call: &'static str,

@@ -29,11 +29,11 @@ pub struct HostConfig {
     pub turn_fuel: u64,
     /// Fuel of `restore`, of `describe`, and of what a component runs when it is instantiated.
     pub restore_fuel: u64,
-    /// How long a turn may take on the wall clock.
+    /// How much time of a processor a turn may take.
     pub turn_guard: Duration,
-    /// How long `restore` may take on the wall clock.
+    /// How much time of a processor `restore` may take.
     pub restore_guard: Duration,
-    /// How finely the two guards are measured.
+    /// How often it is looked whether a guard is over.
     pub tick: Duration,
     /// Seats whose instance is kept between turns.
     pub warm_instances: usize,
@@ -100,10 +100,7 @@ impl WasmHost {
                 source,
             })?;
         let ticker = Ticker::spawn(&engine, config.tick).map_err(HostError::Ticker)?;
-        let budget = |fuel, guard: Duration| Budget {
-            fuel,
-            ticks: ticks(guard, config.tick),
-        };
+        let budget = |fuel, guard: Duration| Budget { fuel, cpu: guard };
         Ok(Self {
             turn: budget(config.turn_fuel, config.turn_guard),
             restore: budget(config.restore_fuel, config.restore_guard),
@@ -175,12 +172,6 @@ impl WasmHost {
         instance.restore(request, self.restore)?;
         Ok(instance)
     }
-}
-
-/// How many ticks pass before `guard` is over for certain: the first one may come at once.
-fn ticks(guard: Duration, tick: Duration) -> u64 {
-    let ticks = guard.as_micros().div_ceil(tick.as_micros().max(1));
-    u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 impl SchedulerHost for WasmHost {

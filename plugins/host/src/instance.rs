@@ -1,13 +1,15 @@
 //! One instance of a component, and one call of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kelson_kernel_core::port::{Op, Problem, SeatRows, TurnFault, TurnOutcome, TurnRequest};
 use kelson_model::framework::Limits;
 use kelson_model::id::Digest;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 
 use crate::bindings::{Framework, FrameworkPre};
+use crate::cpu_limit::CpuLimit;
 use crate::fault::{self, Ended};
 use crate::limits;
 use crate::outcome::Outcome;
@@ -21,8 +23,8 @@ use crate::text;
 pub(crate) struct Budget {
     /// Units of fuel, before what the rows add.
     pub(crate) fuel: u64,
-    /// Ticks of the guard's clock.
-    pub(crate) ticks: u64,
+    /// Time of a processor.
+    pub(crate) cpu: Duration,
 }
 
 impl Budget {
@@ -54,6 +56,11 @@ impl Instance {
     ) -> Result<Self, TurnFault> {
         let mut store = Store::new(engine, Sandbox::new(limits));
         store.limiter(|sandbox| &mut sandbox.memory);
+        // Every tick of the guard's clock it is looked what the call has used.
+        store.epoch_deadline_callback(|context| match context.data().cpu.is_over() {
+            true => Err(Trap::Interrupt.into()),
+            false => Ok(UpdateDeadline::Continue(1)),
+        });
         store.set_hostcall_fuel(crate::limits::HANDED_OVER_BYTES);
         let exports = run(&mut store, Call::Start, budget, limits, |store| {
             pre.instantiate(store)
@@ -233,7 +240,8 @@ fn run<R>(
     sandbox.call = call;
     sandbox.memory.forgive();
     sandbox.meter = crate::meter::Meter::new(budget.fuel);
-    store.set_epoch_deadline(budget.ticks);
+    sandbox.cpu = CpuLimit::begin(budget.cpu);
+    store.set_epoch_deadline(1);
     let answer = store
         .set_fuel(budget.fuel)
         .and_then(|()| body(store))

@@ -7,7 +7,8 @@
 //! *Flow.* [`WasmHost::load`](kelson_kernel_core::port::SchedulerHost::load) compiles a component once, refuses what it may not import, and asks it to
 //! describe itself. A turn takes the seat's warm instance or restores one from committed rows, lays out the tables, calls `turn`, and takes the outcome.
 //!
-//! *Guarantees.* A call ends: fuel is the limit, the same on every run; a guard on the wall clock stands above it. A fault drops the instance and nothing
+//! *Guarantees.* A call ends: fuel is the limit, the same on every run; a guard on
+//! the time of a processor stands above it. A fault drops the instance and nothing
 //! else. The same request gives the same outcome.
 //!
 //! *Assumes.* That a warm and a restored instance answer alike is the guest's duty; certification checks it.
@@ -17,6 +18,7 @@
 mod bindings;
 mod cache;
 mod component;
+mod cpu_limit;
 mod description;
 mod engine;
 mod fault;

@@ -11,9 +11,9 @@ pub(crate) const TURN_FUEL: u64 = 150_000_000;
 pub(crate) const RESTORE_FUEL: u64 = 2_000_000_000;
 /// Fuel that each row shown adds to a call's budget: a few microseconds.
 pub(crate) const FUEL_PER_ROW: u64 = 10_000;
-/// Guard on the wall clock of a turn: an order of magnitude above its fuel.
+/// Guard on the time of a processor that a turn takes: an order of magnitude above its fuel.
 pub(crate) const TURN_GUARD: Duration = Duration::from_secs(1);
-/// Guard on the wall clock of `restore`.
+/// Guard on the time of a processor that `restore` takes.
 pub(crate) const RESTORE_GUARD: Duration = Duration::from_secs(5);
 /// How often the guard's clock ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(10);

@@ -3,6 +3,7 @@
 use kelson_kernel_core::turn_size::TURN_BYTES;
 use kelson_model::framework::Limits;
 
+use crate::cpu_limit::CpuLimit;
 use crate::fault::Breach;
 use crate::log::Log;
 use crate::memory::MemoryLimit;
@@ -79,6 +80,7 @@ pub(crate) struct Sandbox {
     pub(crate) log: Log,
     pub(crate) memory: MemoryLimit,
     pub(crate) meter: Meter,
+    pub(crate) cpu: CpuLimit,
 }
 
 impl Sandbox {
@@ -93,6 +95,7 @@ impl Sandbox {
             log: Log::default(),
             memory: MemoryLimit::new(limits.memory.0),
             meter: Meter::default(),
+            cpu: CpuLimit::default(),
         }
     }
 

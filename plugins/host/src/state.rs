@@ -142,15 +142,17 @@ impl bindings::state::Host for Sandbox {
     fn set(&mut self, group: u32, key: String, value: Vec<u8>) -> wasmtime::Result<()> {
         self.require_turn("state.set")?;
         self.meter.charge(key.len() + value.len())?;
-        self.said.count(write_bytes(&key, Some(&value)))?;
-        Ok(self.state.write(group, key, Some(value))?)
+        let bytes = write_bytes(&key, Some(&value));
+        self.state.write(group, key, Some(value))?;
+        Ok(self.said.count(bytes)?)
     }
 
     fn delete(&mut self, group: u32, key: String) -> wasmtime::Result<()> {
         self.require_turn("state.delete")?;
         self.meter.charge(key.len())?;
-        self.said.count(write_bytes(&key, None))?;
-        Ok(self.state.write(group, key, None)?)
+        let bytes = write_bytes(&key, None);
+        self.state.write(group, key, None)?;
+        Ok(self.said.count(bytes)?)
     }
 
     fn list(&mut self, prefix: String, after: String) -> wasmtime::Result<Vec<String>> {

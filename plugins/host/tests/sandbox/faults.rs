@@ -185,3 +185,27 @@ fn a_component_that_was_not_loaded_is_a_failure_of_the_turn() {
     bench.host.unload(&crate::bench::probe().0);
     assert!(bench.host.turn(&request("")).is_err());
 }
+
+#[test]
+fn what_a_turn_says_beyond_an_entry_is_refused_at_the_call() {
+    let bench = Bench::new();
+    // A value counts twice: nearly all that a turn may say.
+    assert!(
+        bench
+            .host
+            .turn(&request("turn set-large key 128000"))
+            .is_ok()
+    );
+    for beyond in [
+        "turn set-large key 128000\nturn forget-many 100",
+        "turn forget-many 9000",
+        "turn set-large key 260000",
+    ] {
+        let fault = bench.host.turn(&request(beyond)).unwrap_err();
+        let TurnFault::Malformed { message } = &fault else {
+            panic!("{fault:?}");
+        };
+        assert!(message.contains("258048 bytes"), "{message}");
+        assert!(message.contains("bytes-left"), "{message}");
+    }
+}

@@ -267,7 +267,39 @@ fn what_breaks_the_treaty_voids_the_turn() {
         let message = malformed(&bench, &request(script));
         assert!(message.contains(what), "{script}: {message}");
     }
-    assert!(bench.host.turn(&request("turn forget-many 10000")).is_ok());
+    assert!(bench.host.turn(&request("turn forget-many 6000")).is_ok());
+}
+
+#[test]
+fn a_turn_is_told_what_it_may_still_say_and_what_it_costs() {
+    let bench = Bench::new();
+    let script =
+        "turn room\nturn forget-many 10\nturn set 0 key value\nturn demand 1 1 1 0 1 0\nturn room";
+    let prices = "[104, 56, 40, 136, 80, 80, 56, 112, 40]";
+    let note = format!("258048 10000 {prices}");
+    let said = 56 + note.len() + 10 * 40 + (40 + 3 + 2 * 5) + 112;
+    let left = 258_048 - said;
+    assert_eq!(bench.notes(script), [note, format!("{left} 9989 {prices}")]);
+}
+
+#[test]
+fn demand_is_changed_row_by_row() {
+    let bench = Bench::new();
+    let script = "turn change-demand 1 7 3\nturn change-demand 2 7 0";
+    let outcome = bench.host.turn(&request(script)).unwrap();
+    assert_eq!(outcome.demand, None);
+    let rows = outcome.demand_changes.iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row.key, row.workload.0, row.count))
+        .collect();
+    assert_eq!(rows, [(1, 7, 3), (2, 7, 0)]);
+    let script = "turn change-demand 1 7 3\nturn no-demand";
+    let outcome = bench.host.turn(&request(script)).unwrap();
+    assert_eq!(outcome.demand, Some(Vec::new()));
+    assert!(
+        outcome.demand_changes.is_empty(),
+        "the whole replaces what was said before"
+    );
 }
 
 #[test]

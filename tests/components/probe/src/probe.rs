@@ -143,6 +143,21 @@ fn do_verb(verb: &str, arguments: &[&str], now: u64, seed: u64) -> Result<(), St
             &[small(5)],
             &[0],
         ),
+        "change-demand" => outcome::change_demand(
+            &[number(0)],
+            &[number(1)],
+            &[1],
+            &[0],
+            &[small(2)],
+            &[0],
+            &[0],
+        ),
+        "room" => note(&format!(
+            "{} {} {:?}",
+            outcome::bytes_left(),
+            outcome::operations_left(),
+            outcome::prices()
+        )),
         "no-demand" => outcome::demand(&[], &[], &[], &[], &[], &[], &[]),
         "wake" => outcome::wake_at(number(0)),
         "log" => (0..number(0)).for_each(|i| log::write(1, &format!("line {i}"))),
