@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::api::sessions::Sessions;
 use crate::blobs::{BlobError, Blobs};
 use crate::codec;
+use crate::heart::Hearts;
 use crate::raft::{ClusterId, MAX_PAYLOAD_BYTES, Member, MemberConfig, ProposeError, RaftError};
 
 // A turn that is within its limit always fits an entry.
@@ -84,6 +85,7 @@ struct Inner {
     config: KernelConfig,
     memory: Mutex<RoundMemory>,
     sessions: Sessions,
+    hearts: Hearts,
     clock: (Instant, ClusterTime),
     poke: watch::Sender<u64>,
     cluster: ClusterId,
@@ -99,8 +101,10 @@ impl Kernel {
         host: Arc<dyn SchedulerHost>,
     ) -> Result<Self, KernelError> {
         let (machine, view) = crate::machine::KernelMachine::new();
-        let member =
-            Member::start(MemberConfig::new(1, config.data_dir.join("raft")), machine).await?;
+        let hearts = Hearts::default();
+        let mut own = MemberConfig::new(1, config.data_dir.join("raft"));
+        own.hearts = hearts.clone();
+        let member = Member::start(own, machine).await?;
         let blobs = Blobs::open(&config.data_dir.join("blobs"))?;
         let base = view.borrow().time;
         let cluster = member.cluster();
@@ -112,6 +116,7 @@ impl Kernel {
             config,
             memory: Mutex::default(),
             sessions: Sessions::default(),
+            hearts,
             clock: (Instant::now(), base),
             poke: watch::Sender::new(0),
             cluster,
@@ -172,6 +177,11 @@ impl Kernel {
     /// How it was started.
     pub fn config(&self) -> &KernelConfig {
         &self.inner.config
+    }
+
+    /// The heartbeats of its loops.
+    pub fn hearts(&self) -> &Hearts {
+        &self.inner.hearts
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {
@@ -241,18 +251,5 @@ impl Kernel {
             _ => self.inner.member.propose(payload).await?,
         };
         Ok(codec::decode_reply(&committed.reply)?)
-    }
-
-    /// Whether an entry with this command fits the log.
-    pub(crate) fn fits(&self, command: &Command) -> bool {
-        let entry = Entry {
-            principal: Principal::kernel(),
-            at: ClusterTime(0),
-            wall: WallTime(0),
-            term: 0,
-            client: None,
-            command: command.clone(),
-        };
-        codec::encode_entry(&entry).is_ok_and(|bytes| bytes.len() + 64 <= MAX_PAYLOAD_BYTES)
     }
 }

@@ -7,9 +7,11 @@
 pub mod api;
 pub mod blobs;
 pub mod codec;
+mod heart;
 mod kernel;
 pub mod leader;
 mod machine;
 pub mod raft;
 
+pub use heart::{Heart, Hearts};
 pub use kernel::{BuiltIn, Kernel, KernelConfig, KernelError, SubmitError};

@@ -24,6 +24,53 @@ pub struct StatusReport {
     pub source: Option<SourceStatus>,
     /// One row an object.
     pub objects: Vec<ObjectStatus>,
+    /// Loops of the kernel that are late or have ended; none while all is well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<LoopReport>,
+}
+
+/// How a loop of the kernel does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoopReport {
+    /// `rounds`, `leases`, `reconciler`, …
+    pub name: String,
+    /// Whether it goes on.
+    pub state: LoopState,
+    /// What it does or waits for.
+    pub doing: String,
+    /// For how long it has not been heard of.
+    pub silent_ms: u64,
+    /// How long it may be silent; absent: as long as what it waits for takes.
+    pub limit_ms: Option<u64>,
+}
+
+impl std::fmt::Display for LoopReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.state {
+            LoopState::Alive => write!(f, "the loop {} {}", self.name, self.doing),
+            LoopState::Late => write!(
+                f,
+                "the loop {} has been silent for {} s; it {}",
+                self.name,
+                self.silent_ms / 1000,
+                self.doing
+            ),
+            LoopState::Ended => write!(f, "the loop {} has ended", self.name),
+        }
+    }
+}
+
+/// Whether a loop goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LoopState {
+    /// It was heard of in time.
+    Alive,
+    /// It should have been heard of by now.
+    Late,
+    /// It has ended, which it never should.
+    Ended,
 }
 
 /// The source in a status report.

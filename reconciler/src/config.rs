@@ -64,6 +64,8 @@ pub struct Hooks {
     pub validator: Arc<dyn Validator>,
     /// Is told what a person at a terminal should hear.
     pub on_note: Arc<dyn Fn(String) + Send + Sync>,
+    /// Is told what the loop does or waits for, and for how long it may be silent from then on.
+    pub on_beat: Arc<dyn Fn(&str, Duration) + Send + Sync>,
 }
 
 impl Default for Hooks {
@@ -71,6 +73,7 @@ impl Default for Hooks {
         Self {
             validator: Arc::new(SchemaOnly),
             on_note: Arc::new(|_| {}),
+            on_beat: Arc::new(|_, _| {}),
         }
     }
 }

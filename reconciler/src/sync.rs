@@ -16,6 +16,8 @@ use crate::source::{RefWatcher, SourceError};
 
 /// What the kernel has done is known so soon after it was done, or the watch is begun again.
 const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long one pass may take before somebody should look.
+const PASS: Duration = Duration::from_secs(120);
 
 /// Keeps the kernel at what the branch says, until `shutdown`.
 ///
@@ -59,6 +61,7 @@ pub async fn run_reconciler(
     let mut catch_up: Option<Instant> = None;
     tokio::pin!(shutdown);
     loop {
+        (hooks.on_beat)("waits for a change", config.interval * 2);
         tokio::select! {
             () = &mut shutdown => return Ok(()),
             batch = rows.next() => match batch {
@@ -98,6 +101,7 @@ pub async fn run_reconciler(
             continue;
         }
         is_due = false;
+        (hooks.on_beat)("carries out a revision", PASS);
         let passed = tokio::select! {
             () = &mut shutdown => return Ok(()),
             passed = reconciler.pass(now()) => passed,

@@ -3,16 +3,19 @@
 //! *Flow:* objects are accepted, rounds run real schedulers, simulated agents do as they are told, time moves when told. *Guarantees:* the
 //! same calls give the same state. *Assumes:* one caller. *Caveats:* there is no log: an entry is applied at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use kelson_kernel::leader::preview::{PlanRequest, Preview, preview};
+use kelson_kernel::raft::MAX_PAYLOAD_BYTES;
 use kelson_kernel_core::command::{
     Command, FoundCluster, InstallFramework, RecordStatuses, RegisterAgent,
 };
 use kelson_kernel_core::port::{SchedulerHost, SeatId, TurnFault, TurnOutcome};
-use kelson_kernel_core::round::{PlannedTurn, RoundMemory, plan_round, says_nothing};
+use kelson_kernel_core::round::{
+    PlannedTurn, RoundMemory, overlooked_seats, plan_round, says_nothing,
+};
 use kelson_kernel_core::{Entry, Reply, State, apply, broken_invariants};
 use kelson_model::agent::{AgentDescription, PortRange};
 use kelson_model::framework::Limits;
@@ -47,6 +50,7 @@ pub struct Cluster {
     host: Arc<dyn SchedulerHost>,
     memory: RoundMemory,
     revision: u64,
+    overlooked: BTreeSet<String>,
 }
 
 /// The key of a framework in the namespace `default`.
@@ -103,6 +107,7 @@ impl Cluster {
             host,
             memory: RoundMemory::default(),
             revision: 0,
+            overlooked: BTreeSet::new(),
         };
         cluster.apply(Command::FoundCluster(FoundCluster {
             cluster: "sim".to_owned(),
@@ -226,6 +231,10 @@ impl Cluster {
             self.host.drop_instance(seat);
         }
         let count = round.turns.len();
+        if count == 0 {
+            let overlooked = overlooked_seats(&self.state, &self.memory, &round, self.now);
+            self.overlooked.extend(overlooked);
+        }
         for turn in round.turns {
             match self.host.turn(&turn.request) {
                 Ok(outcome) => self.settle_turn(turn, outcome, fault),
@@ -242,11 +251,16 @@ impl Cluster {
 
     fn settle_turn(&mut self, turn: PlannedTurn, outcome: TurnOutcome, fault: Option<Fault>) {
         let seat = turn.request.seat.clone();
+        self.memory.turn_wishes(&turn, &outcome);
         if says_nothing(&self.state, &seat, &outcome, self.now) {
             self.memory.turn_counted(&turn, &self.state);
             return;
         }
         let command = turn.commit(outcome);
+        if !fits(&command) {
+            let message = "its outcome is larger than an entry of the log".to_owned();
+            return self.void(&turn, &TurnFault::Malformed { message });
+        }
         match fault {
             None => {
                 self.apply(command);
@@ -364,16 +378,29 @@ impl Cluster {
             } else {
                 0
             };
-            let broken = broken_invariants(&self.state);
-            if !broken.is_empty() {
-                bail!("invariants are broken: {}", broken.join("; "));
-            }
+            self.check()?;
             if quiet >= 60 {
                 return Ok(());
             }
             self.pass(Millis(1000));
         }
         bail!("the cluster did not come to rest within an hour")
+    }
+
+    /// Checks what must hold at any time: the state's invariants, and that no round has overlooked a seat.
+    ///
+    /// # Errors
+    /// Says what does not hold.
+    pub fn check(&self) -> Result<()> {
+        let broken = broken_invariants(&self.state);
+        if !broken.is_empty() {
+            bail!("invariants are broken: {}", broken.join("; "));
+        }
+        if !self.overlooked.is_empty() {
+            let overlooked: Vec<&str> = self.overlooked.iter().map(String::as_str).collect();
+            bail!("seats were overlooked: {}", overlooked.join("; "));
+        }
+        Ok(())
     }
 
     /// Shows what would happen to these objects.
@@ -413,6 +440,20 @@ impl Cluster {
         tasks.sort();
         tasks
     }
+}
+
+/// Whether the log would take it.
+fn fits(command: &Command) -> bool {
+    let entry = Entry {
+        principal: Principal::kernel(),
+        at: ClusterTime(u64::MAX),
+        wall: WallTime(u64::MAX),
+        term: 1,
+        client: None,
+        command: command.clone(),
+    };
+    let bytes = kelson_kernel::codec::encode_entry(&entry);
+    bytes.is_ok_and(|bytes| bytes.len() <= MAX_PAYLOAD_BYTES)
 }
 
 fn status(task: TaskId, sequence: u64, end: Option<(TaskState, Exit)>) -> TaskStatus {

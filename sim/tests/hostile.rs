@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use kelson_kernel_core::broken_invariants;
 use kelson_kernel_core::port::SeatId;
 use kelson_model::object::{Health, Namespace, ObjectKey};
 use kelson_model::quantity::Millis;
@@ -34,7 +33,7 @@ fn beside(name: &str, kind: &str) -> Cluster {
         cluster.round(None);
         cluster.pass(Millis(1000));
     }
-    assert_eq!(broken_invariants(&cluster.state), [] as [String; 0]);
+    cluster.check().unwrap();
     let status = &cluster.state.objects[&web()].status;
     assert_eq!(status.health, Health::Healthy, "{name}: {status:?}");
     assert_eq!(cluster.running(&web()).len(), 3, "{name}");

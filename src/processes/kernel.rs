@@ -1,5 +1,6 @@
 //! `kelson kernel`: one member of the kernel as a process, and the reconciler where it follows a repository.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ use crate::verbs::manifests::ask;
 const LEASE: Duration = Duration::from_secs(10);
 /// How long the kernel before this one may take to let go of the data directory.
 const HANDOVER: Duration = Duration::from_secs(3);
+/// How often it is looked whether every loop goes on.
+const LISTEN: Duration = Duration::from_secs(2);
 /// How long open connections may take to end.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -212,6 +215,11 @@ fn spawn_leader(member: &Member, parts: &mut JoinSet<Result<&'static str>>) {
     });
     let own = member.clone();
     parts.spawn(async move {
+        run_listening(own).await;
+        Ok("the listening to loops")
+    });
+    let own = member.clone();
+    parts.spawn(async move {
         api::run_dispatch(own).await;
         Ok("the dispatch to agents")
     });
@@ -250,12 +258,11 @@ fn spawn_reconciler(
     let port = GrpcKernel::new(&format!("http://{own}"), Principal::reconciler())?;
     let hooks = Hooks {
         validator: Arc::new(Frameworks(member.clone())),
-        on_note: Arc::new(|message| {
-            if let Ok(line) = serde_json::to_string(&Note { message }) {
-                // Whoever started this may not care.
-                drop(emit(&format!("{line}\n")));
-            }
-        }),
+        on_note: Arc::new(tell),
+        on_beat: {
+            let heart = member.hearts().start("reconciler");
+            Arc::new(move |doing, limit| heart.works(doing, limit))
+        },
     };
     let own = member.clone();
     parts.spawn(async move {
@@ -265,6 +272,33 @@ fn spawn_reconciler(
         Ok("the reconciler")
     });
     Ok(())
+}
+
+/// Says something to whoever started this, who may not care.
+fn tell(message: String) {
+    if let Ok(line) = serde_json::to_string(&Note { message }) {
+        drop(emit(&format!("{line}\n")));
+    }
+}
+
+/// Tells of each loop that is late, once, and that it goes on again.
+async fn run_listening(member: Member) {
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut ticks = tokio::time::interval(LISTEN);
+    loop {
+        ticks.tick().await;
+        let late = member.hearts().late();
+        for one in late.iter().filter(|one| !told.contains(&one.name)) {
+            tracing::error!(name = %one.name, "{one}");
+            tell(one.to_string());
+        }
+        let names: BTreeSet<String> = late.into_iter().map(|one| one.name).collect();
+        for name in told.difference(&names) {
+            tracing::info!(%name, "the loop goes on");
+            tell(format!("the loop {name} goes on"));
+        }
+        told = names;
+    }
 }
 
 /// Waits until every framework in the box is in force, or cannot be.

@@ -69,6 +69,10 @@ pub(crate) fn table(report: &StatusReport, is_wide: bool, palette: Palette) -> S
         .source
         .as_ref()
         .map_or_else(String::new, |own| source(own, palette));
+    for late in &report.late {
+        text.push_str(&palette.paint(Tint::Bad, &format!("{late}; see the kernel's log")));
+        text.push('\n');
+    }
     let mut heads = vec![
         "KIND",
         "NAMESPACE",

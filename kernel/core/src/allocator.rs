@@ -3,18 +3,21 @@
 //! *Flow:* the seat furthest below its weighted share gets room for one more task of its first demand, again and again, until
 //! nothing more fits or nobody wants more. *Guarantees:* offers of one round never overlap, so turns may run in parallel and none is
 //! refused for want of room; the result depends on the state alone. *Caveats:* an agent that a demand was shown and that its
-//! scheduler declined is not cut again for that demand before it has new room or the demand changes; the caller keeps that memory.
+//! scheduler declined is not cut again for that demand before it has new room or the demand changes; the caller keeps that memory, and the
+//! one of the room that turns under way were shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kelson_model::agent::{AgentState, PortRange};
 use kelson_model::id::AgentId;
-use kelson_model::quantity::Resources;
+use kelson_model::object::Namespace;
+use kelson_model::quantity::{Bytes, MilliCpus, Resources};
 use kelson_model::template::TaskTemplate;
 
 use crate::fairness::Queue;
 use crate::port::{Demand, Offer, Placement, SeatId};
+use crate::record::Agent;
 use crate::state::State;
 
 /// Most tasks that one seat is offered in one round.
@@ -28,38 +31,40 @@ struct Room {
     taken_ports: BTreeSet<u16>,
 }
 
+/// Room that is kept for a turn under way.
+pub(crate) struct Held {
+    /// The namespace of its seat.
+    pub(crate) namespace: Namespace,
+    /// Where.
+    pub(crate) agent: AgentId,
+    /// For how many tasks.
+    pub(crate) count: u32,
+    /// Of which shape.
+    pub(crate) template: Arc<TaskTemplate>,
+}
+
+/// Offers by seat, each with the template that it is room for.
+pub(crate) type Offers = BTreeMap<SeatId, Vec<(Offer, Arc<TaskTemplate>)>>;
+
 /// A demand while a round is cut.
 struct Open<'a> {
     demand: &'a Demand,
     template: Arc<TaskTemplate>,
     left: u32,
-    /// Agents that may suit, best first: (rank, second rank, agent).
-    candidates: BTreeSet<(u64, u64, AgentId)>,
+    /// Agents that may suit, best first: (rank, second rank, agent). Looked for when it is this demand's turn.
+    candidates: Option<BTreeSet<(u64, u64, AgentId)>>,
     given: BTreeMap<AgentId, u32>,
 }
 
-/// Cuts offers for the demands of these seats. `is_declined` says whether an agent is not to be shown to a demand again.
+/// Cuts offers for the demands of these seats from what is neither used nor kept for others. `is_declined` says whether an agent is
+/// not to be shown to a demand again.
 pub(crate) fn cut_offers(
     state: &State,
     seats: &BTreeMap<SeatId, Arc<Vec<Demand>>>,
+    held: &[Held],
     is_declined: impl Fn(&SeatId, &Demand, AgentId) -> bool,
-) -> BTreeMap<SeatId, Vec<Offer>> {
-    let mut rooms: BTreeMap<AgentId, Room> = BTreeMap::new();
-    for agent in state
-        .agents
-        .values()
-        .filter(|agent| agent.state == AgentState::Ready)
-    {
-        rooms.insert(
-            agent.id,
-            Room {
-                free: agent.free(),
-                range: agent.description.ports,
-                free_ports: agent.free_ports(),
-                taken_ports: BTreeSet::new(),
-            },
-        );
-    }
+) -> Offers {
+    let mut rooms = free_rooms(state, held);
     let mut open: BTreeMap<SeatId, Vec<Open<'_>>> = BTreeMap::new();
     for (seat, demands) in seats {
         let mut sorted: Vec<&Demand> = demands.iter().filter(|demand| demand.count > 0).collect();
@@ -72,13 +77,11 @@ pub(crate) fn cut_offers(
             let Some(template) = demanded_template(state, demand) else {
                 continue;
             };
-            let suits = |agent: &AgentId| !is_declined(seat, demand, *agent);
-            let candidates = candidates(state, demand, &template, &rooms, suits);
             list.push(Open {
                 demand,
                 template,
                 left: demand.count,
-                candidates,
+                candidates: None,
                 given: BTreeMap::new(),
             });
         }
@@ -87,7 +90,14 @@ pub(crate) fn cut_offers(
         open.insert(seat.clone(), list);
     }
     let mut queue = Queue::new(state, open.keys());
-    let mut offers: BTreeMap<SeatId, Vec<Offer>> = BTreeMap::new();
+    for held in held {
+        queue.hold(
+            &held.namespace,
+            &times(&held.template.resources, held.count),
+        );
+    }
+    let mut nowhere = Nowhere::default();
+    let mut offers = Offers::new();
     let mut counts: BTreeMap<SeatId, u32> = BTreeMap::new();
     while let Some(seat) = queue.first() {
         let count = counts.entry(seat.clone()).or_default();
@@ -98,9 +108,13 @@ pub(crate) fn cut_offers(
             queue.remove(&seat);
             continue;
         };
-        let placed = list
-            .last_mut()
-            .and_then(|demand| place_one(demand, &mut rooms));
+        let placed = list.last_mut().and_then(|open| {
+            if open.candidates.is_none() {
+                let suits = |agent: &AgentId| !is_declined(&seat, open.demand, *agent);
+                open.candidates = Some(nowhere.candidates(state, open, &rooms, suits));
+            }
+            place_one(open, &mut rooms)
+        });
         match placed {
             Some(resources) => {
                 *count += 1;
@@ -114,13 +128,96 @@ pub(crate) fn cut_offers(
         }
     }
     for (seat, list) in open {
-        let rest: Vec<Offer> = list.iter().rev().flat_map(offers_of).collect();
+        let rest: Vec<_> = list.iter().rev().flat_map(offers_of).collect();
         if !rest.is_empty() {
             offers.entry(seat).or_default().extend(rest);
         }
     }
     offers.retain(|_, offers| !offers.is_empty());
     offers
+}
+
+/// What is free on the agents that can be reached.
+fn free_rooms(state: &State, held: &[Held]) -> BTreeMap<AgentId, Room> {
+    let ready = |agent: &&Arc<Agent>| agent.state == AgentState::Ready;
+    let mut rooms: BTreeMap<AgentId, Room> = state
+        .agents
+        .values()
+        .filter(ready)
+        .map(|agent| {
+            let room = Room {
+                free: agent.free(),
+                range: agent.description.ports,
+                free_ports: agent.free_ports(),
+                taken_ports: BTreeSet::new(),
+            };
+            (agent.id, room)
+        })
+        .collect();
+    for held in held {
+        if let Some(room) = rooms.get_mut(&held.agent) {
+            for _ in 0..held.count {
+                room.take(&held.template);
+            }
+        }
+    }
+    rooms
+}
+
+impl Room {
+    /// Takes what a task of this shape takes.
+    fn take(&mut self, template: &TaskTemplate) {
+        self.free = self.free.minus(&template.resources);
+        for port in &template.ports {
+            self.taken_ports.extend(port.port);
+            if is_of_range(port.port, self.range) {
+                self.free_ports = self.free_ports.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// So many times as much.
+fn times(resources: &Resources, count: u32) -> Resources {
+    let count = u64::from(count);
+    Resources {
+        cpus: MilliCpus(resources.cpus.0.saturating_mul(count)),
+        memory: Bytes(resources.memory.0.saturating_mul(count)),
+        disk: Bytes(resources.disk.0.saturating_mul(count)),
+    }
+}
+
+/// Shapes that fit on no agent any more: while a round is cut, room only shrinks. So a thousand demands that wait for room cost no more
+/// than one.
+#[derive(Default)]
+struct Nowhere {
+    shapes: Vec<Resources>,
+}
+
+impl Nowhere {
+    /// Shapes that are remembered.
+    const MOST: usize = 16;
+
+    /// The agents that may suit a demand.
+    fn candidates(
+        &mut self,
+        state: &State,
+        open: &Open<'_>,
+        rooms: &BTreeMap<AgentId, Room>,
+        suits: impl Fn(&AgentId) -> bool,
+    ) -> BTreeSet<(u64, u64, AgentId)> {
+        let wanted = &open.template.resources;
+        if self.shapes.iter().any(|shape| wanted.fits(shape)) {
+            return BTreeSet::new();
+        }
+        if !rooms.values().any(|room| room.free.fits(wanted)) {
+            if self.shapes.len() < Self::MOST {
+                self.shapes.push(*wanted);
+            }
+            return BTreeSet::new();
+        }
+        candidates(state, open.demand, &open.template, rooms, suits)
+    }
 }
 
 /// Whether a launch for this demand could count at all: only then is anything shown for it.
@@ -213,7 +310,8 @@ fn place_one(open: &mut Open<'_>, rooms: &mut BTreeMap<AgentId, Room>) -> Option
     if open.left == 0 {
         return None;
     }
-    while let Some((rank, second, agent)) = open.candidates.pop_first() {
+    let candidates = open.candidates.as_mut()?;
+    while let Some((rank, second, agent)) = candidates.pop_first() {
         let Some(room) = rooms.get_mut(&agent) else {
             continue;
         };
@@ -221,18 +319,12 @@ fn place_one(open: &mut Open<'_>, rooms: &mut BTreeMap<AgentId, Room>) -> Option
         {
             continue;
         }
-        room.free = room.free.minus(&open.template.resources);
-        for port in &open.template.ports {
-            room.taken_ports.extend(port.port);
-            if is_of_range(port.port, room.range) {
-                room.free_ports = room.free_ports.saturating_sub(1);
-            }
-        }
+        room.take(&open.template);
         let again = match open.demand.placement {
             Placement::Spread => (rank + 1, u64::MAX - room.free.cpus.0, agent),
             Placement::Pack => (0, second, agent),
         };
-        open.candidates.insert(again);
+        candidates.insert(again);
         *open.given.entry(agent).or_default() += 1;
         open.left -= 1;
         return Some(open.template.resources);
@@ -240,14 +332,17 @@ fn place_one(open: &mut Open<'_>, rooms: &mut BTreeMap<AgentId, Room>) -> Option
     None
 }
 
-fn offers_of(open: &Open<'_>) -> Vec<Offer> {
-    let offer = |(agent, count): (&AgentId, &u32)| Offer {
-        key: open.demand.key,
-        workload: open.demand.workload,
-        generation: open.demand.generation,
-        template: open.demand.template,
-        agent: *agent,
-        count: *count,
+fn offers_of(open: &Open<'_>) -> Vec<(Offer, Arc<TaskTemplate>)> {
+    let offer = |(agent, count): (&AgentId, &u32)| {
+        let offer = Offer {
+            key: open.demand.key,
+            workload: open.demand.workload,
+            generation: open.demand.generation,
+            template: open.demand.template,
+            agent: *agent,
+            count: *count,
+        };
+        (offer, Arc::clone(&open.template))
     };
     open.given.iter().map(offer).collect()
 }

@@ -2,11 +2,12 @@
 
 use kelson_model::agent::AgentState;
 use kelson_model::object::{Health, ObjectKey, Sync};
+use kelson_model::time::ClusterTime;
 use serde::{Deserialize, Serialize};
 
 use crate::allocator::{demanded_template, has_free_ports};
-use crate::port::Demand;
-use crate::round::RoundMemory;
+use crate::port::{Demand, SeatId};
+use crate::round::{RoundMemory, Standing};
 use crate::state::State;
 
 /// One link of the chain from an object to what it waits for.
@@ -31,6 +32,7 @@ pub fn explain_object(
     state: &State,
     memory: &RoundMemory,
     key: &ObjectKey,
+    now: ClusterTime,
 ) -> Option<Vec<Explanation>> {
     let object = state.objects.get(key)?;
     let mut lines = Vec::new();
@@ -159,6 +161,11 @@ pub fn explain_object(
             format!("{} ({}): {said}", task.name(), task.id),
         ));
     }
+    let is_settled =
+        matches!(object.status.health, Health::Healthy | Health::Suspended) && !object.is_removed;
+    if let Some(seat) = state.seat_of(key).filter(|_| !is_settled) {
+        lines.extend(explain_seat(state, memory, &seat, now));
+    }
     if lines.is_empty() {
         lines.push(line(
             "AsItShouldBe",
@@ -166,6 +173,54 @@ pub fn explain_object(
         ));
     }
     Some(lines)
+}
+
+/// What the seat of an object waits for that is not as it should be.
+fn explain_seat(
+    state: &State,
+    memory: &RoundMemory,
+    seat: &SeatId,
+    now: ClusterTime,
+) -> Option<Explanation> {
+    let seconds = |from: ClusterTime, to: ClusterTime| to.since(from).0.div_ceil(1000);
+    Some(match memory.standing(state, seat, now) {
+        // The framework's own fault, or the pause, is told already.
+        Standing::NoComponent | Standing::Paused { .. } => return None,
+        Standing::UnderWay { since } => line(
+            "TurnUnderWay",
+            format!(
+                "a turn of the scheduler of {seat} is under way for {} s",
+                seconds(since, now)
+            ),
+        ),
+        Standing::Paced { until } => line(
+            "SchedulerPaced",
+            format!(
+                "the scheduler of {seat} asks for turn after turn about nothing new, and gets the next one in {} s",
+                seconds(now, until)
+            ),
+        ),
+        Standing::Due(reasons) => line(
+            "TurnDue",
+            format!(
+                "the scheduler of {seat} gets a turn next: {}",
+                reasons.in_words()
+            ),
+        ),
+        Standing::Waits { until: Some(until) } => line(
+            "WaitsForTime",
+            format!(
+                "the scheduler of {seat} has seen everything, and asked to be called again in {} s",
+                seconds(now, until)
+            ),
+        ),
+        Standing::Waits { until: None } => line(
+            "WaitsForChange",
+            format!(
+                "the scheduler of {seat} has seen everything, and is called at the next change"
+            ),
+        ),
+    })
 }
 
 /// Why a demand is not met yet.

@@ -81,6 +81,19 @@ impl Queue {
         queue
     }
 
+    /// Counts what a turn under way may come to hold against its namespace.
+    pub(crate) fn hold(&mut self, namespace: &Namespace, resources: &Resources) {
+        let Some(ranked) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        let is_waiting = self.order.remove(&(ranked.share, namespace.clone()));
+        ranked.used = ranked.used.plus(resources);
+        ranked.share = dominant_share(&ranked.used, &self.total, ranked.weight);
+        if is_waiting {
+            self.order.insert((ranked.share, namespace.clone()));
+        }
+    }
+
     /// The seat that is furthest below its share.
     pub(crate) fn first(&self) -> Option<SeatId> {
         let (_, namespace) = self.order.first()?;

@@ -192,6 +192,9 @@ pub struct Seat {
     pub pairs: OrdMap<String, Arc<[u8]>>,
     /// Bytes of keys and values.
     pub pairs_size: u64,
+    /// The entry of that turn.
+    #[serde(default)]
+    pub said_at: Index,
     /// What was refused of the last turn.
     pub refusals: Arc<Vec<RefusalRow>>,
     /// What its tasks hold.

@@ -31,6 +31,7 @@ pub fn status_report(state: &State, namespace: Option<&Namespace>) -> StatusRepo
             .next()
             .map(|record| source_status(state, record)),
         objects: objects.map(|object| object_status(state, object)).collect(),
+        late: Vec::new(),
     }
 }
 

@@ -150,7 +150,7 @@ pub(crate) fn rows_of(
     }
 }
 
-fn workload_row(state: &State, object: &Object) -> Option<WorkloadRow> {
+pub(crate) fn workload_row(state: &State, object: &Object) -> Option<WorkloadRow> {
     let template_id = |number: u64| {
         object
             .generation_of(number)

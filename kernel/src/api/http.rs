@@ -12,7 +12,7 @@ use kelson_kernel_core::object::Object;
 use kelson_kernel_core::port::SeatId;
 use kelson_kernel_core::{State, explain_object, report};
 use kelson_model::object::{Namespace, ObjectKey};
-use kelson_model::report::API_VERSION;
+use kelson_model::report::{API_VERSION, LoopState};
 use kelson_model::request::{Answer, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ const MAX_BODY: usize = 64 << 20;
 /// All routes.
 pub(crate) fn routes(kernel: Kernel) -> Router {
     Router::new()
+        .route("/readyz", get(readyz))
         .route("/v1/status", get(status))
         .route("/v1/tasks", get(tasks))
         .route("/v1/agents", get(agents))
@@ -178,10 +179,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 }
 
 async fn status(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
-    reply(report::status_report(
-        &kernel.state(),
-        asked.namespace()?.as_ref(),
-    ))
+    let mut status = report::status_report(&kernel.state(), asked.namespace()?.as_ref());
+    status.late = kernel.hearts().late();
+    reply(status)
+}
+
+/// Whether every loop of this member goes on: 200, or 503 with those that are late.
+async fn readyz(Shared(kernel): Shared<Kernel>) -> Response {
+    let loops = kernel.hearts().report();
+    let ready = loops.iter().all(|one| one.state == LoopState::Alive);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body =
+        json!({"apiVersion": API_VERSION, "kind": "Readiness", "ready": ready, "loops": loops});
+    (status, axum::Json(body)).into_response()
 }
 
 async fn tasks(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
@@ -210,7 +224,7 @@ async fn agents(Shared(kernel): Shared<Kernel>) -> Answered {
 
 async fn frameworks(Shared(kernel): Shared<Kernel>) -> Answered {
     let (state, now) = (kernel.state(), kernel.now());
-    let memory = kernel.memory().clone();
+    let memory = kernel.memory();
     list(
         "FrameworkList",
         state
@@ -311,7 +325,7 @@ async fn object(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
 async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let state = kernel.state();
     let key = asked.object(&state)?.key.clone();
-    let lines = explain_object(&state, &kernel.memory(), &key).unwrap_or_default();
+    let lines = explain_object(&state, &kernel.memory(), &key, kernel.now()).unwrap_or_default();
     reply(json!({"object": key, "lines": lines}))
 }
 

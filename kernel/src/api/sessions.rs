@@ -170,10 +170,13 @@ fn reason_name(reason: StopReason) -> &'static str {
 pub async fn run_dispatch(kernel: Kernel) {
     let mut view = kernel.watch();
     let mut seen = view.borrow_and_update().index;
+    let heart = kernel.hearts().start("dispatch");
     loop {
+        heart.waits("for a change", None);
         if view.changed().await.is_err() {
             return;
         }
+        heart.works("sends assignments", std::time::Duration::from_secs(10));
         let state = view.borrow_and_update().clone();
         for (agent, tasks) in changed_assignments(&state, seen) {
             for batch in tasks.chunks(BATCH) {

@@ -14,12 +14,17 @@ use tracing::{info, warn};
 
 use crate::kernel::{BuiltIn, Kernel, SubmitError};
 
+/// How long loading may take before somebody should look; a large component compiles for a minute.
+const LOADING: std::time::Duration = std::time::Duration::from_secs(300);
+
 /// Loads components for ever; returns when the log has stopped.
 ///
 /// # Errors
 /// The log does not take what came of it.
 pub async fn run_frameworks(kernel: Kernel) -> Result<(), SubmitError> {
     let mut view = kernel.watch();
+    let heart = kernel.hearts().start("frameworks");
+    heart.works("loads the frameworks in the box", LOADING);
     for built_in in kernel.config().built_in.clone() {
         install_built_in(&kernel, built_in).await?;
     }
@@ -27,10 +32,12 @@ pub async fn run_frameworks(kernel: Kernel) -> Result<(), SubmitError> {
         std::collections::BTreeMap::new();
     loop {
         let state = view.borrow_and_update().clone();
+        heart.works("loads frameworks", LOADING);
         for (key, generation) in waiting(&state, &installed) {
             install_object(&kernel, &state, &key).await?;
             installed.insert(key, generation);
         }
+        heart.waits("for a change", None);
         if view.changed().await.is_err() {
             return Ok(());
         }

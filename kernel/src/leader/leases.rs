@@ -20,8 +20,11 @@ pub async fn run_leases(kernel: Kernel) -> Result<(), SubmitError> {
     let lease = kernel.config().lease;
     let mut absent: BTreeMap<AgentId, Instant> = BTreeMap::new();
     let mut ticks = tokio::time::interval(lease / 4);
+    let heart = kernel.hearts().start("leases");
     loop {
+        heart.waits("for its next look", Some(lease));
         ticks.tick().await;
+        heart.works("looks at the sessions", lease);
         let state = kernel.state();
         let now = Instant::now();
         absent.retain(|agent, _| !kernel.sessions().has(*agent));

@@ -12,6 +12,7 @@ use kelson_kernel_core::{Entry, State, apply};
 use kelson_model::id::{AgentId, Index, Revision, TaskId};
 use kelson_model::object::{DesiredObject, Health, ObjectKey, RolloutState};
 use kelson_model::principal::Principal;
+use kelson_model::quantity::Millis;
 use kelson_model::request::{Accept, Stage};
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
 use kelson_model::time::{ClusterTime, WallTime};
@@ -23,6 +24,8 @@ use kelson_kernel_core::port::SchedulerHost;
 const MAX_STEPS: usize = 50;
 /// Most rounds within a step.
 const MAX_ROUNDS: usize = 200;
+/// A wake-up within so long belongs to the same step.
+const AT_ONCE: Millis = Millis(100);
 /// How far time may be moved to reach a wake-up.
 const HORIZON_MS: u64 = 3_600_000;
 
@@ -152,7 +155,7 @@ pub fn preview(
         state_hash: crate::codec::state_hash(origin),
         ..Preview::default()
     };
-    let mut memory = RoundMemory::default();
+    let mut memory = RoundMemory::unpaced();
     for number in 1..=MAX_STEPS {
         let mut step = Step {
             step: number,
@@ -258,12 +261,20 @@ impl Fork {
         for _ in 0..MAX_ROUNDS {
             let round = plan_round(&self.state, memory, self.now);
             if round.turns.is_empty() {
-                return;
+                // A scheduler that goes through many objects asks for its next turn at once.
+                match round.wake_at.filter(|at| at.since(self.now) <= AT_ONCE) {
+                    Some(at) => self.now = at,
+                    None => return,
+                }
             }
             for mut turn in round.turns {
                 turn.request.is_throw_away = true;
                 let seat = turn.request.seat.clone();
-                match host.turn(&turn.request) {
+                let result = host.turn(&turn.request);
+                if let Ok(outcome) = &result {
+                    memory.turn_wishes(&turn, outcome);
+                }
+                match result {
                     Err(fault) => memory.turn_was_void(&turn, &fault, self.now),
                     Ok(outcome) if says_nothing(&self.state, &seat, &outcome, self.now) => {
                         memory.turn_counted(&turn, &self.state)

@@ -17,9 +17,12 @@ use super::replica::Replica;
 use super::reserve::Reserve;
 use super::snapshot::{SnapshotDirectory, SnapshotError};
 use super::types::TypeConfig;
+use crate::heart::Heart;
 
 /// How long a snapshot waits for the log to be purged after it; a purge that is held up happens later.
 const PURGE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a snapshot may take before somebody should look.
+const SNAPSHOT: Duration = Duration::from_secs(120);
 
 /// When a snapshot is due, and what became of the last attempt.
 pub(crate) struct Compaction {
@@ -77,6 +80,8 @@ pub(crate) struct Compactor {
     pub(crate) progress: watch::Receiver<Position>,
     /// How many entries stay behind the newest snapshot.
     pub(crate) kept_entries: u64,
+    /// Tells how the loop does.
+    pub(crate) heart: Heart,
 }
 
 /// Makes a snapshot when enough was logged, or when asked; one at a time.
@@ -86,6 +91,7 @@ pub(crate) async fn run_compactor(
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
+        compactor.heart.waits("for enough entries", None);
         let request = tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
             () = compactor.compaction.due.notified() => None,
@@ -94,6 +100,7 @@ pub(crate) async fn run_compactor(
                 None => return,
             },
         };
+        compactor.heart.works("makes a snapshot", SNAPSHOT);
         let outcome = tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
             outcome = compactor.compact() => outcome,

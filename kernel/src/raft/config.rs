@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::error::RaftError;
 use super::identity::ClusterId;
+use crate::heart::Hearts;
 
 /// How a member is started; [`MemberConfig::new`] gives what suits a disk and a small cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct MemberConfig {
     /// The member's number in its cluster: given once, never used again for another.
     pub member: u64,
@@ -35,6 +36,8 @@ pub struct MemberConfig {
     pub election_max: Duration,
     /// How long a proposal or a read barrier waits for its answer.
     pub patience: Duration,
+    /// Where its loops tell how they do.
+    pub hearts: Hearts,
 }
 
 impl MemberConfig {
@@ -55,6 +58,7 @@ impl MemberConfig {
             election_min: Duration::from_millis(200),
             election_max: Duration::from_millis(400),
             patience: Duration::from_secs(10),
+            hearts: Hearts::default(),
         }
     }
 

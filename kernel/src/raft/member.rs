@@ -146,6 +146,7 @@ impl Member {
             compaction,
             progress: progress.clone(),
             kept_entries: config.kept_entries,
+            heart: config.hearts.start("compaction"),
         };
         tokio::spawn(run_compactor(compactor, snapshot_requests, stopping));
         let inner = Inner {

@@ -71,6 +71,7 @@ impl Stand {
         let hooks = Hooks {
             validator: Arc::clone(&self.validator),
             on_note: Arc::new(move |note| kernel.note(note)),
+            ..Hooks::default()
         };
         let port = Arc::new(self.kernel.clone());
         let running = tokio::spawn(run_reconciler(config, port, hooks, async {

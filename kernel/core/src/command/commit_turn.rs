@@ -108,6 +108,7 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
     let mut seat = Seat::clone(seat);
     seat.turn_no = command.turn_no;
     seat.cursor = command.cursor;
+    seat.said_at = state.index;
     // A scheduler that always asks for a turn at once does not fill the log.
     let earliest = context.now.after(SHORTEST_WAKE);
     seat.wake_at = command.wake_at.map(|at| at.max(earliest));

@@ -185,6 +185,7 @@ impl State {
                 wake_at: None,
                 pairs: OrdMap::new(),
                 pairs_size: 0,
+                said_at: Index(0),
                 refusals: Arc::default(),
                 used: Resources::default(),
             });

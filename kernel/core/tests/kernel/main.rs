@@ -15,4 +15,5 @@ mod properties;
 mod refusals;
 mod repeats;
 mod rounds;
+mod under_way;
 mod world;

@@ -212,17 +212,17 @@ fn void_turns_are_tried_again_after_1_second_doubling_to_60() {
 }
 
 #[test]
-fn a_trip_of_the_time_guard_does_not_count() {
+fn trips_of_the_guard_pause_ever_longer_as_any_other_fault() {
     let mut leader = Leader::new();
     leader.world.serve(&service("web"), spec("a", 1));
-    for _ in 0..5 {
+    for (failures, pause) in [(1, 1000), (2, 2000), (3, 4000)] {
         let turn = leader.one();
         let guard = TurnFault::TimedOut { call: "turn" };
         leader.memory.turn_was_void(&turn, &guard, leader.world.now);
-        let pause = &leader.memory.pauses()[&seat("default")];
-        assert_eq!(pause.failures, 0);
-        assert_eq!(pause.until.0, leader.world.now.0 + 1000);
-        leader.world.wait(1000);
+        let known = &leader.memory.pauses()[&seat("default")];
+        assert_eq!(known.failures, failures);
+        assert_eq!(known.until.0, leader.world.now.0 + pause);
+        leader.world.wait(pause);
     }
 }
 

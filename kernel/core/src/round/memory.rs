@@ -1,0 +1,264 @@
+//! What a leader remembers from round to round. Nothing in it is replicated.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kelson_model::id::{AgentId, Digest, Index, TaskId, WorkloadId};
+use kelson_model::quantity::Millis;
+use kelson_model::template::TaskTemplate;
+use kelson_model::time::ClusterTime;
+
+use super::PlannedTurn;
+use super::pace::Pace;
+use crate::allocator::Held;
+use crate::port::{Offer, SeatId, TurnFault, TurnOutcome, WorkloadRow};
+use crate::rows::Changes;
+use crate::state::State;
+
+/// First and longest pause of a seat whose turn was void; it doubles in between.
+const FIRST_PAUSE: Millis = Millis(1000);
+const LONGEST_PAUSE: Millis = Millis(60_000);
+
+/// What a leader remembers from round to round.
+#[derive(Debug, Clone, Default)]
+pub struct RoundMemory {
+    /// Up to which entry the changed rows were sorted by seat.
+    pub(super) scanned: Option<Index>,
+    pub(super) seats: BTreeMap<SeatId, SeatMemory>,
+    pub(super) pauses: BTreeMap<SeatId, Pause>,
+    /// How often a turn has left room that it was offered: that is news for all who got less than they want.
+    pub(super) times_left: u64,
+    /// No seat is held to its budget of turns: the rounds are bounded by whoever runs them.
+    pub(super) is_unpaced: bool,
+}
+
+/// What is remembered of one seat.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SeatMemory {
+    /// What it has not been shown; present and empty where it is to get a turn all the same.
+    pub(super) pending: Option<Changes>,
+    /// Its workloads as it was last told of them: a row that is the same is no news.
+    pub(super) rows: BTreeMap<WorkloadId, WorkloadRow>,
+    /// Its turn that is under way.
+    pub(super) flight: Option<Flight>,
+    pub(super) declined: Declined,
+    /// As of when offers were last cut for its demand.
+    pub(super) cut: Option<Cut>,
+    /// The turn whose wish to be woken was answered.
+    pub(super) woken: Option<u64>,
+    pub(super) refused: Option<Refused>,
+    pub(super) pace: Pace,
+    /// When its last turn that ended well asked to be woken.
+    pub(super) wish: Option<ClusterTime>,
+    /// Up to which entry its last turn that ended well had seen changes.
+    pub(super) seen: Index,
+}
+
+/// A turn that is under way, and the room that is kept for it.
+#[derive(Debug, Clone)]
+pub(super) struct Flight {
+    pub(super) since: ClusterTime,
+    pub(super) offers: Vec<(Offer, Arc<TaskTemplate>)>,
+}
+
+/// What a cut of offers depends on beside the agents' room itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) room: u64,
+    pub(super) times_left: u64,
+    pub(super) demand: u64,
+}
+
+/// When a seat is shown what was refused of its last turn: at once, but ever later where turn after turn is refused.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    turn_no: u64,
+    turns: u32,
+    pub(super) at: ClusterTime,
+}
+
+/// Why and until when a seat gets no turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// The last fault.
+    pub fault: String,
+    /// How many turns in a row were void.
+    pub failures: u32,
+    /// When it is tried again.
+    pub until: ClusterTime,
+    /// The component that was at fault; another one is tried at once.
+    pub component: Digest,
+}
+
+/// The agents that a seat was shown and left.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Declined {
+    pub(super) demand_version: u64,
+    /// For each demand and agent, the agent's room when it was declined.
+    pub(super) rooms: BTreeMap<(u64, AgentId), u64>,
+}
+
+impl RoundMemory {
+    /// A memory for rounds whose number is bounded by who runs them: no seat is paced.
+    pub fn unpaced() -> Self {
+        Self {
+            is_unpaced: true,
+            ..Self::default()
+        }
+    }
+
+    /// The seats that are paused, and why.
+    pub fn pauses(&self) -> &BTreeMap<SeatId, Pause> {
+        &self.pauses
+    }
+
+    /// Lets a paused seat be tried again at once.
+    pub fn reset(&mut self, seat: &SeatId) {
+        self.pauses.remove(seat);
+    }
+
+    /// The seats whose turns are under way, and since when.
+    pub fn under_way(&self) -> impl Iterator<Item = (&SeatId, ClusterTime)> + '_ {
+        let flights = self.seats.iter();
+        flights.filter_map(|(seat, known)| Some((seat, known.flight.as_ref()?.since)))
+    }
+
+    /// What is remembered of a seat, made where there is nothing yet.
+    pub(super) fn seat(&mut self, id: &SeatId) -> &mut SeatMemory {
+        self.seats.entry(id.clone()).or_default()
+    }
+
+    /// Says that a turn was void: its changes are shown again after a pause.
+    pub fn turn_was_void(&mut self, turn: &PlannedTurn, fault: &TurnFault, now: ClusterTime) {
+        let seat = &turn.request.seat;
+        let before = self
+            .pauses
+            .get(seat)
+            .filter(|pause| pause.component == turn.request.component);
+        let failures = before.map_or(0, |pause| pause.failures).saturating_add(1);
+        let pause = Pause {
+            fault: fault.to_string(),
+            failures,
+            until: now.after(pause_after(failures)),
+            component: turn.request.component.clone(),
+        };
+        self.pauses.insert(seat.clone(), pause);
+        self.show_again(turn);
+    }
+
+    /// Says that a turn was not committed for no fault of its own: it is shown again at once.
+    pub fn turn_was_lost(&mut self, turn: &PlannedTurn) {
+        self.show_again(turn);
+    }
+
+    fn show_again(&mut self, turn: &PlannedTurn) {
+        self.times_left += u64::from(!turn.request.offers.is_empty());
+        let known = self.seat(&turn.request.seat);
+        known.flight = None;
+        known.wish = None;
+        known.cut = None;
+        known.declined = Declined::default();
+        let pending = known.pending.get_or_insert_default();
+        pending.keys.extend(turn.changes.keys.iter().cloned());
+        pending.gone.extend(turn.changes.gone.iter().copied());
+    }
+
+    /// Notes what a turn wishes that ended well, before it becomes true.
+    pub fn turn_wishes(&mut self, turn: &PlannedTurn, outcome: &TurnOutcome) {
+        self.seat(&turn.request.seat).wish = outcome.wake_at;
+    }
+
+    /// Says that a turn counts: agents that it was offered are declined for the demands that asked for them, as long as those demands
+    /// stay as they were. `after` is the state that it came to.
+    pub fn turn_counted(&mut self, turn: &PlannedTurn, after: &State) {
+        let seat = &turn.request.seat;
+        self.pauses.remove(seat);
+        let counts = turn.request.offers.iter();
+        let offered: u64 = counts.map(|offer| u64::from(offer.count)).sum();
+        if offered > 0 {
+            let first = TaskId(turn.last_task.0.saturating_add(1));
+            let launched = after
+                .tasks
+                .range(first..)
+                .filter(|(_, task)| task.seat == *seat)
+                .count();
+            let has_left = u64::try_from(launched).is_ok_and(|launched| launched < offered);
+            self.times_left += u64::from(has_left);
+        }
+        let known = self.seat(seat);
+        known.flight = None;
+        known.seen = turn.cursor;
+        if known.declined.demand_version != turn.demand_version {
+            known.declined = Declined {
+                demand_version: turn.demand_version,
+                rooms: BTreeMap::new(),
+            };
+        }
+        for offer in &turn.request.offers {
+            let room = turn.rooms.get(&offer.agent).copied().unwrap_or(0);
+            known.declined.rooms.insert((offer.key, offer.agent), room);
+        }
+    }
+
+    /// The room that is kept for the turns under way.
+    pub(super) fn held(&self) -> Vec<Held> {
+        let flights = self
+            .seats
+            .iter()
+            .filter_map(|(seat, known)| Some((seat, known.flight.as_ref()?)));
+        let held = flights.flat_map(|(seat, flight)| {
+            flight.offers.iter().map(|(offer, template)| Held {
+                namespace: seat.namespace.clone(),
+                agent: offer.agent,
+                count: offer.count,
+                template: Arc::clone(template),
+            })
+        });
+        held.collect()
+    }
+
+    /// Forgets seats that are gone.
+    pub(super) fn forget_gone(&mut self, state: &State) {
+        if self.seats.len() > state.seats.len() {
+            self.seats
+                .retain(|seat, known| known.flight.is_some() || state.seats.contains_key(seat));
+            self.pauses.retain(|seat, _| state.seats.contains_key(seat));
+        }
+    }
+}
+
+impl SeatMemory {
+    /// Notes that something is to be shown.
+    pub(super) fn news(&mut self) -> &mut Changes {
+        self.pending.get_or_insert_default()
+    }
+
+    /// Notes the refusals of this turn, or that there are none. They are shown at once after the first turn with some, then after a
+    /// pause, since a scheduler that asks for the same again and again would fill the log.
+    pub(super) fn note_refusals(&mut self, turn_no: u64, has_some: bool, now: ClusterTime) {
+        if !has_some {
+            self.refused = None;
+            return;
+        }
+        let turns = match &self.refused {
+            Some(known) if known.turn_no == turn_no => return,
+            Some(known) => known.turns.saturating_add(1),
+            None => 1,
+        };
+        let at = if turns == 1 {
+            now
+        } else {
+            now.after(pause_after(turns - 1))
+        };
+        self.refused = Some(Refused { turn_no, turns, at });
+    }
+}
+
+/// The pause after so many failures in a row.
+fn pause_after(failures: u32) -> Millis {
+    let doubled = FIRST_PAUSE
+        .0
+        .checked_shl(failures.saturating_sub(1).min(16))
+        .unwrap_or(LONGEST_PAUSE.0);
+    Millis(doubled.min(LONGEST_PAUSE.0))
+}
