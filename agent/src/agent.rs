@@ -134,7 +134,7 @@ impl Prepared {
         config.shim_exe = absolute(&config.shim_exe)?;
         let identity = Identity::begin(&config.data_dir)?;
         let isolation = if config.use_cgroups {
-            Isolation::probe(&identity.token, &config.shim_exe)
+            Isolation::find_out(&identity.token, &config.shim_exe)
         } else {
             Isolation::none()
         };
@@ -144,7 +144,7 @@ impl Prepared {
         let description = AgentDescription {
             name: config.name.clone(),
             address: config.address.clone(),
-            resources: crate::machine::resources(&config),
+            resources: crate::capacity::resources(&config),
             ports: config.ports,
             attributes,
             pid: std::process::id(),

@@ -1,4 +1,5 @@
-//! The machine's boot clock: milliseconds since the machine's start, the time that it slept included.
+//! The machine's boot clock: milliseconds since the machine's start, the time that it slept
+//! included.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,8 @@ impl BootClock {
         }
     }
 
-    /// When a moment comes, as far as the machine stays awake; absent: it is too far away to be said.
+    /// When a moment comes, as far as the machine stays awake; absent: it is too far away to be
+    /// said.
     pub(crate) fn instant_of(&self, moment: Moment) -> Option<tokio::time::Instant> {
         let wait = moment.since(self.now()).0;
         tokio::time::Instant::now().checked_add(Duration::from_millis(wait))

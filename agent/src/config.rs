@@ -21,7 +21,8 @@ pub struct AgentConfig {
     pub address: String,
     /// What it gives; absent: the machine's processors.
     pub cpus: Option<MilliCpus>,
-    /// What it gives; absent: the machine's memory, or what its own cgroup may use of it, minus a reserve.
+    /// What it gives; absent: the machine's memory, or what its own cgroup may use of it, minus a
+    /// reserve.
     pub memory: Option<Bytes>,
     /// What it gives; absent: the file system of the data directory, minus a reserve.
     pub disk: Option<Bytes>,
@@ -40,12 +41,13 @@ pub struct AgentConfig {
 }
 
 impl AgentConfig {
-    /// A configuration with the defaults of the contract: loopback, all of the machine, ports 20000 to 31999, this executable as the shim.
+    /// A configuration with the defaults of the contract: loopback, all of the machine, ports 20000
+    /// to 31999, this executable as the shim.
     pub fn new(data_dir: PathBuf, kernel: String) -> Self {
         Self {
             data_dir,
             kernel,
-            name: crate::machine::host_name(),
+            name: crate::capacity::host_name(),
             address: "127.0.0.1".to_owned(),
             cpus: None,
             memory: None,

@@ -14,9 +14,9 @@ use crate::record::{RECORD_VERSION, read_record, write_record};
 
 const FILE: &str = "agent.json";
 const LOCK: &str = "agent.lock";
-/// So long a lock is waited for whose holder lives.
+/// How long a lock is waited for whose holder lives.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// So long where it does not.
+/// How long where it does not.
 const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_secs(5);
 
 /// `agent.json`.
@@ -30,7 +30,8 @@ pub(crate) struct Identity {
     pub(crate) token: String,
     /// Grows with each start.
     pub(crate) incarnation: u64,
-    /// The cluster that has registered it; absent: none yet, or one that was asked before this was kept.
+    /// The cluster that has registered it; absent: none yet, or one that was asked before this was
+    /// kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cluster: Option<String>,
 }
@@ -77,8 +78,8 @@ pub(crate) fn lock_directory(root: &Path) -> Result<DirectoryLock, AgentError> {
 
 /// Takes the lock, or gives the process id of who has it.
 ///
-/// A child of an agent holds its files until it has become the shim: where the agent was killed in that moment, its lock outlives it by
-/// some milliseconds.
+/// A child of an agent holds its files until it has become the shim: where the agent was killed in
+/// that moment, its lock outlives it by some milliseconds.
 fn wait_for_lock(file: &mut File) -> Result<(), String> {
     let begin = Instant::now();
     loop {

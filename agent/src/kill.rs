@@ -1,13 +1,16 @@
 //! Ending what carries a task's id, whoever holds it, and whatever of its records can be read.
 //!
-//! *Flow*: everything that runs of a task is found by what the task's id gives: its cgroups, whose names follow from it; the marks that stand
-//! in the environment of every process that the task has started; the session that its shim leads. The program goes first, so that its
-//! shim can still record how; a shim that does not do so goes last.
+//! *Flow*: everything that runs of a task is found by what the task's id gives: its cgroups, whose
+//! names follow from it; the marks that stand in the environment of every process that the task has
+//! started; the session that its shim leads. The program goes first, so that its shim can still
+//! record how; a shim that does not do so goes last.
 //!
-//! *Guarantees*: no process is taken for another that had its number before: it is pinned, and its start compared, before it is killed. What
-//! cannot be killed (a process that waits for a disk) is never said to be gone.
+//! *Guarantees*: no process is taken for another that had its number before: it is pinned, and its
+//! start compared, before it is killed. What cannot be killed (a process that waits for a disk) is
+//! never said to be gone.
 //!
-//! *Caveats*: without cgroups, a process that has both left the session and cleared its environment is not found.
+//! *Caveats*: without cgroups, a process that has both left the session and cleared its environment
+//! is not found.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,9 +25,9 @@ use crate::proc;
 use crate::record::{ProcessName, RUNNING, RunningRecord, SPEC, SpecRecord, WORK, read_record};
 use crate::shim::{Command, send_command};
 
-/// So long a shim may take to record an end before it counts as stuck.
+/// How long a shim may take to record an end before it counts as stuck.
 const SHIM_PATIENCE: Duration = Duration::from_secs(3);
-/// So long processes may take to die in one attempt.
+/// How long processes may take to die in one attempt.
 const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -40,7 +43,8 @@ pub(crate) struct Carriers {
 }
 
 impl Carriers {
-    /// Finds out by what the task's processes are known. Reads what can be read of its records, and needs none of them.
+    /// Finds out by what the task's processes are known. Reads what can be read of its records, and
+    /// needs none of them.
     pub(crate) fn of(layout: &Layout, isolation: &Isolation, task: TaskId) -> Self {
         let directory = layout.task(task);
         let mut groups = isolation.groups_of(task);
@@ -57,7 +61,8 @@ impl Carriers {
             .flatten()
             .filter(|record| record.boot_id == proc::boot_id())
             .map(|record| record.shim)
-            // Where a process has the shim's number now, the number is another's, and so may be the session.
+            // Where a process has the shim's number now, the number is another's, and so may be the
+            // session.
             .filter(|shim| proc::name_of(shim.pid).is_none_or(|now| now == *shim));
         Self {
             task,
@@ -67,14 +72,15 @@ impl Carriers {
         }
     }
 
-    /// Ends all of it, through the shim where that answers and without it where it does not; says whether nothing is left. Blocks for
-    /// seconds at the worst.
+    /// Ends all of it, through the shim where that answers and without it where it does not; says
+    /// whether nothing is left. Blocks for seconds at the worst.
     pub(crate) fn end(&self) -> bool {
         let shims = self.shims();
         let is_asked = send_command(&self.directory, Command::Kill).is_ok();
         let may_answer = shims.iter().any(|shim| !proc::is_stopped(*shim));
         if is_asked && may_answer && wait_gone(&shims, SHIM_PATIENCE) {
-            // It has recorded the end and swept before it went; what its groups do not show, only a look at all processes would.
+            // It has recorded the end and swept before it went; what its groups do not show, only a
+            // look at all processes would.
             return if self.has_groups() {
                 self.end_groups()
             } else {
@@ -145,7 +151,8 @@ impl Carriers {
             .collect()
     }
 
-    /// What stands in the shim's session, and what was started with the environment of this very task.
+    /// What stands in the shim's session, and what was started with the environment of this very
+    /// task.
     fn marked(&self) -> Vec<ProcessName> {
         let id = format!("KELSON_TASK_ID={}", self.task);
         let work = self.directory.join(WORK);
@@ -211,5 +218,67 @@ fn wait_gone(processes: &[ProcessName], patience: Duration) -> bool {
             return false;
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::process::{Child, Stdio};
+
+    use super::*;
+
+    fn sleeper(work: &std::path::Path) -> Child {
+        std::process::Command::new("sleep")
+            .arg("1000")
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("KELSON_TASK_ID", "tsk_1")
+            .env("HOME", work)
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_shim_that_never_answers_is_killed_after_its_program_and_no_stranger_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path().to_owned());
+        let work = layout.work(TaskId(1));
+        std::fs::create_dir_all(&work).unwrap();
+        let mut program = sleeper(&work);
+        // A task of the same name, of another agent.
+        let mut stranger = sleeper(directory.path());
+        let mut shim = std::process::Command::new("sh")
+            .args(["-c", "read forever", "shim"])
+            .arg(layout.task(TaskId(1)))
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let carriers = Carriers::of(&layout, &Isolation::none(), TaskId(1));
+        let held = carriers.shims();
+        assert_eq!(held.first().map(|shim| shim.pid), Some(shim.id()));
+        assert!(carriers.end());
+        for ended in [&mut program, &mut shim] {
+            assert!(!ended.wait().unwrap().success());
+        }
+        assert!(carriers.shims().is_empty());
+        assert!(stranger.try_wait().unwrap().is_none());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn a_number_that_is_another_process_by_now_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = sleeper(directory.path());
+        let name = proc::name_of(child.id()).unwrap();
+        let earlier = ProcessName {
+            start_ticks: name.start_ticks - 1,
+            ..name
+        };
+        signal_exactly(earlier, Signal::KILL);
+        assert!(proc::is_there(name) && !proc::is_there(earlier));
+        signal_exactly(name, Signal::KILL);
+        assert!(!child.wait().unwrap().success());
     }
 }

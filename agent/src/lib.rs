@@ -1,7 +1,8 @@
 //! The agent's shell: supervisor, process driver, shim, isolation, connection.
 //!
-//! This room does what the core decides: it lays out task directories, starts shims, watches them, probes, reads logs, and keeps the
-//! session with the kernel. It never decides what should run. Everything that must survive the agent stands in its data directory:
+//! This room does what the core decides: it lays out task directories, starts shims, watches them,
+//! probes, reads logs, and keeps the session with the kernel. It never decides what should run.
+//! Everything that must survive the agent stands in its data directory:
 //!
 //! ```text
 //! agent.json            who this agent is: id, token, incarnation, and of which cluster
@@ -10,12 +11,14 @@
 //! tasks/tsk_7/          spec.json, running.json, notes.json, exited.json, control, logs/, work/
 //! ```
 //!
-//! Read `supervisor.rs` first (one loop owns all tasks), then `shim/mod.rs` (what holds a task), `recovery.rs` (how a new agent takes over)
-//! and `isolation/mod.rs` (cgroups). The entry points are [`Agent`] and [`run_agent`], and [`run_shim`], [`run_gate`] and [`run_check`]
-//! for the modes of the same executable that hold a task.
+//! Read `supervisor.rs` first (one loop owns all tasks), then `shim/mod.rs` (what holds a task),
+//! `recovery.rs` (how a new agent takes over) and `isolation/mod.rs` (cgroups). The entry points
+//! are [`Agent`] and [`run_agent`], and [`run_shim`], [`run_gate`] and [`run_check`] for the modes
+//! of the same executable that hold a task.
 
 mod agent;
 mod blob;
+mod capacity;
 mod check;
 mod clock;
 mod config;
@@ -27,7 +30,6 @@ mod isolation;
 mod kill;
 mod launch;
 mod layout;
-mod machine;
 mod ports;
 mod proc;
 mod record;

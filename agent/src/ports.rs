@@ -23,13 +23,14 @@ pub(crate) struct PortGuard {
 pub(crate) struct PortsTaken {
     /// For people.
     pub(crate) reason: String,
-    /// That port, and all others of the range at which somebody listens: the kernel need not learn them one by one.
+    /// That port, and all others of the range at which somebody listens: the kernel need not learn
+    /// them one by one.
     pub(crate) ports: Vec<u16>,
 }
 
 impl PortGuard {
-    /// Checks that every port of a task can be listened at, before its program is started: a check over the network would otherwise be
-    /// answered by a stranger. Blocks for a moment.
+    /// Checks that every port of a task can be listened at, before its program is started: a check
+    /// over the network would otherwise be answered by a stranger. Blocks for a moment.
     pub(crate) fn ensure_free(&self, ports: &BTreeMap<String, u16>) -> Result<(), PortsTaken> {
         let Some((name, port)) = ports.iter().find(|(_, port)| self.is_taken(**port)) else {
             return Ok(());

@@ -21,7 +21,8 @@ impl Stat {
     }
 }
 
-/// Linux reports processor time to programs in hundredths of a second on every architecture that we build for.
+/// Linux reports processor time to programs in hundredths of a second on every architecture that we
+/// build for.
 pub(crate) const MS_PER_TICK: u64 = 10;
 
 fn parse_stat(line: &str) -> Option<Stat> {
@@ -104,7 +105,8 @@ pub(crate) fn command_line(pid: u32) -> Vec<String> {
         .collect()
 }
 
-/// Whether the environment that a process was started with holds `wanted` and one of `either`, each as `NAME=value`.
+/// Whether the environment that a process was started with holds `wanted` and one of `either`, each
+/// as `NAME=value`.
 pub(crate) fn environment_holds(pid: u32, wanted: &str, either: &[String]) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
         return false;

@@ -1,9 +1,10 @@
 //! The durable records of one task: what to run, what was started, how it ended.
 //!
-//! *Guarantees*: a record is there whole or not at all, also after a power cut: it is written under another name, synced, renamed, and
-//! the directory synced. `spec.json` stands before the shim is started, `running.json` before the program is, `exited.json` before the
-//! shim is gone; the room for it on the disk is taken before the program starts, so that a full disk loses no exit status. `notes.json`
-//! is whole too, but outlives the agent only, not the machine.
+//! *Guarantees*: a record is there whole or not at all, also after a power cut: it is written under
+//! another name, synced, renamed, and the directory synced. `spec.json` stands before the shim is
+//! started, `running.json` before the program is, `exited.json` before the shim is gone; the room
+//! for it on the disk is taken before the program starts, so that a full disk loses no exit status.
+//! `notes.json` is whole too, but outlives the agent only, not the machine.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -223,7 +224,8 @@ pub(crate) fn reserve_exit(directory: &Path) -> Result<(), RecordError> {
     take().map_err(|source| RecordError::Io { path, source })
 }
 
-/// Writes the exit record into the room that was taken for it: whole, durably, and on a full disk too.
+/// Writes the exit record into the room that was taken for it: whole, durably, and on a full disk
+/// too.
 pub(crate) fn write_exit(directory: &Path, record: &ExitedRecord) -> Result<(), RecordError> {
     let content = to_json(directory, EXITED, record)?;
     let path = directory.join(EXITED);
@@ -239,7 +241,8 @@ pub(crate) fn write_exit(directory: &Path, record: &ExitedRecord) -> Result<(), 
     sync_directory(directory)
 }
 
-/// Keeps what the next agent must know. It is not synced: where the machine dies, the task dies too.
+/// Keeps what the next agent must know. It is not synced: where the machine dies, the task dies
+/// too.
 pub(crate) fn write_notes(
     directory: &Path,
     boot_id: &str,
@@ -261,14 +264,16 @@ pub(crate) fn write_notes(
     write().map_err(|source| RecordError::Io { path, source })
 }
 
-/// Reads what the agent before has noted on this start of the machine; what cannot be read was not noted.
+/// Reads what the agent before has noted on this start of the machine; what cannot be read was not
+/// noted.
 pub(crate) fn read_notes(directory: &Path, boot_id: &str) -> Option<TaskNote> {
     let record = read_record::<NotesRecord>(directory, NOTES).ok()??;
     (record.boot_id == boot_id).then_some(record.note)
 }
 
-/// Writes the first record of a new task directory. The directory's own name is made durable in `tasks`; the record's name is made so together
-/// with that of `running.json`, before the program starts.
+/// Writes the first record of a new task directory. The directory's own name is made durable in
+/// `tasks`; the record's name is made so together with that of `running.json`, before the program
+/// starts.
 pub(crate) fn write_first_record<T: Serialize>(
     directory: &Path,
     name: &str,

@@ -1,13 +1,16 @@
 //! Taking over what an earlier run of the agent has left.
 //!
-//! *Flow*, per task directory: `exited.json` → told again; the shim's pidfd, then its start time, alive → adopted with what was noted of it;
-//! gone, another boot id, or a record that cannot be read → what may live of it is ended, then lost, with the cause. A directory without
-//! `running.json` never ran, unless its shim is just at it, which the lock tells: it is deleted, and the kernel's next list says whether it is to
-//! be started. Cgroups without a directory are killed.
+//! *Flow*, per task directory: `exited.json` → told again; the shim's pidfd, then its start time,
+//! alive → adopted with what was noted of it; gone, another boot id, or a record that cannot be
+//! read → what may live of it is ended, then lost, with the cause. A directory without
+//! `running.json` never ran, unless its shim is just at it, which the lock tells: it is deleted,
+//! and the kernel's next list says whether it is to be started. Cgroups without a directory are
+//! killed.
 //!
-//! *Guarantees*: idempotent; nothing is deleted or replaced that may live; a program is not started twice: a shim refuses a directory that has a
-//! `running.json`, and one that is so slow that its directory was deleted before it took the lock can write no `running.json` any more, so that
-//! its gate never opens.
+//! *Guarantees*: idempotent; nothing is deleted or replaced that may live; a program is not started
+//! twice: a shim refuses a directory that has a `running.json`, and one that is so slow that its
+//! directory was deleted before it took the lock can write no `running.json` any more, so that its
+//! gate never opens.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -26,7 +29,7 @@ use crate::record::{
     EXITED, LOCK, RUNNING, RunningRecord, SPEC, SpecRecord, read_notes, read_record,
 };
 
-/// So long a shim that has just been started may take to write its record.
+/// How long a shim that has just been started may take to write its record.
 const SHIM_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How a task was found.
@@ -103,7 +106,8 @@ pub(crate) fn recover(launcher: &Launcher) -> std::io::Result<Vec<Recovered>> {
     Ok(out)
 }
 
-/// A task of which nobody can say what it is: how it ended, where that is on record; else whatever lives of it must end.
+/// A task of which nobody can say what it is: how it ended, where that is on record; else whatever
+/// lives of it must end.
 fn unreadable(launcher: &Launcher, task: TaskId, reason: String) -> Recovered {
     tracing::error!(%task, reason, "the records of a task of an earlier run cannot be read");
     let found = match ending(&launcher.layout.task(task)) {
@@ -179,7 +183,8 @@ fn is_held(directory: &Path) -> bool {
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
 }
 
-/// Waits for a shim that holds the lock and has not written its record yet; `None` where nobody holds it.
+/// Waits for a shim that holds the lock and has not written its record yet; `None` where nobody
+/// holds it.
 fn wait_for_running(directory: &Path) -> Result<Option<RunningRecord>, (String, ExitCause)> {
     let begin = Instant::now();
     loop {

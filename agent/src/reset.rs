@@ -11,8 +11,9 @@ use crate::isolation::Isolation;
 use crate::kill::{Carriers, shims};
 use crate::layout::Layout;
 
-/// Ends the tasks of a data directory that nobody will use again: their programs and all that came of them, their shims, their cgroups.
-/// The directory itself stays. Blocks, for seconds at the worst.
+/// Ends the tasks of a data directory that nobody will use again: their programs and all that came
+/// of them, their shims, their cgroups. The directory itself stays. Blocks, for seconds at the
+/// worst.
 ///
 /// # Errors
 /// Where an agent has the directory, or something cannot be killed.

@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     pub(crate) index: AtomicU64,
 }
 
-struct Entry {
+struct Held {
     machine: Task,
     order: Option<TaskOrder>,
     plan: Option<Arc<LaunchPlan>>,
@@ -85,7 +85,7 @@ pub(crate) struct Supervisor {
     clock: BootClock,
     assignments: Assignments,
     queue: UpdateQueue,
-    tasks: BTreeMap<TaskId, Entry>,
+    tasks: BTreeMap<TaskId, Held>,
     drift: DriftBook,
     is_comparing: bool,
     /// Tasks whose program had ended when it was last looked at, and whose shim has not said so.
@@ -185,7 +185,7 @@ impl Supervisor {
             };
             self.tasks.insert(
                 task,
-                Entry {
+                Held {
                     machine,
                     order: one.order,
                     plan,
@@ -279,7 +279,7 @@ impl Supervisor {
         let Some(since) = self.stopping_since else {
             return false;
         };
-        let is_over = |entry: &Entry| entry.machine.state().is_terminal();
+        let is_over = |entry: &Held| entry.machine.state().is_terminal();
         if !self.tasks.values().all(is_over) {
             return false;
         }
@@ -417,7 +417,7 @@ impl Supervisor {
     fn insert(&mut self, task: TaskId, machine: Task, effects: Vec<Effect>) {
         self.tasks.insert(
             task,
-            Entry {
+            Held {
                 machine,
                 order: None,
                 plan: None,
@@ -443,7 +443,7 @@ impl Supervisor {
                 Task::adopt_over(task, settings, failed, now)
             }
         };
-        let entry = Entry {
+        let entry = Held {
             machine,
             order: Some(order),
             plan: planned.ok(),

@@ -24,7 +24,9 @@ async fn assert_clean(work: &Path, name: &str) {
         assert_eq!(mask & !OF_THE_C_LIBRARY, 0, "{name}: {what}");
     }
     let descriptors = std::fs::read_to_string(work.join(format!("{name}.fds"))).unwrap();
-    assert_eq!(descriptors, "0\n1\n2\n", "{name}");
+    // From 10 on a shell has its own.
+    let below_ten = descriptors.lines().filter(|number| number.len() == 1);
+    assert_eq!(below_ten.collect::<Vec<_>>(), ["0", "1", "2"], "{name}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,10 +45,12 @@ pub(crate) struct Agent {
     /// The cpus that it gives [default: all]
     #[arg(long)]
     cpus: Option<MilliCpus>,
-    /// The memory that it gives [default: what its cgroup may use, minus a sixteenth, at most 1 GiB]
+    /// The memory that it gives [default: what its cgroup may use, minus a sixteenth, at most 1
+    /// GiB]
     #[arg(long)]
     memory: Option<Bytes>,
-    /// The disk that it gives [default: that of the data's file system, minus a sixteenth, at most 8 GiB]
+    /// The disk that it gives [default: that of the data's file system, minus a sixteenth, at most
+    /// 8 GiB]
     #[arg(long)]
     disk: Option<Bytes>,
     /// The ports that it gives

@@ -1,4 +1,5 @@
-//! `kelson shim`, `kelson gate` and `kelson check`: the agent's modes of this executable that hold a task and look after it.
+//! `kelson shim`, `kelson gate` and `kelson check`: the agent's modes of this executable that hold
+//! a task and look after it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -83,7 +83,8 @@ pub enum Input {
 /// What the shell must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Make the directory, lay down the files, write the specification durably; answer Prepared or PrepareFailed.
+    /// Make the directory, lay down the files, write the specification durably; answer Prepared or
+    /// PrepareFailed.
     Prepare,
     /// Start the shim; answer Started, Ended or SupervisorDied.
     StartShim,

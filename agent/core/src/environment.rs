@@ -56,7 +56,8 @@ pub fn port_variable(name: &str) -> String {
 }
 
 impl Surroundings<'_> {
-    /// Makes the environment of a task; nothing is inherited, and the task's own `env` comes last, as it stands.
+    /// Makes the environment of a task; nothing is inherited, and the task's own `env` comes last,
+    /// as it stands.
     pub fn environment(&self, env: &Environment) -> Environment {
         let mut base = Environment::new();
         base.insert("PATH".to_owned(), self.path.to_owned());
@@ -81,8 +82,8 @@ impl Surroundings<'_> {
 
 /// Replaces `${NAME}` by the task's variable NAME and `$$` by a dollar.
 ///
-/// # Errors
-/// Where a name is unknown, a brace is missing, or a dollar stands alone: nothing is replaced by an empty text silently.
+/// # Errors Where a name is unknown, a brace is missing, or a dollar stands alone: nothing is
+/// replaced by an empty text silently.
 pub fn interpolate(text: &str, environment: &Environment) -> Result<String, InterpolateError> {
     let excerpt = || text.chars().take(60).collect::<String>();
     let mut out = String::with_capacity(text.len());

@@ -285,7 +285,8 @@ fn arguments(
     Ok(out)
 }
 
-/// Gives a relative path that cannot lead out: no `..`, no absolute path, no NUL; `.` for the directory itself.
+/// Gives a relative path that cannot lead out: no `..`, no absolute path, no NUL; `.` for the
+/// directory itself.
 fn inside(path: &str) -> Result<String, LaunchError> {
     let wrong = || LaunchError::Path(path.chars().take(200).collect());
     if path.is_empty() || path.starts_with('/') || path.contains('\0') || path.len() > 1024 {

@@ -3,8 +3,8 @@
 use kelson_model::quantity::Millis;
 use serde::{Deserialize, Serialize};
 
-/// A moment on the machine's boot clock, in milliseconds since the machine's start: it goes on while the machine sleeps, is the same
-/// for every process, and nobody sets it.
+/// A moment on the machine's boot clock, in milliseconds since the machine's start: it goes on
+/// while the machine sleeps, is the same for every process, and nobody sets it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

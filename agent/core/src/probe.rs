@@ -52,10 +52,11 @@ pub struct CheckNote {
 
 /// One check of one running task.
 ///
-/// *Flow*: [`due`](Self::due) says that a probe must be sent now, [`answer`](Self::answer) takes what came of it.
-/// *Guarantees*: one probe at a time; the interval counts from the answer, so that a slow program is not probed without a break; checks
-/// of many tasks that began together do not stay together: each pause is up to a tenth shorter than it says, by a number that follows
-/// from the task.
+/// *Flow*: [`due`](Self::due) says that a probe must be sent now, [`answer`](Self::answer) takes
+/// what came of it.
+/// *Guarantees*: one probe at a time; the interval counts from the answer, so that a slow program
+/// is not probed without a break; checks of many tasks that began together do not stay together:
+/// each pause is up to a tenth shorter than it says, by a number that follows from the task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSchedule {
     pace: Pace,
@@ -73,7 +74,8 @@ pub struct ProbeSchedule {
 }
 
 impl ProbeSchedule {
-    /// A check of a task that was started at `started`; the first probe is due at once. `seed` tells this check from all others.
+    /// A check of a task that was started at `started`; the first probe is due at once. `seed`
+    /// tells this check from all others.
     pub fn new(pace: Pace, started: Moment, seed: u64) -> Self {
         Self {
             pace,
@@ -90,8 +92,9 @@ impl ProbeSchedule {
         }
     }
 
-    /// A check of a task that ran under an earlier agent. It goes on from what was noted; where nothing was, an answer is wanted soon, but
-    /// failures come at the usual pace: a task is not ended in a moment for the death of its agent.
+    /// A check of a task that ran under an earlier agent. It goes on from what was noted; where
+    /// nothing was, an answer is wanted soon, but failures come at the usual pace: a task is not
+    /// ended in a moment for the death of its agent.
     pub fn adopt(
         pace: Pace,
         started: Moment,

@@ -1,4 +1,5 @@
-//! One task on its way from staging to its end: what has happened goes in, what must be done comes out.
+//! One task on its way from staging to its end: what has happened goes in, what must be done comes
+//! out.
 
 use kelson_model::id::TaskId;
 use kelson_model::quantity::Millis;
@@ -62,11 +63,12 @@ fn seed(id: TaskId, which: Which) -> u64 {
 
 /// The machine of one task.
 ///
-/// *Flow*: [`Task::new`] or one of the `adopt_*`, then [`apply`](Self::apply) for whatever happens and a [`Input::Tick`] at
-/// [`next_wake`](Self::next_wake).
-/// *Guarantees*: a terminal state is never left and told once; the shim is started at most once; after a stop the end is `Killed`
-/// (or `Lost`), whatever the exit status.
-/// *Caveats*: an unhealthy task goes on running: whether it is replaced is its scheduler's decision.
+/// *Flow*: [`Task::new`] or one of the `adopt_*`, then [`apply`](Self::apply) for whatever happens
+/// and a [`Input::Tick`] at [`next_wake`](Self::next_wake).
+/// *Guarantees*: a terminal state is never left and told once; the shim is started at most once;
+/// after a stop the end is `Killed` (or `Lost`), whatever the exit status.
+/// *Caveats*: an unhealthy task goes on running: whether it is replaced is its scheduler's
+/// decision.
 #[derive(Debug, Clone)]
 pub struct Task {
     id: TaskId,
@@ -109,7 +111,8 @@ impl Task {
         (task, effects)
     }
 
-    /// A task of an earlier run of the agent whose shim lives and has started it: what was known of it stays known, a stop goes on.
+    /// A task of an earlier run of the agent whose shim lives and has started it: what was known of
+    /// it stays known, a stop goes on.
     pub fn adopt_running(
         id: TaskId,
         settings: TaskSettings,
@@ -139,8 +142,8 @@ impl Task {
         (task, effects)
     }
 
-    /// A task of an earlier run of the agent that nobody holds. What may live of it is being ended, and nothing is said before
-    /// [`Input::SupervisorDied`] says that this is done.
+    /// A task of an earlier run of the agent that nobody holds. What may live of it is being ended,
+    /// and nothing is said before [`Input::SupervisorDied`] says that this is done.
     pub fn adopt_unheld(id: TaskId, settings: TaskSettings) -> Self {
         Self::at(id, settings, Phase::Unheld)
     }

@@ -25,10 +25,13 @@ struct Slot {
 
 /// The newest status of each task, kept until the kernel has acknowledged it.
 ///
-/// *Flow*: [`push`](Self::push) numbers a status, [`take_unsent`](Self::take_unsent) gives what this session has not carried yet,
-/// [`acknowledge`](Self::acknowledge) drops it, [`resend_all`](Self::resend_all) is called after each new session.
-/// *Guarantees*: sequences of one task only grow; a task's newest status is never dropped before it, or a later one, is acknowledged.
-/// *Caveats*: an older status that was not acknowledged is replaced by the newer one: the kernel is told what is, not what was.
+/// *Flow*: [`push`](Self::push) numbers a status, [`take_unsent`](Self::take_unsent) gives what
+/// this session has not carried yet, [`acknowledge`](Self::acknowledge) drops it,
+/// [`resend_all`](Self::resend_all) is called after each new session.
+/// *Guarantees*: sequences of one task only grow; a task's newest status is never dropped before
+/// it, or a later one, is acknowledged.
+/// *Caveats*: an older status that was not acknowledged is replaced by the newer one: the kernel is
+/// told what is, not what was.
 #[derive(Debug, Clone, Default)]
 pub struct UpdateQueue {
     first_sequence: u64,
@@ -36,7 +39,8 @@ pub struct UpdateQueue {
 }
 
 impl UpdateQueue {
-    /// A queue of one run of the agent: sequences of a later incarnation are greater than all of an earlier one.
+    /// A queue of one run of the agent: sequences of a later incarnation are greater than all of an
+    /// earlier one.
     pub fn new(incarnation: u64) -> Self {
         Self {
             first_sequence: incarnation.saturating_sub(1) << 32,
@@ -61,7 +65,8 @@ impl UpdateQueue {
         slot.last_sequence
     }
 
-    /// Gives at most `limit` statuses that this session has not carried yet, with `healthy_for` as of `now`.
+    /// Gives at most `limit` statuses that this session has not carried yet, with `healthy_for` as
+    /// of `now`.
     pub fn take_unsent(&mut self, now: Moment, limit: usize) -> Vec<TaskStatus> {
         let unsent = self
             .slots

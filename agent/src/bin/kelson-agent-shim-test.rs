@@ -1,4 +1,5 @@
-//! The agent's modes in an executable of their own, for the tests of this room; the product's are `kelson shim` and `kelson gate`.
+//! The agent's modes in an executable of their own, for the tests of this room; the product's are
+//! `kelson shim` and `kelson gate`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -7,10 +7,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use crate::shim::{CheckOrder, CheckVerdict};
 
-/// Runs a program inside the task, by a process of ours that sweeps behind it; exit status 0 is good.
+/// Runs a program inside the task, by a process of ours that sweeps behind it; exit status 0 is
+/// good.
 ///
-/// Where this future is dropped, as by the timeout, that process reads the end of its input, kills the program and everything that came of
-/// it, and goes.
+/// Where this future is dropped, as by the timeout, that process reads the end of its input, kills
+/// the program and everything that came of it, and goes.
 pub(super) async fn run(runner: &Path, order: &CheckOrder) -> Result<(), String> {
     let program = &order.program;
     let failed = |error: std::io::Error| format!("'{program}' could not be started: {error}");

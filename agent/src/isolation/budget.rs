@@ -6,7 +6,8 @@ use std::path::Path;
 use super::group::Version;
 use super::hierarchy::{Hierarchy, parse_hierarchies};
 
-/// The memory limits of the agent's own group and of all groups above it that can be seen, in bytes; none where none is set.
+/// The memory limits of the agent's own group and of all groups above it that can be seen, in
+/// bytes; none where none is set.
 pub(crate) fn memory_limits() -> Vec<u64> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let hierarchies = parse_hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::Limit;
 
-/// After so long a group that will not die is left, and the caller says so.
+/// How long a group may take to die; after that it is left, and the caller is told.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Which cgroup interface.
@@ -57,8 +57,9 @@ pub(crate) struct Groups {
 impl Groups {
     /// Puts this process, which must have one thread only, into every group.
     ///
-    /// A process that moves itself, as a v1 task, waits for nobody; moving another one, or a whole v2 process, waits for every other
-    /// processor to pass a quiet point, which is 10 ms and more on a machine that has not just done it.
+    /// A process that moves itself, as a v1 task, waits for nobody; moving another one, or a whole
+    /// v2 process, waits for every other processor to pass a quiet point, which is 10 ms and more
+    /// on a machine that has not just done it.
     pub(crate) fn enter(&self) -> std::io::Result<()> {
         for group in &self.groups {
             let file = match group.version {
@@ -82,7 +83,8 @@ impl Groups {
         Ok(())
     }
 
-    /// Kills everything in the groups and waits until they are empty; says how many processes there were, and whether none is left.
+    /// Kills everything in the groups and waits until they are empty; says how many processes there
+    /// were, and whether none is left.
     pub(crate) fn kill(&self) -> (u32, bool) {
         let begin = Instant::now();
         let mut killed = std::collections::BTreeSet::new();
@@ -106,7 +108,8 @@ impl Groups {
         }
     }
 
-    /// Freezes what can be frozen first, so that nothing forks away between the reading and the killing.
+    /// Freezes what can be frozen first, so that nothing forks away between the reading and the
+    /// killing.
     fn kill_one_by_one(&self, pids: &[i32]) {
         let freezer = self
             .groups

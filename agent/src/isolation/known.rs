@@ -1,5 +1,5 @@
-//! Which cgroups this agent and its predecessors on the same data have used: an agent that is started from another group makes its groups
-//! elsewhere, and must still find the old ones.
+//! Which cgroups this agent and its predecessors on the same data have used: an agent that is
+//! started from another group makes its groups elsewhere, and must still find the old ones.
 
 use std::path::Path;
 

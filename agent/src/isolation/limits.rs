@@ -57,7 +57,8 @@ pub(super) fn plan_limits(groups: &[Group], cpus: MilliCpus, memory: Bytes) -> V
             Version::V2 => {
                 if group.has("memory") {
                     add("memory.max", memory.0 / PAGE * PAGE);
-                    // What is over the limit is killed, not moved to a disk, and not in part: half a task is no task.
+                    // What is over the limit is killed, not moved to a disk, and not in part: half
+                    // a task is no task.
                     add("memory.swap.max", 0);
                     add("memory.oom.group", 1);
                 }
@@ -74,7 +75,8 @@ pub(super) fn plan_limits(groups: &[Group], cpus: MilliCpus, memory: Bytes) -> V
 }
 
 impl Limit {
-    /// Whether this machine has it: a Linux kernel without swap has no limit for it, and an old one kills by process only.
+    /// Whether this machine has it: a Linux kernel without swap has no limit for it, and an old one
+    /// kills by process only.
     pub(crate) fn can_be_set(&self) -> bool {
         let is_optional = matches!(self.file.as_str(), "memory.swap.max" | "memory.oom.group");
         !is_optional || self.path.join(&self.file).exists()

@@ -41,11 +41,12 @@ pub(crate) struct CheckVerdict {
     pub(crate) not_started: Option<String>,
 }
 
-/// Runs the mode `check`: reads an order, enters the task's cgroups, runs the program, kills what it has left behind, and says how it
-/// ended.
+/// Runs the mode `check`: reads an order, enters the task's cgroups, runs the program, kills what
+/// it has left behind, and says how it ended.
 ///
-/// Where the standard input ends before the program does, nobody waits for it any more: it is killed. Must be called before any thread is
-/// started: this process moves itself into cgroups, and Linux counts threads one by one.
+/// Where the standard input ends before the program does, nobody waits for it any more: it is
+/// killed. Must be called before any thread is started: this process moves itself into cgroups, and
+/// Linux counts threads one by one.
 pub fn run_check() -> ExitCode {
     // Fails only where we lead a session already.
     let _ = setsid();

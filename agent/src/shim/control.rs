@@ -37,7 +37,8 @@ impl Command {
     }
 }
 
-/// Asks the shim of a task directory. Short lines are written in one piece, and the pipe holds many of them: this never waits.
+/// Asks the shim of a task directory. Short lines are written in one piece, and the pipe holds many
+/// of them: this never waits.
 ///
 /// # Errors
 /// Where no shim listens.

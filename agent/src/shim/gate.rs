@@ -1,4 +1,5 @@
-//! The start gate: the child of a shim that waits until everything is on record, and then becomes the program.
+//! The start gate: the child of a shim that waits until everything is on record, and then becomes
+//! the program.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -22,12 +23,15 @@ const EXIT_NOT_STARTED: u8 = 127;
 /// Open files that a program gets, where the hard limit allows it.
 const OPEN_FILES: u64 = 65_536;
 
-/// Runs the mode `gate`: waits for one byte on its standard input, a socket that the shim holds, then becomes the program.
+/// Runs the mode `gate`: waits for one byte on its standard input, a socket that the shim holds,
+/// then becomes the program.
 ///
-/// Works in the task directory. Where the socket ends before the byte came, the shim is gone: the exit status is 126, and the program has
-/// never run. Where the program cannot be started, the reason is written to the socket, which otherwise closes without a word.
+/// Works in the task directory. Where the socket ends before the byte came, the shim is gone: the
+/// exit status is 126, and the program has never run. Where the program cannot be started, the
+/// reason is written to the socket, which otherwise closes without a word.
 ///
-/// Must be called before any thread is started: it moves itself into cgroups, and Linux counts threads one by one.
+/// Must be called before any thread is started: it moves itself into cgroups, and Linux counts
+/// threads one by one.
 pub fn run_gate() -> ExitCode {
     // Before the byte is waited for: a shim that dies from now on takes this process with it.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -121,7 +125,8 @@ fn clamp_limits() {
     );
 }
 
-/// Finds a program on the task's PATH, then relative to the current directory, which is called `directory`.
+/// Finds a program on the task's PATH, then relative to the current directory, which is called
+/// `directory`.
 pub(super) fn find_program(
     name: &str,
     environment: &Environment,

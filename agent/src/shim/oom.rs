@@ -7,10 +7,11 @@ use crate::isolation::Groups;
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Watches how often the memory limit has killed a process of one task, by the count of the task's own group.
+/// Watches how often the memory limit has killed a process of one task, by the count of the task's
+/// own group.
 ///
-/// A process of it that was killed long ago, and that the program has outlived, is not what the program dies of later: only what has
-/// happened since the look before the last one counts.
+/// A process of it that was killed long ago, and that the program has outlived, is not what the
+/// program dies of later: only what has happened since the look before the last one counts.
 #[derive(Debug)]
 pub(super) struct OomWatch<'a> {
     groups: &'a Groups,

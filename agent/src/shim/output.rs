@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::record::LogLimit;
 
-/// Gives the name of the file that was rotated so often; 0: the one that is written.
+/// Gives the name of the file that was rotated `age` times; 0: the one that is written.
 pub(crate) fn rotated(path: &Path, age: u32) -> PathBuf {
     if age == 0 {
         return path.to_owned();
@@ -36,7 +36,8 @@ impl RotatedFile {
         }
     }
 
-    /// Writes; output that cannot be written (a full disk) is lost, since a task must never wait for its log.
+    /// Writes; output that cannot be written (a full disk) is lost, since a task must never wait
+    /// for its log.
     pub(super) fn write(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             let room = self.limit.bytes.saturating_sub(self.size);
@@ -90,7 +91,7 @@ impl<R: Read> Stream<R> {
         Self { source, file }
     }
 
-    /// Carries what is there, at most so many pieces at once; forgets the pipe at its end.
+    /// Carries what is there, at most `pieces` at once; forgets the pipe at its end.
     pub(super) fn carry(&mut self, pieces: usize) {
         let mut buffer = [0u8; 64 << 10];
         for _ in 0..pieces {

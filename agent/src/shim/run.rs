@@ -64,8 +64,9 @@ fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> ShimError {
 
 /// Runs the mode `shim`: holds the task of this directory until it has ended.
 ///
-/// Says `running PID MS` or `ended` in one line on its standard output, for the agent that started it. Must be called before any thread is
-/// started: the program lives as long as the thread that started it.
+/// Says `running PID MS` or `ended` in one line on its standard output, for the agent that started
+/// it. Must be called before any thread is started: the program lives as long as the thread that
+/// started it.
 pub fn run_shim(directory: &Path) -> ExitCode {
     match hold(directory) {
         Ok(()) => ExitCode::SUCCESS,

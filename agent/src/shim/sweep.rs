@@ -7,7 +7,8 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group
 use crate::isolation::Groups;
 use crate::proc::children_of_self;
 
-/// After so long a process that cannot be killed (waiting for a disk) is left to the machine.
+/// How long processes may take to die; one that cannot be killed (it waits for a disk) is left to
+/// the machine then.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Kills the program's group and its cgroups; the program itself is reaped by the caller.

@@ -1,4 +1,5 @@
-//! Doing what the machines of tasks ask for. What takes time is done by futures that answer with a message.
+//! Doing what the machines of tasks ask for. What takes time is done by futures that answer with a
+//! message.
 
 use std::sync::Arc;
 
@@ -90,7 +91,8 @@ impl Supervisor {
         self.work.spawn(prepare.instrument(span(task)));
     }
 
-    /// Ends the tasks whose program has ended at the last look and at the one before, and whose shims have said nothing: they are stuck.
+    /// Ends the tasks whose program has ended at the last look and at the one before, and whose
+    /// shims have said nothing: they are stuck.
     pub(super) fn end_unreported(&mut self, seen: &[Seen]) {
         for one in seen {
             if !one.is_unreaped {
@@ -101,7 +103,8 @@ impl Supervisor {
         }
     }
 
-    /// Ends all of a task; one attempt at a time, since each takes as long as its shim is patient with it.
+    /// Ends all of a task; one attempt at a time, since each takes as long as its shim is patient
+    /// with it.
     fn kill(&mut self, task: TaskId) {
         if self
             .kills
@@ -122,7 +125,8 @@ impl Supervisor {
     fn signal(&mut self, task: TaskId, number: i32) {
         let directory = self.launcher.layout.task(task);
         if let Err(error) = send_command(&directory, Command::Signal(number)) {
-            // The shim is gone, and whoever watches it is about to say so; the kill after the grace needs no shim.
+            // The shim is gone, and whoever watches it is about to say so; the kill after the grace
+            // needs no shim.
             tracing::debug!(%task, %error, "the shim does not listen");
         }
     }

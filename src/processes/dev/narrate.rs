@@ -21,7 +21,8 @@ const FAULTS: usize = 20;
 
 /// Tells what happens for ever; a kernel that is away is waited for.
 ///
-/// *Guarantees*: everything that the kernel still remembers since `since` is told once. *Caveats*: what it has forgotten while it was not listened to is not told.
+/// *Guarantees*: everything that the kernel still remembers since `since` is told once. *Caveats*:
+/// what it has forgotten while it was not listened to is not told.
 pub(crate) async fn run_narrator(client: Arc<Client>, voice: Arc<Voice>, since: Timestamp) {
     let mut narrator = Narrator {
         voice,
@@ -163,7 +164,8 @@ fn errors_line(record: &SourceRecord) -> String {
     format!("{revision} has {count} {noun}; what was running goes on")
 }
 
-/// Repeats what the kernel's process has to say to a person: manifests that were changed and not committed.
+/// Repeats what the kernel's process has to say to a person: manifests that were changed and not
+/// committed.
 pub(crate) async fn run_notes(mut lines: mpsc::Receiver<String>, voice: Arc<Voice>) {
     while let Some(line) = lines.recv().await {
         if let Ok(note) = serde_json::from_str::<Note>(&line) {

@@ -16,15 +16,17 @@ use tokio::time::{Instant, sleep_until};
 
 /// The first wait before a new start, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// A process that lived for so long begins with the first wait again.
+/// A process that lived this long begins with the first wait again.
 const STABLE: Duration = Duration::from_secs(30);
 /// A log that is longer is put aside at the next start.
 const LOG_BYTES: u64 = 16 << 20;
 
 /// A process that is started again when it dies.
 ///
-/// *Flow*: [`start`](Self::start), then [`next`](Self::next) in a loop, with [`start`](Self::start) when it is due. *Guarantees*: however `dev` dies, the process
-/// reads the end of its stdin. It is in a process group of its own, so that an interrupt from the terminal is `dev`'s alone to answer.
+/// *Flow*: [`start`](Self::start), then [`next`](Self::next) in a loop, with [`start`](Self::start)
+/// when it is due. *Guarantees*: however `dev` dies, the process reads the end of its stdin. It is
+/// in a process group of its own, so that an interrupt from the terminal is `dev`'s alone to
+/// answer.
 pub(crate) struct Part {
     name: &'static str,
     program: PathBuf,

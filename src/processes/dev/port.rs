@@ -20,7 +20,8 @@ pub(crate) struct Holder {
     command: String,
 }
 
-/// Checks that `listen` can be listened at. The kernel of an earlier `dev` on the same `data_dir` that is about to end is waited for.
+/// Checks that `listen` can be listened at. The kernel of an earlier `dev` on the same `data_dir`
+/// that is about to end is waited for.
 ///
 /// # Errors
 /// When it is no address, or somebody else listens there.

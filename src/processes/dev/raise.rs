@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::data::DataDirectory;
 use super::narrate::{run_narrator, run_notes};
 use super::part::{Happened, Part, ending};
-use super::place::Place;
 use super::port::ensure_free;
 use super::voice::Voice;
 use crate::client::{Address, Client};
@@ -34,7 +34,8 @@ use crate::verbs::version::VERSION;
 
 /// How long everything may take to come up; the first start compiles the scheduler.
 const RAISE: Duration = Duration::from_secs(120);
-/// A part that has died so often before all was ready will not come up; an earlier one that is about to end is waited for meanwhile.
+/// A part that has died this often before all was ready will not come up; an earlier one that is
+/// about to end is waited for meanwhile.
 const DEATHS: u32 = 8;
 /// How long the kernel may take to end.
 const KERNEL_ENDS: Duration = Duration::from_secs(10);
@@ -48,7 +49,8 @@ pub(crate) struct Dev {
     /// The branch that is followed [default: the one that is checked out]
     #[arg(long, value_name = "BRANCH")]
     pub(crate) branch: Option<String>,
-    /// The folder of the manifests, from the top of the repository [default: kelson/ if it is there, else the top]
+    /// The folder of the manifests, from the top of the repository [default: kelson/ if it is
+    /// there, else the top]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) path: Option<String>,
     /// Over which time deletions count together before they are held
@@ -95,11 +97,12 @@ pub(crate) async fn run(arguments: Dev, context: &Context) -> Result<Exit> {
         .path()
         .canonicalize()
         .context("the repository has no path")?;
-    let place = Place::take(arguments.data_dir.as_deref(), &repository, arguments.reset)?;
-    ensure_free(&arguments.listen, place.path())?;
+    let directory =
+        DataDirectory::take(arguments.data_dir.as_deref(), &repository, arguments.reset)?;
+    ensure_free(&arguments.listen, directory.path())?;
     let voice = Arc::new(Voice::new(is_json));
     greet(&voice, &source, &repository);
-    let mut raised = Raised::new(&arguments, &place, &source, Arc::clone(&voice))?;
+    let mut raised = Raised::new(&arguments, &directory, &source, Arc::clone(&voice))?;
     let mut told: JoinSet<()> = JoinSet::new();
     told.spawn(run_notes(raised.kernel.more_lines(), Arc::clone(&voice)));
     let (address, agent) = tokio::select! {
@@ -116,13 +119,13 @@ pub(crate) async fn run(arguments: Dev, context: &Context) -> Result<Exit> {
         event: "ready".to_owned(),
         address: format!("http://{address}"),
         pid: std::process::id(),
-        data_dir: place.path().to_owned(),
+        data_dir: directory.path().to_owned(),
         repository,
         branch: source.branch().to_owned(),
         agent,
         version: VERSION.to_owned(),
     };
-    files::replace(&ready_file(place.path()), &serde_json::to_vec(&ready)?)?;
+    files::replace(&ready_file(directory.path()), &serde_json::to_vec(&ready)?)?;
     voice.ready(&ready)?;
     if !is_json {
         voice.tell(
@@ -138,7 +141,7 @@ pub(crate) async fn run(arguments: Dev, context: &Context) -> Result<Exit> {
         _ = endings.next() => {}
         error = raised.keep() => return Err(error),
     }
-    place.forget_ready();
+    directory.forget_ready();
     let what = if arguments.keep_tasks {
         "ending; the tasks go on, and the next start takes them over"
     } else {
@@ -191,9 +194,14 @@ struct Raised {
 }
 
 impl Raised {
-    fn new(arguments: &Dev, place: &Place, source: &GitSource, voice: Arc<Voice>) -> Result<Self> {
+    fn new(
+        arguments: &Dev,
+        directory: &DataDirectory,
+        source: &GitSource,
+        voice: Arc<Voice>,
+    ) -> Result<Self> {
         let program = std::env::current_exe().context("this program has no path")?;
-        let data = place.path();
+        let data = directory.path();
         let logs = data.join("logs");
         std::fs::create_dir_all(&logs)
             .with_context(|| format!("cannot make {}", logs.display()))?;
@@ -231,7 +239,8 @@ impl Raised {
         })
     }
 
-    /// Starts both and waits until they are ready; returns the kernel's address and the agent's id. Cancelling loses nothing.
+    /// Starts both and waits until they are ready; returns the kernel's address and the agent's id.
+    /// Cancelling loses nothing.
     async fn raise(&mut self) -> Result<(SocketAddr, String)> {
         self.start_kernel()?;
         let mut line = self.kernel.first_line();
@@ -328,7 +337,8 @@ impl Raised {
             .into()
     }
 
-    /// Ends the agent, with its tasks or without, then the kernel. A second signal leaves the tasks.
+    /// Ends the agent, with its tasks or without, then the kernel. A second signal leaves the
+    /// tasks.
     async fn end(&mut self, endings: &mut Endings, keeps_tasks: bool) -> Exit {
         if keeps_tasks {
             self.agent.let_go();
@@ -375,7 +385,8 @@ fn address_of(line: &str) -> Result<SocketAddr> {
         .context("the kernel's address is none")
 }
 
-/// Waits until an agent is registered and the framework `service` is loaded; returns the agent's id.
+/// Waits until an agent is registered and the framework `service` is loaded; returns the agent's
+/// id.
 async fn ready(client: &Client) -> String {
     loop {
         if let (Some(agent), true) = (ready_agent(client).await, is_service_loaded(client).await) {

@@ -1,4 +1,5 @@
-//! What `dev` says: for people on stderr, or as JSON lines on stdout, of which the ready line is the first.
+//! What `dev` says: for people on stderr, or as JSON lines on stdout, of which the ready line is
+//! the first.
 
 use std::sync::{Mutex, PoisonError};
 

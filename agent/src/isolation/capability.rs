@@ -31,10 +31,12 @@ impl Isolation {
         Self::default()
     }
 
-    /// Tries out every hierarchy: makes a group, sets a limit, moves a process in, kills it, removes the group.
+    /// Tries out every hierarchy: makes a group, sets a limit, moves a process in, kills it,
+    /// removes the group.
     ///
-    /// `token` names the agent, so that two agents on a machine do not meet; `shim` is the executable that waits in its gate meanwhile.
-    pub(crate) fn probe(token: &str, shim: &Path) -> Self {
+    /// `token` names the agent, so that two agents on a machine do not meet; `shim` is the
+    /// executable that waits in its gate meanwhile.
+    pub(crate) fn find_out(token: &str, shim: &Path) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let hierarchies =
             parse_hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
@@ -47,7 +49,8 @@ impl Isolation {
                     .controllers
                     .iter()
                     .any(|name| CONTROLLERS.contains(&name.as_str()) || name == "freezer"),
-                // A v2 hierarchy without controllers could only kill, which the freezer does too, and entering it takes long.
+                // A v2 hierarchy without controllers could only kill, which the freezer does too,
+                // and entering it takes long.
                 Version::V2 => {
                     !parents.iter().any(|parent| parent.has("freezer"))
                         || hierarchy.offers(&CONTROLLERS)
@@ -69,7 +72,8 @@ impl Isolation {
         }
     }
 
-    /// Takes up where earlier agents on this data directory have placed their tasks, and writes down where this one does.
+    /// Takes up where earlier agents on this data directory have placed their tasks, and writes
+    /// down where this one does.
     pub(crate) fn remember(mut self, root: &Path) -> Self {
         let mut earlier = read_known(root);
         earlier.retain(|known| !self.parents.iter().any(|one| one.path == known.path));
@@ -268,8 +272,9 @@ fn try_hierarchy(hierarchy: &Hierarchy, token: &str, shim: &Path) -> std::io::Re
 
 /// Enables what we limit for the children of our own v2 group; says what is enabled.
 ///
-/// A v2 group with controllers for its children must hold no process itself (but for the root): where the agent is alone in its group,
-/// it moves into a leaf of its own. Where it is not alone, nothing is enforced, and that is said.
+/// A v2 group with controllers for its children must hold no process itself (but for the root):
+/// where the agent is alone in its group, it moves into a leaf of its own. Where it is not alone,
+/// nothing is enforced, and that is said.
 fn enable(own: &Path) -> std::io::Result<Vec<String>> {
     let available = fs::read_to_string(own.join("cgroup.controllers"))?;
     let wanted: Vec<String> = CONTROLLERS

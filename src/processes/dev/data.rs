@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A data directory that is ours for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct DataDirectory {
     path: PathBuf,
     _lock: File,
 }
@@ -33,8 +33,9 @@ struct Binding {
     repository: PathBuf,
 }
 
-impl Place {
-    /// Takes the data directory of a repository: `given`, or its own. With `is_reset` what was in it goes first, running tasks among it.
+impl DataDirectory {
+    /// Takes the data directory of a repository: `given`, or its own. With `is_reset` what was in
+    /// it goes first, running tasks among it.
     ///
     /// # Errors
     /// When somebody else has it, it belongs to another repository, or it cannot be written.
@@ -49,27 +50,27 @@ impl Place {
             .create(&path)
             .with_context(|| format!("cannot make the data directory {}", path.display()))?;
         let path = path.canonicalize()?;
-        let place = Self {
+        let directory = Self {
             _lock: lock(&path)?,
             path,
         };
         if is_reset {
-            place.reset()?;
+            directory.reset()?;
         }
-        place.bind(repository)?;
-        place.forget_ready();
+        directory.bind(repository)?;
+        directory.forget_ready();
         // Only where the repository's own folder is another one.
         if given.is_some()
             && let Ok(home) = dev_directory::state_home()
         {
             let own = dev_directory::of_repository(&home, repository);
-            if own.canonicalize().ok().as_deref() != Some(&place.path)
-                && let Err(error) = dev_directory::note_elsewhere(&own, &place.path)
+            if own.canonicalize().ok().as_deref() != Some(&directory.path)
+                && let Err(error) = dev_directory::note_elsewhere(&own, &directory.path)
             {
                 tracing::debug!(%error, "clients have to be told the address");
             }
         }
-        Ok(place)
+        Ok(directory)
     }
 
     /// The directory.
@@ -150,7 +151,8 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Ends the tasks of an agent's folder, with everything that came of them. The agent of an earlier `dev` that is about to end is waited for.
+/// Ends the tasks of an agent's folder, with everything that came of them. The agent of an earlier
+/// `dev` that is about to end is waited for.
 fn end_tasks(agent: &Path) -> Result<()> {
     let started = Instant::now();
     loop {
@@ -174,28 +176,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let repository = Path::new("/a/repository");
-        let first = Place::take(Some(&data), repository, false).unwrap();
-        let error = Place::take(Some(&data), repository, false).unwrap_err();
+        let first = DataDirectory::take(Some(&data), repository, false).unwrap();
+        let error = DataDirectory::take(Some(&data), repository, false).unwrap_err();
         assert_eq!(exit_of(&error), Exit::Usage);
         assert!(
             error.to_string().contains(&std::process::id().to_string()),
             "{error}"
         );
         drop(first);
-        Place::take(Some(&data), repository, false).unwrap();
+        DataDirectory::take(Some(&data), repository, false).unwrap();
     }
 
     #[test]
     fn a_data_directory_belongs_to_one_repository_until_it_is_reset() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        drop(Place::take(Some(&data), Path::new("/a"), false).unwrap());
+        drop(DataDirectory::take(Some(&data), Path::new("/a"), false).unwrap());
         std::fs::create_dir(data.join("kernel")).unwrap();
         std::fs::write(data.join("precious"), "x").unwrap();
-        let error = Place::take(Some(&data), Path::new("/b"), false).unwrap_err();
+        let error = DataDirectory::take(Some(&data), Path::new("/b"), false).unwrap_err();
         assert!(error.to_string().contains("/a"), "{error}");
-        let place = Place::take(Some(&data), Path::new("/b"), true).unwrap();
-        assert!(!place.path().join("kernel").exists());
-        assert!(place.path().join("precious").exists());
+        let directory = DataDirectory::take(Some(&data), Path::new("/b"), true).unwrap();
+        assert!(!directory.path().join("kernel").exists());
+        assert!(directory.path().join("precious").exists());
     }
 }

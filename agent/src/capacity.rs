@@ -8,7 +8,8 @@ use kelson_model::quantity::{Bytes, MilliCpus, Resources};
 use crate::config::AgentConfig;
 use crate::isolation::memory_limits;
 
-/// Of memory and disk a sixteenth is kept for the machine itself, the agent and its shims, but no more than this.
+/// Of memory and disk a sixteenth is kept for the machine itself, the agent and its shims, but no
+/// more than this.
 const MOST_MEMORY_KEPT: u64 = 1 << 30;
 const MOST_DISK_KEPT: u64 = 8 << 30;
 /// Which part of it.
