@@ -11,7 +11,7 @@ use kelson_kernel_core::turn_size::{ENTRY_HEAD_BYTES, TURN_BYTES};
 use kelson_kernel_core::{Entry, Reply, State};
 use kelson_model::framework::Limits;
 use kelson_model::principal::Principal;
-use kelson_model::request::Submission;
+use kelson_model::request::{Refusal, Submission};
 use kelson_model::time::{ClusterTime, WallTime};
 use tokio::sync::watch;
 
@@ -240,6 +240,10 @@ impl Kernel {
 
     async fn propose_entry(&self, entry: &Entry) -> Result<Reply, SubmitError> {
         let payload = codec::encode_entry(entry)?;
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            // It never gets smaller: whoever asked is told, and asks no more.
+            return Ok(Reply::Refused(too_large(payload.len())));
+        }
         let committed = match entry.command {
             // A turn is meant for the term in which it ran.
             Command::CommitTurn(_) => {
@@ -251,5 +255,16 @@ impl Kernel {
             _ => self.inner.member.propose(payload).await?,
         };
         Ok(codec::decode_reply(&committed.reply)?)
+    }
+}
+
+/// Refuses what no entry of the log can hold.
+fn too_large(bytes: usize) -> Refusal {
+    Refusal {
+        code: "K0314".to_owned(),
+        message: format!(
+            "the request has {bytes} bytes, and at most {MAX_PAYLOAD_BYTES} are taken at once"
+        ),
+        hint: "ask for it in parts".to_owned(),
     }
 }

@@ -1,10 +1,14 @@
 //! A kernel that stops and starts again has the state that it had, also across snapshots and compactions.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
 
 use kelson_kernel::codec::state_hash;
+use kelson_kernel_core::Reply;
+use kelson_model::id::TaskId;
+use kelson_model::principal::Principal;
+use kelson_model::request::{Request, StopTask, Submission};
 
 #[tokio::test]
 async fn the_state_is_the_same_after_a_restart_across_a_snapshot_and_its_tail() {
@@ -35,4 +39,26 @@ async fn a_request_repeated_after_a_restart_is_answered_alike_and_done_once() {
     let events = kernel.state().events.len();
     assert_eq!(kernel.submit(support::weight(1)).await.unwrap(), first);
     assert_eq!(kernel.state().events.len(), events);
+}
+
+#[tokio::test]
+async fn a_request_that_no_entry_holds_is_refused_and_not_retried() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = support::start(folder.path()).await;
+    let large = Submission {
+        request: Request::StopTask(StopTask { task: TaskId(1) }),
+        principal: Principal {
+            actor: "x".repeat(2 * (256 << 10)),
+            via: "cli".to_owned(),
+        },
+        ..support::weight(1)
+    };
+    match kernel.submit(large).await.unwrap() {
+        Reply::Refused(refusal) => assert_eq!(refusal.code, "K0314"),
+        other => panic!("{other:?}"),
+    }
+    assert!(
+        kernel.submit(support::weight(1)).await.is_ok(),
+        "it goes on"
+    );
 }

@@ -1,5 +1,7 @@
 //! Drift: what is, where it differs from what git asks without a commit.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,18 +32,68 @@ pub enum DriftState {
     Healed,
 }
 
+/// What was changed by hand since git's word was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ByHand {
+    /// The specification that was accepted from git; the one in force is another.
+    pub accepted: Arc<Value>,
+    /// What was set and still differs, in the order in which it was set; at most
+    /// [`ByHand::KEPT_FIELDS`], the newest.
+    pub fields: Vec<HandField>,
+}
+
+/// A field that somebody set by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HandField {
+    /// A JSON pointer, `/spec/instances`.
+    pub path: String,
+    /// Who set it.
+    pub by: Principal,
+    /// When.
+    pub at: WallTime,
+}
+
+impl ByHand {
+    /// For how many fields it is known who set them.
+    pub const KEPT_FIELDS: usize = 100;
+
+    /// Who set the field at a pointer, something in it or what it is in; the last one who did.
+    pub fn who(&self, pointer: &str) -> Option<&Principal> {
+        let is_about =
+            |field: &&HandField| is_within(&field.path, pointer) || is_within(pointer, &field.path);
+        self.fields
+            .iter()
+            .rev()
+            .find(is_about)
+            .map(|field| &field.by)
+    }
+}
+
+/// Whether a JSON pointer is `other` or leads to something in it.
+pub fn is_within(pointer: &str, other: &str) -> bool {
+    pointer
+        .strip_prefix(other)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FieldDrift {
-    /// A JSON pointer into the object (`/spec/instances`), or a name on the agent (`cgroup/memory.limit_in_bytes`).
+    /// A JSON pointer into the object (`/spec/instances`), or a name on the agent
+    /// (`cgroup/memory.limit_in_bytes`).
     pub path: String,
-    /// `changed`, `added`, `removed`, `killed`, `missing`.
+    /// `changed`, `added`, `removed`, `killed`.
     pub op: String,
     /// What git asks.
     pub desired: Value,
     /// What is.
     pub live: Value,
+    /// Who set it, where that is somebody else than the item names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<Principal>,
 }
 
 /// One item of the drift report; (object, task, plane, paths) names it while it is open.
@@ -62,7 +114,7 @@ pub struct DriftItem {
     pub origin: Option<Origin>,
     /// What differs.
     pub fields: Vec<FieldDrift>,
-    /// Who did it; `unknown` where nobody can tell.
+    /// Who did it, the last one of several; `unknown` where nobody can tell.
     pub changed_by: Principal,
     /// When it was first seen.
     pub first_seen: WallTime,
@@ -75,6 +127,8 @@ pub struct DriftItem {
 impl DriftItem {
     /// How many healed items the kernel keeps.
     pub const KEPT_HEALED: usize = 100;
+    /// How many open items the kernel keeps.
+    pub const KEPT_OPEN: usize = 10_000;
 
     /// Whether `other` is about the same difference.
     pub fn is_same_as(&self, other: &DriftItem) -> bool {
@@ -88,5 +142,33 @@ impl DriftItem {
             && self.task == other.task
             && self.plane == other.plane
             && paths(self) == paths(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_who_set_a_field_or_what_it_is_in_is_named() {
+        let set = |path: &str, by: &str| HandField {
+            path: path.to_owned(),
+            by: Principal::new(by, "cli"),
+            at: WallTime(1),
+        };
+        let by_hand = ByHand {
+            accepted: Arc::default(),
+            fields: vec![
+                set("/spec/instances", "alice"),
+                set("/spec/update", "bob"),
+                set("/spec/update/maxSurge", "carol"),
+            ],
+        };
+        let who = |path: &str| by_hand.who(path).map(|by| by.actor.as_str());
+        assert_eq!(who("/spec/instances"), Some("alice"));
+        assert_eq!(who("/spec/update/maxSurge"), Some("carol"));
+        assert_eq!(who("/spec/update/maxUnavailable"), Some("bob"));
+        assert_eq!(who("/spec/update"), Some("carol"));
+        assert_eq!(who("/spec/inst"), None);
     }
 }

@@ -29,9 +29,11 @@ pub struct Description {
 pub struct KindDescription {
     /// Upper camel case, `Service`.
     pub kind: String,
-    /// A JSON Schema (draft 2020-12) of `spec`, with `default`s, and the formats `cpus`, `bytes`, `duration`, `port-name`.
+    /// A JSON Schema (draft 2020-12) of `spec`, with `default`s, and the formats `cpus`, `bytes`,
+    /// `duration`, `port-name`.
     pub schema: Value,
-    /// JSON pointers into the specification where task templates stand; a launch names one by its place in this list.
+    /// JSON pointers into the specification where task templates stand; a launch names one by its
+    /// place in this list.
     pub templates: Vec<String>,
     /// A JSON pointer to the wished number of tasks, for `status`; absent: unknown.
     #[serde(default)]

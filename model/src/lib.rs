@@ -1,7 +1,10 @@
-//! Nouns that rooms share: ids, quantities, resources, objects, task templates, tasks, agents, time, requests and reports.
+//! Nouns that rooms share: ids, quantities, resources, objects, task templates, tasks, agents,
+//! time, requests and reports.
 //!
-//! This room decides how a thing is named, parsed, printed and compared. It never decides what happens to it, reads no clock and does no I/O.
-//! It imports nothing of ours. Read `object.rs` first (what git asks for), then `template.rs` (what a task runs) and `task.rs` (what became of it).
+//! This room decides how a thing is named, parsed, printed and compared. It never decides what
+//! happens to it, reads no clock and does no I/O. It imports nothing of ours. Read `object.rs`
+//! first (what git asks for), then `template.rs` (what a task runs) and `task.rs` (what became of
+//! it).
 
 pub mod agent;
 pub mod drift;

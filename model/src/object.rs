@@ -156,7 +156,8 @@ pub struct Lifecycle {
     pub drift: DriftPolicy,
 }
 
-/// One object as a revision asks for it: defaults applied, quantities canonical, files pinned by digest.
+/// One object as a revision asks for it: defaults applied, quantities canonical, files pinned by
+/// digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DesiredObject {
@@ -172,6 +173,16 @@ pub struct DesiredObject {
     pub spec: Value,
     /// Where its document begins.
     pub origin: Origin,
+    /// Names the specification as it was written, before defaults, with the contents of the files
+    /// that it names; absent where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Digest>,
+}
+
+impl DesiredObject {
+    /// The largest object, as JSON: what fits into one entry of the kernel's log with room to
+    /// spare.
+    pub const MAX_BYTES: usize = 160 << 10;
 }
 
 /// Names the content of a specification; equal JSON gives equal digests, since keys are sorted.

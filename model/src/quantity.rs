@@ -1,4 +1,5 @@
-//! Quantities: integers in newtypes, parsed from text, printed in one canonical form. No float is ever involved.
+//! Quantities: integers in newtypes, parsed from text, printed in one canonical form. No float is
+//! ever involved.
 
 use std::fmt;
 use std::iter::Sum;
@@ -226,7 +227,8 @@ impl<'de> Deserialize<'de> for Millis {
     }
 }
 
-/// The countable resources of a task or an agent; ports are counted apart, since each is an individual.
+/// The countable resources of a task or an agent; ports are counted apart, since each is an
+/// individual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {

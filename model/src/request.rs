@@ -60,6 +60,14 @@ pub struct Stage {
     pub part: u32,
     /// The objects that are new or changed; unchanged ones need not be staged.
     pub objects: Vec<DesiredObject>,
+    /// Objects that no manifest wants any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prune: Vec<ObjectKey>,
+}
+
+impl Stage {
+    /// Most objects that one revision may set, and most that it may take away.
+    pub const MAX_OBJECTS: usize = 200_000;
 }
 
 /// Flips to a staged revision.
@@ -74,10 +82,13 @@ pub struct Accept {
     pub previous: Option<Revision>,
     /// How many parts were staged.
     pub parts: u32,
-    /// Objects that no manifest wants any more.
+    /// Objects that no manifest wants any more, beside those that were staged.
     pub prune: Vec<ObjectKey>,
     /// How many staged objects there are in all, to detect a lost part.
     pub objects: u32,
+    /// How many objects were staged to go.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub going: u32,
     /// The holds that a person has released and that the plan relies on, by their digests; one that
     /// has expired refuses the flip.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -117,6 +128,9 @@ pub struct DriftReportUpdate {
     pub source: String,
     /// All open items, and those that have just healed.
     pub items: Vec<DriftItem>,
+    /// Whether these are only the items that are news: what is known of others stays.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_delta: bool,
 }
 
 /// Changes one field of an object by hand.
@@ -190,4 +204,12 @@ pub struct Refusal {
     pub message: String,
     /// What to do about it.
     pub hint: String,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why a session has ended, or could not begin. Agents decide by this, never by the sentence beside it.
+/// Why a session has ended, or could not begin. Agents decide by this, never by the sentence beside
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SessionEnd {

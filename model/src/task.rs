@@ -147,6 +147,25 @@ pub struct Exit {
 /// Most ports in [`Exit::taken_ports`].
 pub const MAX_TAKEN_PORTS: usize = 512;
 
+/// The signals by which people end programs: HUP, INT, QUIT, KILL, USR1, USR2, TERM. By any other
+/// a program has brought its end upon itself: by a fault, a limit or a timer of its own.
+const SIGNALS_OF_PEOPLE: [i32; 7] = [1, 2, 3, 9, 10, 12, 15];
+
+/// Whether somebody ended a task by hand: by a stop order, or by a signal that neither its agent
+/// nor its memory limit sent. What ends after its scheduler or its removal asked for it is not
+/// among them, whichever signal it died of, and neither is a program that crashes.
+pub fn is_ended_by_hand(stop: Option<StopReason>, exit: Option<&Exit>) -> bool {
+    match stop {
+        Some(reason) => reason == StopReason::ByHand,
+        None => exit.is_some_and(|exit| {
+            let is_sent = exit
+                .signal
+                .is_some_and(|signal| SIGNALS_OF_PEOPLE.contains(&signal));
+            is_sent && !exit.by_agent && !exit.oom && exit.cause.is_none()
+        }),
+    }
+}
+
 /// What an agent says about one task. The kernel applies each (task, sequence) once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -165,7 +184,8 @@ pub struct TaskStatus {
     pub pid: Option<u32>,
     /// When the program started.
     pub started_at: Option<WallTime>,
-    /// For how long it has been healthy without a break, in milliseconds, by the agent's monotonic clock.
+    /// For how long it has been healthy without a break, in milliseconds, by the agent's monotonic
+    /// clock.
     pub healthy_for: u64,
     /// How it ended; present in terminal states.
     pub exit: Option<Exit>,
@@ -175,4 +195,45 @@ pub struct TaskStatus {
     /// A sentence about what it is doing or waiting for.
     #[serde(default)]
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn died_of(signal: i32) -> Exit {
+        Exit {
+            signal: Some(signal),
+            ..Exit::default()
+        }
+    }
+
+    #[test]
+    fn a_signal_that_people_send_is_somebodys_hand_and_any_other_a_crash() {
+        for signal in 1..=64 {
+            let is_by_hand = [1, 2, 3, 9, 10, 12, 15].contains(&signal);
+            let exit = died_of(signal);
+            assert_eq!(is_ended_by_hand(None, Some(&exit)), is_by_hand, "{signal}");
+        }
+    }
+
+    #[test]
+    fn what_the_cluster_did_itself_is_nobodys_hand() {
+        let killed = died_of(9);
+        let by_agent = Exit {
+            by_agent: true,
+            ..killed.clone()
+        };
+        let oom = Exit {
+            oom: true,
+            ..killed.clone()
+        };
+        assert!(!is_ended_by_hand(None, Some(&by_agent)));
+        assert!(!is_ended_by_hand(None, Some(&oom)));
+        assert!(!is_ended_by_hand(None, None));
+        for reason in StopReason::ALL {
+            let is_by_hand = reason == StopReason::ByHand;
+            assert_eq!(is_ended_by_hand(Some(reason), Some(&killed)), is_by_hand);
+        }
+    }
 }

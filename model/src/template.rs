@@ -1,6 +1,7 @@
 //! What a task runs: the part of a workload's specification that a task is made from.
 //!
-//! A template stands in its specification as it was normalised: every default filled in, every quantity canonical.
+//! A template stands in its specification as it was normalised: every default filled in, every
+//! quantity canonical.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +66,8 @@ fn default_workdir() -> String {
     ".".to_owned()
 }
 
-/// One file of a task: `content` in place, or a blob of the commit named by `source` and pinned by `digest`.
+/// One file of a task: `content` in place, or a blob of the commit named by `source` and pinned by
+/// `digest`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct File {
@@ -207,7 +209,8 @@ impl TaskTemplate {
         Self::deserialize(part).map_err(|error| error.to_string())
     }
 
-    /// Names the content of this template: equal templates have equal ids, below 2^53 so that every guest language can hold it.
+    /// Names the content of this template: equal templates have equal ids, below 2^53 so that every
+    /// guest language can hold it.
     pub fn content_id(&self) -> u64 {
         let text = serde_json::to_vec(self).unwrap_or_default();
         let digest = Digest::of(&text);

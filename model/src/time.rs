@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantity::Millis;
 
-/// The replicated, monotonic time of deadlines, wake-ups and back-off, in milliseconds since the cluster was made.
+/// The replicated, monotonic time of deadlines, wake-ups and back-off, in milliseconds since the
+/// cluster was made.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

@@ -40,9 +40,15 @@ pub(crate) fn report(holds: &mut [Held], errors: &mut Vec<Fault>) {
     }
 }
 
-/// Cuts drift items; those that are left out come in when others have healed.
-pub(crate) fn items(items: &mut Vec<DriftItem>) {
-    items.truncate(fitting(items));
+/// Cuts drift items into pages, each of which is one request; every item is on one of them.
+pub(crate) fn pages(items: Vec<DriftItem>) -> Vec<Vec<DriftItem>> {
+    let mut pages = Vec::new();
+    let mut rest = items;
+    while !rest.is_empty() {
+        let after = rest.split_off(fitting(&rest).max(1));
+        pages.push(std::mem::replace(&mut rest, after));
+    }
+    pages
 }
 
 fn fitting<T: Serialize>(list: &[T]) -> usize {
@@ -67,7 +73,10 @@ fn json_size<T: Serialize>(value: &T) -> usize {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use kelson_model::object::ObjectKey;
+    use kelson_model::drift::{DriftState, Plane};
+    use kelson_model::object::{DriftPolicy, Namespace, ObjectKey};
+    use kelson_model::principal::Principal;
+    use kelson_model::time::WallTime;
 
     #[test]
     fn holds_of_very_many_objects_name_the_first_and_keep_their_digests() {
@@ -90,6 +99,30 @@ mod tests {
         assert!(sizes.sum::<usize>() <= HELD_BYTES + 4);
         assert!(!holds.first().unwrap().objects.is_empty());
         assert_eq!(holds.map(|held| held.digest), digests);
+    }
+
+    #[test]
+    fn drift_of_twice_what_one_request_holds_travels_on_pages() {
+        let item = |n: usize| DriftItem {
+            object: ObjectKey::new("Service", Namespace::default_namespace(), &format!("s{n}")),
+            task: None,
+            plane: Plane::Specification,
+            state: DriftState::Open,
+            policy: DriftPolicy::Report,
+            origin: None,
+            fields: Vec::new(),
+            changed_by: Principal::kernel(),
+            first_seen: WallTime(1),
+            healed_at: None,
+            count: 1,
+        };
+        let one = json_size(&item(1000)) + 1;
+        let items: Vec<DriftItem> = (1000..1000 + 2 * BYTES / one).map(item).collect();
+        let pages = pages(items.clone());
+        assert!(pages.len() >= 2);
+        assert!(pages.iter().all(|page| json_size(page) <= BYTES + 2));
+        assert_eq!(pages.concat(), items);
+        assert!(super::pages(Vec::new()).is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kelson_model::id::{Digest, Revision};
-use kelson_model::object::ObjectKey;
+use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::source::Fault;
 use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{
@@ -15,8 +15,8 @@ use kelson_reconciler_core::manifest::{
 use crate::source::{BlobId, Listing, ManifestSource, SourceError, TreeFault};
 use crate::validator::{Problem, Validator};
 
-/// The largest object, as JSON: what fits into one entry of the kernel's log with room to spare.
-pub const MAX_OBJECT_BYTES: usize = 160 << 10;
+/// The largest object, as JSON.
+pub const MAX_OBJECT_BYTES: usize = DesiredObject::MAX_BYTES;
 
 /// What a revision, or a folder, asks for.
 #[derive(Debug, Clone, Default)]
@@ -142,7 +142,8 @@ impl Loader {
         files
     }
 
-    /// Finds the digests of the files that objects name; a file that is there and cannot be used is a fault.
+    /// Finds the digests of the files that objects name; a file that is there and cannot be used is
+    /// a fault.
     fn pin(
         &mut self,
         source: &dyn ManifestSource,
@@ -284,26 +285,14 @@ impl Desired {
 
 /// Something that stands where a manifest could stand and cannot be read as one.
 fn tree_fault(fault: &TreeFault) -> Fault {
+    let (line, column) = fault.cause.position();
     Fault {
         code: Code::UnreadableFile.id().to_owned(),
         file: fault.path.to_string(),
-        line: 0,
-        column: 0,
+        line,
+        column,
         message: fault.cause.to_string(),
         hint: fault.cause.hint().to_owned(),
-        source_line: String::new(),
-    }
-}
-
-/// A source that cannot be read as a whole, as a fault of no file.
-pub(crate) fn source_fault(error: &SourceError) -> Fault {
-    Fault {
-        code: Code::UnreadableFile.id().to_owned(),
-        file: String::new(),
-        line: 0,
-        column: 0,
-        message: error.to_string(),
-        hint: "the repository has to be readable as a whole; `git fsck` says more".to_owned(),
         source_line: String::new(),
     }
 }

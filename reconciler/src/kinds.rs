@@ -20,7 +20,8 @@ pub(crate) fn of_frameworks<'a>(frameworks: impl IntoIterator<Item = &'a Framewo
     kinds
 }
 
-/// The frameworks of a revision whose component, as the revision pins it, is neither in force nor known to be unusable: they may bring kinds yet.
+/// The frameworks of a revision whose component, as the revision pins it, is neither in force nor
+/// known to be unusable: they may bring kinds yet.
 pub(crate) fn awaited<'a>(
     loaded: &Loaded,
     frameworks: impl IntoIterator<Item = &'a FrameworkRow>,

@@ -1,18 +1,23 @@
 //! The reconciler's shell: git sources, the sync loop, applying, reports.
 //!
-//! This room decides when to look, which revision is the newest, and in which steps what git asks reaches the kernel. What a manifest means, what a plan
-//! holds and what counts as drift is `kelson-reconciler-core`'s to say; what is and what runs is the kernel's. It never imports the kernel: it is its client.
+//! This room decides when to look, which revision is the newest, and in which steps what git asks
+//! reaches the kernel. What a manifest means, what a plan holds and what counts as drift is
+//! `kelson-reconciler-core`'s to say; what is and what runs is the kernel's. It never imports the
+//! kernel: it is its client.
 //!
-//! Read `sync.rs` first (the loop), then `reconciler.rs` (one pass of it), `apply.rs` (carrying out), `desired.rs` (a revision loaded), `observed.rs` (the
-//! kernel's rows) and `client/` (the way to the kernel). `offline.rs` is what the command line uses for `validate` and `plan`.
+//! Read `sync.rs` first (the loop), then `reconciler.rs` (one pass of it). A pass is put together
+//! from `tip.rs` (what the branch shows), `revisions.rs` (a revision loaded), `observed.rs` (the
+//! kernel's rows), `planning.rs` (the plan), `apply.rs` and `submit.rs` (carrying out),
+//! `drifting.rs` (what was changed by hand) and `verdict.rs` (what is said). `client/` is the way
+//! to the kernel; `offline.rs` is what the command line uses for `validate` and `plan`.
 
-mod accepted;
 mod apply;
 mod bound;
 /// The way to the kernel.
 pub mod client;
 mod config;
 mod desired;
+mod drifting;
 mod hold;
 mod kinds;
 mod notes;
@@ -20,12 +25,17 @@ mod observed;
 mod offline;
 mod planning;
 mod reconciler;
+mod revisions;
 mod rows;
 /// Where manifests come from: git branches and folders, and when to look again.
 pub mod source;
 mod stage;
+mod submit;
 mod sync;
+mod tip;
+mod trouble;
 mod validator;
+mod verdict;
 
 #[cfg(test)]
 mod tests;

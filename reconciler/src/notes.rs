@@ -1,4 +1,5 @@
-//! Manifests that somebody has edited and not committed: mentioned once, since nothing happens before the commit.
+//! Manifests that somebody has edited and not committed: mentioned once, since nothing happens
+//! before the commit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

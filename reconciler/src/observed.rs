@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kelson_model::drift::{DriftItem, DriftState, Plane};
-use kelson_model::id::{Digest, Index, TaskId};
+use kelson_model::id::{Index, TaskId};
 use kelson_model::object::ObjectKey;
 use kelson_model::source::SourceRecord;
-use kelson_model::task::{CheckState, StopReason, TaskState};
+use kelson_model::task::{CheckState, TaskState, is_ended_by_hand};
 use kelson_model::time::WallTime;
 use kelson_reconciler_core::observed::{ObservedObject, ObservedTask};
 
@@ -65,8 +65,8 @@ struct Ended {
 
 /// The kernel's rows as of [`index`](Self::index).
 ///
-/// *Guarantees*: holds nothing of before a restart of the watch. While [`is_current`](Self::is_current) is false it is not the whole, and nothing may be
-/// decided by it.
+/// *Guarantees*: holds nothing of before a restart of the watch. While
+/// [`is_current`](Self::is_current) is false it is not the whole, and nothing may be decided by it.
 #[derive(Debug, Default)]
 pub struct Mirror {
     index: Index,
@@ -78,8 +78,6 @@ pub struct Mirror {
     objects: BTreeMap<ObjectKey, ObservedObject>,
     /// The row's key of each object.
     object_keys: BTreeMap<String, ObjectKey>,
-    /// What git asked for when an object was last accepted; see [`Mirror::set_accepted`].
-    accepted: BTreeMap<ObjectKey, Digest>,
     tasks: BTreeMap<TaskId, Place>,
     by_workload: BTreeMap<Arc<ObjectKey>, BTreeSet<TaskId>>,
     ended_by_hand: BTreeMap<TaskId, Ended>,
@@ -93,9 +91,7 @@ impl Mirror {
     pub fn take_in(&mut self, batch: Batch, now: WallTime) -> Changes {
         let mut changes = Changes::default();
         if batch.is_restart {
-            let accepted = std::mem::take(&mut self.accepted);
             *self = Self {
-                accepted,
                 version: self.version,
                 ..Self::default()
             };
@@ -166,8 +162,7 @@ impl Mirror {
     fn put_object(&mut self, row: &str, json: Option<&str>) -> Result<Changes, RowError> {
         let object = json.map(rows::object).transpose()?.flatten();
         let is_changed = match object {
-            Some(mut object) => {
-                object.accepted = self.accepted.get(&object.key).cloned();
+            Some(object) => {
                 self.object_keys.insert(row.to_owned(), object.key.clone());
                 let before = self.objects.insert(object.key.clone(), object.clone());
                 before.is_none_or(|mut before| {
@@ -243,7 +238,8 @@ impl Mirror {
         self.index
     }
 
-    /// Grows with every change that plan or drift may look at; what was found for a version holds for as long as it stays.
+    /// Grows with every change that plan or drift may look at; what was found for a version holds
+    /// for as long as it stays.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -274,19 +270,8 @@ impl Mirror {
         ours.cloned().collect()
     }
 
-    /// Says what git asked for when each object was last accepted, so that a change by hand can be told from one by commit.
-    pub fn set_accepted(&mut self, accepted: BTreeMap<ObjectKey, Digest>) {
-        self.version += 1;
-        for (key, object) in &mut self.objects {
-            let digest = accepted.get(key);
-            if object.accepted.as_ref() != digest {
-                object.accepted = digest.cloned();
-            }
-        }
-        self.accepted = accepted;
-    }
-
-    /// The tasks that somebody ended, with the other tasks of their workloads that run; `now` stands for an end that nobody saw.
+    /// The tasks that somebody ended, with the other tasks of their workloads that run; `now`
+    /// stands for an end that nobody saw.
     pub fn tasks_of_interest(&self, now: WallTime) -> Vec<ObservedTask> {
         let healed = self
             .ledger
@@ -335,14 +320,9 @@ fn running(id: TaskId, place: &Place) -> ObservedTask {
     }
 }
 
-/// Whether the end of a task may be somebody's doing; drift decides.
+/// Whether somebody ended a task.
 fn has_ended_by_hand(task: &ObservedTask) -> bool {
-    let by_order = task.stop_reason == Some(StopReason::ByHand);
-    let by_signal = task
-        .exit
-        .as_ref()
-        .is_some_and(|exit| exit.signal.is_some() && !exit.by_agent && !exit.oom);
-    task.state.is_terminal() && (by_order || by_signal)
+    task.state.is_terminal() && is_ended_by_hand(task.stop_reason, task.exit.as_ref())
 }
 
 fn replace<V>(map: &mut BTreeMap<String, V>, key: String, value: Option<V>) {

@@ -1,4 +1,5 @@
-//! What the command line asks without changing anything: is a source valid, and what would it change?
+//! What the command line asks without changing anything: is a source valid, and what would it
+//! change?
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::planning::{Circumstances, plan_revision};
 use crate::source::{ManifestSource, SourceError};
 use crate::validator::Validator;
 
-/// Compiles the kinds of frameworks, each with its name; what of them cannot be used is logged and left out.
+/// Compiles the kinds of frameworks, each with its name; what of them cannot be used is logged and
+/// left out.
 pub fn kinds_of<'a>(frameworks: impl IntoIterator<Item = (&'a str, &'a Description)>) -> Kinds {
     let (kinds, errors) = Kinds::new(frameworks);
     for error in errors {
@@ -27,7 +29,8 @@ pub fn kinds_of<'a>(frameworks: impl IntoIterator<Item = (&'a str, &'a Descripti
     kinds
 }
 
-/// Loads a revision or a folder: its objects with their files pinned, and everything that is wrong. Blocks.
+/// Loads a revision or a folder: its objects with their files pinned, and everything that is wrong.
+/// Blocks.
 ///
 /// # Errors
 /// When the source as a whole cannot be read.
@@ -39,7 +42,8 @@ pub fn load_source(
     Loader::new(validator).load(source, kinds)
 }
 
-/// Sums up what was loaded as `kelson validate` reports it. Objects of kinds that a new framework of the same source may bring count as valid.
+/// Sums up what was loaded as `kelson validate` reports it. Objects of kinds that a new framework
+/// of the same source may bring count as valid.
 pub fn validation(desired: &Desired) -> Validation {
     let loaded = &desired.loaded;
     let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
@@ -60,6 +64,7 @@ pub fn plan_source(
     desired: &Desired,
     observed: &BTreeMap<ObjectKey, ObservedObject>,
     record: &SourceRecord,
+    kinds: Option<&Kinds>,
     is_rewritten: bool,
     now: WallTime,
 ) -> Plan {
@@ -70,6 +75,7 @@ pub fn plan_source(
         Circumstances {
             record,
             source: &record.name,
+            kinds,
             is_rewritten,
             prune_window: record.prune_window.unwrap_or(guard::WINDOW),
             now,

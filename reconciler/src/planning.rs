@@ -8,7 +8,7 @@ use kelson_model::object::ObjectKey;
 use kelson_model::quantity::Millis;
 use kelson_model::source::SourceRecord;
 use kelson_model::time::WallTime;
-use kelson_reconciler_core::manifest::Loaded;
+use kelson_reconciler_core::manifest::{Kinds, Loaded};
 use kelson_reconciler_core::observed::ObservedObject;
 use kelson_reconciler_core::plan::{Context, Plan, plan};
 
@@ -19,6 +19,8 @@ pub struct Circumstances<'a> {
     pub record: &'a SourceRecord,
     /// The source's name.
     pub source: &'a str,
+    /// The kinds, to bring what was set by hand into normal form.
+    pub kinds: Option<&'a Kinds>,
     /// Whether history was rewritten: the revision does not come after the applied one.
     pub is_rewritten: bool,
     /// Over which time the prune guard counts.
@@ -37,6 +39,7 @@ pub fn plan_revision(
     let Circumstances {
         record,
         source,
+        kinds,
         is_rewritten,
         prune_window,
         now,
@@ -50,6 +53,7 @@ pub fn plan_revision(
             source,
             revision,
             applied: record.applied.as_ref(),
+            kinds,
             is_rewritten,
             released: if is_observed { &record.released } else { &[] },
             recently_pruned: record.pruned_within(prune_window, now),

@@ -3,7 +3,9 @@
 //! Fields that are not known here are left aside: a newer kernel may say more.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use kelson_model::drift::ByHand;
 use kelson_model::framework::Description;
 use kelson_model::id::{AgentId, Digest, ParseIdError, Revision, TaskId};
 use kelson_model::object::{Health, Lifecycle, Namespace, ObjectKey, Origin};
@@ -78,6 +80,10 @@ struct ObjectJson {
     changed_by: Option<Principal>,
     #[serde(default)]
     is_removed: bool,
+    #[serde(default)]
+    by_hand: Option<Arc<ByHand>>,
+    #[serde(default)]
+    written: Option<Digest>,
 }
 
 /// Reads an object; `None`: it is on its way out, and for plans as good as gone.
@@ -95,7 +101,8 @@ pub(crate) fn object(json: &str) -> Result<Option<ObservedObject>, RowError> {
         origin: row.origin,
         revision: row.revision,
         source: row.source,
-        accepted: None,
+        by_hand: row.by_hand,
+        written: row.written,
         changed_by: row.changed_by,
         quarantined: row.quarantine.is_some(),
         health: row.health.unwrap_or_default(),
@@ -184,10 +191,12 @@ mod tests {
             "lifecycle":{"prune":"auto","drift":"report"},"origin":{"file":"web.yaml","line":1},"spec":{"instances":3},
             "generation":4,"revision":"00ff0123456789abcdef0123456789abcdefa0b1","source":"dev",
             "quarantine":{"generation":4,"reason":"it failed"},"health":"Degraded","rollout":"rolledBack",
-            "changedBy":{"actor":"alice","via":"cli"},"changedAt":5,"isRemoved":false,"isNew":"whatever"}"#;
+            "changedBy":{"actor":"alice","via":"cli"},"changedAt":5,"isRemoved":false,"isNew":"whatever",
+            "byHand":{"accepted":{"instances":2},"fields":[{"path":"/spec/instances","by":{"actor":"alice","via":"cli"},"at":5}]}}"#;
         let read = object(json).unwrap().unwrap();
         assert_eq!(read.key.to_string(), "Service shop/web");
         assert!(read.quarantined);
+        assert_eq!(read.accepted_spec(), &serde_json::json!({"instances": 2}));
         assert_eq!(read.health, Health::Degraded);
         assert_eq!(read.changed_by.unwrap().actor, "alice");
         let going = json.replace(r#""isRemoved":false"#, r#""isRemoved":true"#);

@@ -11,8 +11,9 @@ use crate::client::KernelPort;
 use crate::config::{Config, Hooks};
 use crate::notes::Notes;
 use crate::observed::MIRRORED;
-use crate::reconciler::{Reconciler, Trouble};
+use crate::reconciler::Reconciler;
 use crate::source::{RefWatcher, SourceError};
+use crate::trouble::Trouble;
 
 /// What the kernel has done is known so soon after it was done, or the watch is begun again.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -21,15 +22,18 @@ const PASS: Duration = Duration::from_secs(120);
 
 /// Keeps the kernel at what the branch says, until `shutdown`.
 ///
-/// *Flow*: it wakes when a reference, a row of the kernel or nothing but time has moved, and then looks at the whole: the tip of the branch, its manifests,
-/// what the kernel has. What differs is staged and accepted; what is wrong, held or drifted is reported.
+/// *Flow*: it wakes when a reference, a row of the kernel or nothing but time has moved, and then
+/// looks at the whole: the tip of the branch, its manifests, what the kernel has. What differs is
+/// staged and accepted; what is wrong, held or drifted is reported.
 ///
-/// *Guarantees*: level-based, so that a lost wake-up costs time and nothing else; a pass that finds nothing to do writes nothing. The newest revision wins,
-/// also while an older one is being staged. Nothing is decided by rows that are older than this loop's own last write.
+/// *Guarantees*: level-based, so that a lost wake-up costs time and nothing else; a pass that finds
+/// nothing to do writes nothing. The newest revision wins, also while an older one is being staged.
+/// Nothing is decided by rows that are older than this loop's own last write.
 ///
 /// *Assumes*: it is the only one for its source.
 ///
-/// *Caveats*: while the kernel is away, the loop waits for it; while the repository is away, the last accepted revision is enforced.
+/// *Caveats*: while the kernel is away, the loop waits for it; while the repository is away, the
+/// last accepted revision is enforced.
 ///
 /// # Errors
 /// Only at the start: when the source cannot be opened, or its references cannot be watched.

@@ -11,7 +11,8 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Asks the framework of a kind about a specification. The wiring puts the sandbox of schedulers here.
+/// Asks the framework of a kind about a specification. The wiring puts the sandbox of schedulers
+/// here.
 ///
 /// *Assumes*: pure; it may take some time, and is called where blocking is allowed.
 pub trait Validator: Send + Sync + 'static {

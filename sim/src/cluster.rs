@@ -73,6 +73,7 @@ pub fn object(kind: &str, namespace: &str, name: &str, spec: Value) -> Result<De
             line: 1,
             column: None,
         },
+        written: None,
     })
 }
 
@@ -211,6 +212,7 @@ impl Cluster {
             revision: revision.clone(),
             part: 0,
             objects,
+            prune: Vec::new(),
         }))?;
         let accept = Accept {
             source: "sim".to_owned(),
@@ -219,6 +221,7 @@ impl Cluster {
             parts: 1,
             prune,
             objects: count,
+            going: 0,
             released: Vec::new(),
         };
         self.request(Request::Accept(accept)).map(drop)

@@ -96,7 +96,7 @@ fn table(report: &DriftReport, is_wide: bool, palette: Palette) -> String {
             item.object.to_string().into(),
             Cell::maybe(item.task.as_deref()),
             fields(&item.fields).into(),
-            item.changed_by.to_string().into(),
+            names(item).into(),
             age(&item.first_seen, now).into(),
         ];
         if is_wide {
@@ -113,6 +113,19 @@ fn table(report: &DriftReport, is_wide: bool, palette: Palette) -> String {
         table.push(row);
     }
     table.render(palette)
+}
+
+/// Who did it: everyone who set one of the fields.
+fn names(item: &DriftRow) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for field in &item.fields {
+        let name = field.changed_by.as_ref().unwrap_or(&item.changed_by);
+        let name = name.to_string();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
 }
 
 /// What differs, in a line: `spec.instances 3 → 5`.
@@ -197,6 +210,16 @@ STATE   OBJECT            TASK  WHAT                  BY           SEEN  GIT
 healed  Service shop/web  -     spec.instances 3 → 5  alice (cli)  -     web.yaml:8:14
 "
         );
+    }
+
+    #[test]
+    fn two_people_who_set_two_fields_are_two_names() {
+        let mut report = report();
+        let item = report.items.first_mut().unwrap();
+        let mut other = item.fields.first().unwrap().clone();
+        other.changed_by = Some(kelson_model::principal::Principal::new("bob", "api"));
+        item.fields.push(other);
+        assert_eq!(names(item), "alice (cli), bob (api)");
     }
 
     #[test]

@@ -86,10 +86,12 @@ struct Waiting {
 
 pub(crate) async fn run(arguments: &Plan, context: &Context) -> Result<Exit> {
     let source = arguments.place.open()?;
-    let desired = Schedulers::open()?.check(source.as_ref())?;
+    let mut schedulers = Schedulers::open()?;
+    let desired = schedulers.check(source.as_ref())?;
+    let kinds = schedulers.kinds();
     let client = context.client()?;
     let (objects, record) = observe(&client).await?;
-    let plan = plan_source(&desired, &objects, &record, false, now_wall());
+    let plan = plan_source(&desired, &objects, &record, Some(&kinds), false, now_wall());
     let (loaded, revision) = (desired.loaded, desired.revision);
     let preview = if plan.has_changes() && !plan.is_blocked {
         let body = json!({

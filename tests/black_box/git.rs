@@ -115,6 +115,8 @@ fn an_empty_tree_is_held_until_it_is_confirmed() {
         "{held}"
     );
     assert_eq!(cluster.answers("Service/web"), ["web 1"]);
+    let holds = held.pointer("/source/holds").unwrap();
+    assert_eq!(holds.as_array().map(Vec::len), Some(1), "{held}");
     cluster.dev.ok(&["confirm", &commit]).unwrap();
     cluster
         .dev
@@ -133,6 +135,41 @@ fn an_empty_tree_is_held_until_it_is_confirmed() {
             })
         })
         .unwrap();
+}
+
+#[test]
+fn a_word_for_a_rewritten_history_lets_nothing_else_go() {
+    let (cluster, _) = Cluster::with(&[("web", service("web")), ("api", service("api"))]);
+    let git = |arguments: &[&str]| cluster.repo.git(arguments).unwrap();
+    git(&["checkout", "--quiet", "--orphan", "other"]);
+    git(&["rm", "-r", "--quiet", "kelson"]);
+    let commit = cluster.repo.commit("nothing at all").unwrap();
+    git(&["branch", "--quiet", "-f", "main", "other"]);
+    cluster
+        .dev
+        .wait_until("it is held for two reasons", DEADLINE, |now| {
+            let holds = now.pointer("/source/holds").and_then(|it| it.as_array());
+            holds.is_some_and(|holds| holds.len() == 2)
+                && status::source_is(now, "observed", &commit)
+        })
+        .unwrap();
+    let refused = cluster.dev.run(&["confirm", &commit]).unwrap();
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert!(
+        refused.stderr.contains("ForcePush, PruneGuard"),
+        "{refused:?}"
+    );
+    cluster
+        .dev
+        .ok(&["confirm", &commit, "--hold", "ForcePush"])
+        .unwrap();
+    cluster
+        .dev
+        .wait_until("the guard still holds it", DEADLINE, |now| {
+            text(now, "/source/held/reason") == "PruneGuard"
+        })
+        .unwrap();
+    assert_eq!(cluster.answers("Service/web"), ["web 1"]);
 }
 
 #[test]

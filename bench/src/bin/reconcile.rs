@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail, ensure};
 use kelson_bench::{Bar, Measure, Options, Plot, Report, Series, peak_memory, timed};
 use kelson_kernel_core::port::SchedulerHost;
+use kelson_model::drift::ByHand;
 use kelson_model::framework::Limits;
 use kelson_model::id::{Digest, Revision};
 use kelson_model::object::{Health, ObjectKey};
@@ -20,7 +21,7 @@ use kelson_reconciler::source::{GitSource, ManifestSource, Tip};
 use kelson_reconciler::{Desired, Loader, Problem, SchemaOnly, Validator, kinds_of};
 use kelson_reconciler_core::drift::{Sight, scan};
 use kelson_reconciler_core::manifest::Kinds;
-use kelson_reconciler_core::observed::{ObservedObject, content_digest};
+use kelson_reconciler_core::observed::ObservedObject;
 use kelson_reconciler_core::plan::{Context, Plan as SyncPlan, plan};
 use kelson_testkit::TestRepo;
 use kelson_testkit::manifest::service;
@@ -284,17 +285,22 @@ impl Bench {
             .values_mut()
             .next()
             .context("nothing is observed")?;
+        live.by_hand = Some(Arc::new(ByHand {
+            accepted: Arc::new(live.spec.clone()),
+            fields: Vec::new(),
+        }));
         if let Some(instances) = live.spec.get_mut("instances") {
             *instances = json!(9);
         }
         let (found, wall, cpu) = timed(|| {
             scan(Sight {
-                loaded: &desired.loaded,
+                source: SOURCE,
+                places: Some(&desired.loaded),
+                kinds: None,
                 observed: &observed,
                 tasks: &[],
                 agents: &[],
                 ledger: &[],
-                context: context(applied.0, applied.0),
                 now: WallTime(1),
             })
         });
@@ -330,7 +336,8 @@ impl Bench {
                 origin: Some(wish.origin.clone()),
                 revision: desired.revision.clone(),
                 source: Some(SOURCE.to_owned()),
-                accepted: Some(content_digest(wish)),
+                by_hand: None,
+                written: wish.written.clone(),
                 changed_by: Some(Principal::new("reconciler", "git")),
                 quarantined: false,
                 health: Health::Healthy,

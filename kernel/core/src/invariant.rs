@@ -84,6 +84,20 @@ pub fn broken_invariants(state: &State) -> Vec<String> {
             ));
         }
     }
+    for object in state.objects.values() {
+        let accepted = kelson_model::object::spec_digest(object.accepted_spec());
+        let is_word = object.desired.as_ref().is_none_or(|word| *word == accepted);
+        let is_news = object
+            .by_hand
+            .as_ref()
+            .is_none_or(|by_hand| by_hand.accepted != object.spec);
+        if !is_word || !is_news {
+            broken.push(format!(
+                "{} does not know what git asked and what was changed by hand",
+                object.key
+            ));
+        }
+    }
     for (workload, key) in &state.workloads {
         if state.objects.get(key).and_then(|object| object.workload) != Some(*workload) {
             broken.push(format!(

@@ -1,9 +1,11 @@
-//! The kernel's record of one object: what git asks, what is accepted, and what its scheduler says of it.
+//! The kernel's record of one object: what git asks, what is accepted, and what its scheduler says
+//! of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::Vector;
+use kelson_model::drift::{ByHand, HandField, is_within};
 use kelson_model::id::{Digest, Revision, WorkloadId};
 use kelson_model::object::{Health, Lifecycle, ObjectKey, Origin, RolloutState, Sync, spec_digest};
 use kelson_model::principal::Principal;
@@ -29,7 +31,8 @@ pub struct Object {
     pub origin: Option<Origin>,
     /// The normalised specification that is in force.
     pub spec: Arc<Value>,
-    /// The digest of the specification that git last asked for; differs from that of `spec` after a change by hand.
+    /// The digest of the specification that git last asked for; differs from that of `spec` after a
+    /// change by hand.
     pub desired: Option<Digest>,
     /// The source that owns it.
     pub source: Option<String>,
@@ -55,6 +58,12 @@ pub struct Object {
     pub changed_at: WallTime,
     /// No manifest wants it any more; it goes once its tasks have ended.
     pub is_removed: bool,
+    /// What was changed by hand since git's word was accepted; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<Arc<ByHand>>,
+    /// Names the specification as git had it written, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Digest>,
 }
 
 /// One generation of a specification.
@@ -79,6 +88,9 @@ pub struct Quarantine {
     pub generation: u64,
     /// Its digest: the same specification under a new number stays quarantined.
     pub spec: Digest,
+    /// What names it as git had it written: the same under other defaults stays quarantined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Digest>,
     /// Why.
     pub reason: String,
 }
@@ -113,11 +125,77 @@ impl Object {
         match &self.desired {
             _ if self.is_removed => Sync::OutOfSync,
             None => Sync::Unknown,
-            Some(desired) if *desired == spec_digest(&self.spec) && self.quarantine.is_none() => {
-                Sync::Synced
-            }
+            Some(_) if self.by_hand.is_none() && self.quarantine.is_none() => Sync::Synced,
             Some(_) => Sync::OutOfSync,
         }
+    }
+
+    /// The specification that was accepted from git, whatever was changed by hand since.
+    pub fn accepted_spec(&self) -> &Arc<Value> {
+        match &self.by_hand {
+            Some(by_hand) => &by_hand.accepted,
+            None => &self.spec,
+        }
+    }
+
+    /// Takes git's word: what was changed by hand is over, and a quarantine ends unless git asks
+    /// for what is quarantined, in these words or in others that mean the same.
+    pub(crate) fn take_word(&mut self, digest: Digest, written: Option<Digest>) {
+        self.by_hand = None;
+        self.quarantine = self.quarantine.take().filter(|quarantine| {
+            quarantine.spec == digest || written.is_some() && quarantine.written == written
+        });
+        if let Some(quarantine) = &mut self.quarantine {
+            quarantine.spec = digest.clone();
+        }
+        self.desired = Some(digest);
+        self.written = written;
+    }
+
+    /// Keeps who set a field by hand, after [`Object::put_spec`] has put it in force in place of
+    /// `before`.
+    pub(crate) fn note_hand(&mut self, before: &Arc<Value>, field: HandField) {
+        let known = self.by_hand.take().map(Arc::unwrap_or_clone);
+        let mut by_hand = known.unwrap_or_else(|| ByHand {
+            accepted: before.clone(),
+            fields: Vec::new(),
+        });
+        if by_hand.accepted == self.spec {
+            return;
+        }
+        let at = |spec: &Value, path: &str| spec.pointer(path.strip_prefix("/spec")?).cloned();
+        let differs =
+            |field: &HandField| at(&by_hand.accepted, &field.path) != at(&self.spec, &field.path);
+        let mut fields: Vec<HandField> = std::mem::take(&mut by_hand.fields);
+        fields.retain(|known| !is_within(&known.path, &field.path));
+        fields.push(field);
+        fields.retain(differs);
+        let surplus = fields.len().saturating_sub(ByHand::KEPT_FIELDS);
+        by_hand.fields = fields.split_off(surplus);
+        self.by_hand = Some(Arc::new(by_hand));
+    }
+
+    /// The record with what was changed by hand, where it is from before that was kept: the
+    /// accepted specification is among the generations. `None`: there is nothing to add.
+    pub(crate) fn completed(&self) -> Option<Self> {
+        let desired = self.desired.as_ref().filter(|_| self.by_hand.is_none())?;
+        if *desired == spec_digest(&self.spec) {
+            return None;
+        }
+        let mut kept = self.history.iter().rev();
+        let accepted = kept.find(|kept| spec_digest(&kept.spec) == *desired)?;
+        let by_hand = ByHand {
+            accepted: accepted.spec.clone(),
+            fields: vec![HandField {
+                path: "/spec".to_owned(),
+                by: self.changed_by.clone(),
+                at: self.changed_at,
+            }],
+        };
+        Some(Self {
+            by_hand: Some(Arc::new(by_hand)),
+            ..self.clone()
+        })
     }
 
     /// The quarantined generation; 0: none.
@@ -127,8 +205,8 @@ impl Object {
             .map_or(0, |quarantine| quarantine.generation)
     }
 
-    /// Puts a new specification in force and gives it the next generation; the same specification changes nothing.
-    /// Returns whether anything changed.
+    /// Puts a new specification in force and gives it the next generation; the same specification
+    /// changes nothing. Returns whether anything changed.
     pub(crate) fn put_spec(
         &mut self,
         spec: &Arc<Value>,
@@ -155,7 +233,8 @@ impl Object {
         true
     }
 
-    /// Reads the templates of the newest generation anew; called when the generation or the kind's description changes.
+    /// Reads the templates of the newest generation anew; called when the generation or the kind's
+    /// description changes.
     pub(crate) fn bind_templates(&mut self, pointers: &[String]) {
         // A template is named by its place: where one cannot be read, none is known.
         let templates: Vec<Arc<TaskTemplate>> = pointers
@@ -183,5 +262,55 @@ impl Object {
             surplus = surplus.saturating_sub(1);
             !is_old || generation.number == good
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use kelson_model::object::Namespace;
+    use serde_json::json;
+
+    fn object(spec: Value) -> Object {
+        let by = Principal::reconciler();
+        let mut object = Object {
+            key: ObjectKey::new("Service", Namespace::default_namespace(), "web"),
+            labels: BTreeMap::new(),
+            lifecycle: Lifecycle::default(),
+            origin: None,
+            spec: Arc::default(),
+            desired: Some(spec_digest(&spec)),
+            source: None,
+            revision: None,
+            generation: 0,
+            generation_since: ClusterTime(0),
+            workload: None,
+            history: Vector::new(),
+            good_generation: 0,
+            quarantine: None,
+            status: Status::default(),
+            changed_by: by.clone(),
+            changed_at: WallTime(0),
+            is_removed: false,
+            by_hand: None,
+            written: None,
+        };
+        object.put_spec(&Arc::new(spec), &[], ClusterTime(0), &by, WallTime(0));
+        object
+    }
+
+    #[test]
+    fn a_record_from_before_changes_by_hand_were_kept_is_completed_from_its_generations() {
+        let mut object = object(json!({"instances": 1}));
+        assert!(object.completed().is_none(), "nothing was changed");
+        let alice = Principal::new("alice", "cli");
+        let by_hand = Arc::new(json!({"instances": 2}));
+        object.put_spec(&by_hand, &[], ClusterTime(1), &alice, WallTime(1));
+        let completed = object.completed().unwrap();
+        assert_eq!(**completed.accepted_spec(), json!({"instances": 1}));
+        let who = completed.by_hand.as_ref().unwrap().who("/spec/instances");
+        assert_eq!(who, Some(&alice));
+        assert!(completed.completed().is_none());
     }
 }

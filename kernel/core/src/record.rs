@@ -10,7 +10,7 @@ use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, WorkloadId};
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Millis, Resources};
-use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
+use kelson_model::task::{CheckState, Exit, StopReason, TaskState, is_ended_by_hand};
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -23,9 +23,6 @@ pub const STEADY: Millis = Millis(60_000);
 pub const KEPT_ENDED_OF_SLOT: usize = 4;
 /// How many of the ended tasks that the scheduler of a workload has done with are kept for people, at most.
 pub const KEPT_FORGOTTEN: usize = 10;
-
-/// The signals of a program that crashes: ILL, TRAP, ABRT, BUS, FPE, SEGV, PIPE, SYS.
-const CRASH_SIGNALS: [i32; 8] = [4, 5, 6, 7, 8, 11, 13, 31];
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,20 +88,10 @@ impl Task {
         format!("{}.{}", self.object.name, self.slot)
     }
 
-    /// Whether a person ended it: by a stop order, or by a signal that neither its agent nor its memory limit sent and that no program
-    /// brings upon itself. A program that crashes is no person's doing.
+    /// Whether a person ended it.
     pub fn is_ended_by_hand(&self) -> bool {
-        let by_order = self
-            .stop
-            .as_ref()
-            .is_some_and(|stop| stop.reason == StopReason::ByHand);
-        by_order
-            || self.exit.as_ref().is_some_and(|exit| {
-                let is_sent = exit
-                    .signal
-                    .is_some_and(|signal| !CRASH_SIGNALS.contains(&signal));
-                is_sent && !exit.by_agent && !exit.oom
-            })
+        let reason = self.stop.as_ref().map(|stop| stop.reason);
+        is_ended_by_hand(reason, self.exit.as_ref())
     }
 }
 
@@ -256,6 +243,9 @@ pub struct Staged {
     pub parts: u32,
     /// What has come.
     pub objects: Vector<Arc<DesiredObject>>,
+    /// What is to go.
+    #[serde(default, skip_serializing_if = "Vector::is_empty")]
+    pub prune: Vector<ObjectKey>,
 }
 
 /// What the kernel remembers of a client, so that a repeated request is carried out once.

@@ -127,6 +127,7 @@ impl From<Records> for State {
     /// Makes the derived parts anew, as after a snapshot: every row counts as changed by the entry that it was made after.
     fn from(mut records: Records) -> Self {
         number_events(&mut records.events);
+        complete_objects(&mut records.objects);
         let keys = (records.objects.keys().cloned().map(RowKey::Object))
             .chain(records.tasks.keys().copied().map(RowKey::Task))
             .chain(records.agents.keys().copied().map(RowKey::Agent))
@@ -252,6 +253,18 @@ impl State {
             .events
             .binary_search_by(|event| (event.index, event.place).cmp(&(index, place)));
         self.events.get(found.ok()?)
+    }
+}
+
+/// Adds what records from before it was kept do not say.
+fn complete_objects(objects: &mut OrdMap<ObjectKey, Arc<Object>>) {
+    let completed: Vec<Arc<Object>> = objects
+        .values()
+        .filter_map(|object| object.completed())
+        .map(Arc::new)
+        .collect();
+    for object in completed {
+        objects.insert(object.key.clone(), object);
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn object_row(state: &State, object: &Object) -> Value {
         "generation": object.generation, "revision": object.revision, "source": object.source, "quarantine": quarantine(object),
         "sync": status.sync, "health": status.health, "reason": status.reason, "message": status.message, "rollout": status.rollout,
         "tasks": status.tasks, "changedBy": object.changed_by, "changedAt": object.changed_at, "isRemoved": object.is_removed,
-        "goodGeneration": object.good_generation,
+        "goodGeneration": object.good_generation, "byHand": object.by_hand, "written": object.written,
     })
 }
 

@@ -232,6 +232,7 @@ impl Fork {
             revision: revision.clone(),
             part: 0,
             objects: request.objects.clone(),
+            prune: Vec::new(),
         };
         let accepted = Accept {
             source,
@@ -240,6 +241,7 @@ impl Fork {
             parts: 1,
             prune: request.prune.clone(),
             objects,
+            going: 0,
             released: Vec::new(),
         };
         for command in [Command::Stage(staged), Command::Accept(accepted)] {

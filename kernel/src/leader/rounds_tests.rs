@@ -192,12 +192,14 @@ impl World {
                 line: 1,
                 column: None,
             },
+            written: None,
         };
         self.apply(Command::Stage(Stage {
             source: "dev".to_owned(),
             revision: revision.clone(),
             part: 0,
             objects: vec![object],
+            prune: Vec::new(),
         }));
         let accepted = self.apply(Command::Accept(Accept {
             source: "dev".to_owned(),
@@ -207,6 +209,7 @@ impl World {
             prune: Vec::new(),
             objects: 1,
             released: Vec::new(),
+            going: 0,
         }));
         assert!(matches!(accepted, Reply::Done { .. }), "{accepted:?}");
     }

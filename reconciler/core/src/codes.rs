@@ -80,6 +80,8 @@ codes! {
     TooManyFaults = "K0126", "More faults than are listed";
     /// A field that is reserved and not built yet.
     Reserved = "K0127", "A field is reserved";
+    /// More drift than is listed.
+    TooMuchDrift = "K0128", "More drift than is listed";
 }
 
 impl fmt::Display for Code {

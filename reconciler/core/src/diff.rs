@@ -1,13 +1,15 @@
 //! Diff: where what is differs from what git asks, field by field.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kelson_model::drift::FieldDrift;
 use kelson_model::object::{DesiredObject, Lifecycle};
+use kelson_model::principal::Principal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::manifest::pointer_join as join;
+use crate::manifest::{Kinds, pointer_join as join};
 use crate::observed::ObservedObject;
 
 /// One field that differs; at least one of the two values is there.
@@ -25,8 +27,9 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// As an item of a drift report: `added` is what somebody added to what git asks, `removed` what somebody took away.
-    pub fn as_drift(&self) -> FieldDrift {
+    /// As a field of a drift report, with who set it where the report names somebody else: `added`
+    /// is what somebody added to what git asks, `removed` what somebody took away.
+    pub fn as_drift(&self, changed_by: Option<Principal>) -> FieldDrift {
         let op = match (&self.desired, &self.live) {
             (Some(_), None) => "removed",
             (None, Some(_)) => "added",
@@ -37,13 +40,24 @@ impl Difference {
             op: op.to_owned(),
             desired: self.desired.clone().unwrap_or(Value::Null),
             live: self.live.clone().unwrap_or(Value::Null),
+            changed_by,
         }
     }
 }
 
-/// Compares labels, lifecycle and specification, both in normal form. Equal objects give nothing.
-pub fn diff(desired: &DesiredObject, observed: &ObservedObject) -> Vec<Difference> {
-    let is_same = desired.spec == observed.spec
+/// Compares what git asks of an object with what is: labels, lifecycle and specification. What was
+/// set by hand is brought into normal form first, as git's word is, so that another spelling is no
+/// difference. Equal objects give nothing.
+pub fn diff(
+    desired: &DesiredObject,
+    observed: &ObservedObject,
+    kinds: Option<&Kinds>,
+) -> Vec<Difference> {
+    let live = match &observed.by_hand {
+        Some(_) => normal(observed, &observed.spec, kinds),
+        None => Cow::Borrowed(&observed.spec),
+    };
+    let is_same = desired.spec == *live
         && desired.labels == observed.labels
         && desired.lifecycle == observed.lifecycle;
     if is_same {
@@ -52,16 +66,34 @@ pub fn diff(desired: &DesiredObject, observed: &ObservedObject) -> Vec<Differenc
     let mut found = Vec::new();
     compare(
         "",
-        &content_of_desired(desired),
-        &content(&observed.labels, observed.lifecycle, &observed.spec),
+        &content(&desired.labels, desired.lifecycle, &desired.spec),
+        &content(&observed.labels, observed.lifecycle, &live),
         &mut found,
     );
     found
 }
 
-/// What git says about an object, in the shape of its document.
-pub(crate) fn content_of_desired(object: &DesiredObject) -> Value {
-    content(&object.labels, object.lifecycle, &object.spec)
+/// Compares what was accepted from git with what is: what was changed by hand and means something
+/// else now.
+pub fn diff_by_hand(observed: &ObservedObject, kinds: Option<&Kinds>) -> Vec<Difference> {
+    let Some(by_hand) = &observed.by_hand else {
+        return Vec::new();
+    };
+    let accepted = normal(observed, &by_hand.accepted, kinds);
+    let live = normal(observed, &observed.spec, kinds);
+    let mut found = Vec::new();
+    compare("/spec", &accepted, &live, &mut found);
+    found
+}
+
+/// A specification in the normal form of its kind; as it is where that does not take it.
+pub(crate) fn normal<'a>(
+    observed: &ObservedObject,
+    spec: &'a Value,
+    kinds: Option<&Kinds>,
+) -> Cow<'a, Value> {
+    let normal = kinds.and_then(|kinds| kinds.normalise(&observed.key.kind, spec).ok());
+    normal.map_or(Cow::Borrowed(spec), Cow::Owned)
 }
 
 fn content(labels: &BTreeMap<String, String>, lifecycle: Lifecycle, spec: &Value) -> Value {

@@ -4,7 +4,8 @@ use kelson_model::object::Health;
 
 /// The health that stands for all of them: the worst. Without any, all is well.
 ///
-/// From good to bad: Healthy, Suspended (a person wants it so), Progressing, Missing, Degraded, Unknown.
+/// From good to bad: Healthy, Suspended (a person wants it so), Progressing, Missing, Degraded,
+/// Unknown.
 pub fn roll_up(healths: impl IntoIterator<Item = Health>) -> Health {
     healths
         .into_iter()

@@ -1,10 +1,12 @@
 //! The reconciler's pure part: from the bytes of manifests to what should happen.
 //!
-//! This room decides what a commit asks for, what is wrong with it, how that differs from what is, in which order the difference is closed, what is
-//! held back and why, and what counts as drift. It never reads git, talks to a kernel, looks at a clock or waits: it is handed all of that.
+//! This room decides what a commit asks for, what is wrong with it, how that differs from what is,
+//! in which order the difference is closed, what is held back and why, and what counts as drift. It
+//! never reads git, talks to a kernel, looks at a clock or waits: it is handed all of that.
 //!
-//! The way through: [`manifest`] turns files into desired objects with their positions and faults, [`diff`] compares, [`plan`] orders, [`render`] tells
-//! people, [`drift`] says what left git's word without a commit, and [`health`] sums up. [`codes`] lists every fault that a person can meet.
+//! The way through: [`manifest`] turns files into desired objects with their positions and faults,
+//! [`diff`] compares, [`plan`] orders, [`render`] tells people, [`drift`] says what left git's word
+//! without a commit, and [`health`] sums up. [`codes`] lists every fault that a person can meet.
 //! Read `manifest/load.rs` first, then `plan/make.rs`.
 
 pub mod codes;

@@ -1,16 +1,19 @@
 //! What the kernel reports, as much of it as plan and drift look at.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use kelson_model::drift::ByHand;
 use kelson_model::id::{AgentId, Digest, Revision, TaskId};
-use kelson_model::object::{Health, Lifecycle, ObjectKey, Origin};
+use kelson_model::object::{DesiredObject, Health, Lifecycle, ObjectKey, Origin};
 use kelson_model::principal::Principal;
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
 use kelson_model::time::WallTime;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One object as the kernel keeps it. Read from the kernel's rows; fields that are not known here are left aside.
+/// One object as the kernel keeps it. Read from the kernel's rows; fields that are not known here
+/// are left aside.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedObject {
@@ -36,9 +39,12 @@ pub struct ObservedObject {
     /// The source that owns it; absent: the only source.
     #[serde(default)]
     pub source: Option<String>,
-    /// [`content_digest`] of what was last accepted from git; absent: not known, and then the revision tells whether git has changed.
+    /// What was changed by hand since git's word was accepted; absent: nothing.
     #[serde(default)]
-    pub accepted: Option<Digest>,
+    pub by_hand: Option<Arc<ByHand>>,
+    /// Names the specification as git had it written, where that is known.
+    #[serde(default)]
+    pub written: Option<Digest>,
     /// Who changed it last.
     #[serde(default)]
     pub changed_by: Option<Principal>,
@@ -48,6 +54,32 @@ pub struct ObservedObject {
     /// How well it does.
     #[serde(default)]
     pub health: Health,
+}
+
+impl ObservedObject {
+    /// The specification that was accepted from git, whatever was changed by hand since.
+    pub fn accepted_spec(&self) -> &Value {
+        match &self.by_hand {
+            Some(by_hand) => &by_hand.accepted,
+            None => &self.spec,
+        }
+    }
+
+    /// The object as git's word for it was accepted.
+    pub fn as_accepted(&self) -> DesiredObject {
+        DesiredObject {
+            key: self.key.clone(),
+            labels: self.labels.clone(),
+            lifecycle: self.lifecycle,
+            spec: self.accepted_spec().clone(),
+            origin: self.origin.clone().unwrap_or(Origin {
+                file: String::new(),
+                line: 0,
+                column: None,
+            }),
+            written: self.written.clone(),
+        }
+    }
 }
 
 /// One task as the kernel keeps it.
@@ -81,13 +113,4 @@ pub struct ObservedTask {
     /// When it ended.
     #[serde(default)]
     pub ended_at: Option<WallTime>,
-}
-
-/// Names what git says about an object: labels, lifecycle and specification, not its place.
-pub fn content_digest(object: &kelson_model::object::DesiredObject) -> Digest {
-    Digest::of(
-        crate::diff::content_of_desired(object)
-            .to_string()
-            .as_bytes(),
-    )
 }

@@ -4,9 +4,10 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
-use kelson_model::id::{Revision, TaskId};
+use kelson_model::drift::{ByHand, DriftItem, DriftState, FieldDrift, Plane};
+use kelson_model::id::TaskId;
 use kelson_model::object::{DriftPolicy, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
@@ -14,17 +15,15 @@ use kelson_model::time::WallTime;
 use kelson_reconciler_core::drift::{Scan, Sight, scan};
 use kelson_reconciler_core::manifest::Loaded;
 use kelson_reconciler_core::observed::{ObservedObject, ObservedTask};
-use kelson_reconciler_core::plan::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::*;
 
 struct World {
-    loaded: Loaded,
+    loaded: Option<Loaded>,
     observed: BTreeMap<ObjectKey, ObservedObject>,
     tasks: Vec<ObservedTask>,
     agents: Vec<DriftItem>,
     ledger: Vec<DriftItem>,
-    applied: Revision,
     now: u64,
 }
 
@@ -34,11 +33,10 @@ impl World {
         let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
         Self {
             observed: accepted_all(&loaded),
-            loaded,
+            loaded: Some(loaded),
             tasks: Vec::new(),
             agents: Vec::new(),
             ledger: Vec::new(),
-            applied: "a".repeat(40).parse().unwrap(),
             now: 1000,
         }
     }
@@ -47,32 +45,33 @@ impl World {
         self.observed.get_mut(&key("web")).unwrap()
     }
 
+    fn set(&mut self, path: &str, value: Value, by: &str) {
+        set_by_hand(self.live(), path, value, by);
+    }
+
     fn scale_by_hand(&mut self, instances: u32) {
-        let live = self.live();
-        live.spec["instances"] = json!(instances);
-        live.changed_by = Some(Principal::new("alice", "cli"));
+        self.set("/instances", json!(instances), "alice");
     }
 
     /// Scans, and records what was found as the kernel does.
     fn scan(&mut self) -> Scan {
         self.now += 1000;
-        let revision = self.applied.clone();
+        let kinds = kinds();
         let scan = scan(Sight {
-            loaded: &self.loaded,
+            source: "dev",
+            places: self.loaded.as_ref(),
+            kinds: Some(&kinds),
             observed: &self.observed,
             tasks: &self.tasks,
             agents: &self.agents,
             ledger: &self.ledger,
-            context: Context {
-                source: "dev",
-                revision: Some(&revision),
-                applied: Some(&revision),
-                ..Context::default()
-            },
             now: WallTime(self.now),
         });
-        self.ledger.retain(|item| item.state == DriftState::Healed);
-        self.ledger.extend(scan.items.iter().cloned());
+        self.ledger.retain(|known| {
+            let is_told = scan.news.iter().any(|item| item.is_same_as(known));
+            known.state == DriftState::Healed || !is_told
+        });
+        self.ledger.extend(scan.news.iter().cloned());
         while self
             .ledger
             .iter()
@@ -123,7 +122,7 @@ fn a_field_changed_by_hand_is_told_with_both_values_place_and_author() {
     assert_eq!(world.scan(), Scan::default(), "no false drift");
     world.scale_by_hand(5);
     let scan = world.scan();
-    assert!(scan.is_news);
+    assert!(scan.is_news());
     let item = &scan.items[0];
     assert_eq!(
         (item.plane, item.state, item.policy),
@@ -136,6 +135,7 @@ fn a_field_changed_by_hand_is_told_with_both_values_place_and_author() {
             op: "changed".to_owned(),
             desired: json!(3),
             live: json!(5),
+            changed_by: None,
         }]
     );
     let origin = item.origin.as_ref().unwrap();
@@ -152,11 +152,11 @@ fn an_item_is_opened_once_healed_once_and_counted_when_it_comes_back() {
     world.scale_by_hand(5);
     let first = world.scan().items[0].first_seen;
     let again = world.scan();
-    assert!(!again.is_news, "what is known is no news");
+    assert!(!again.is_news(), "what is known is no news");
     assert_eq!(again.items[0].first_seen, first);
-    world.live().spec["instances"] = json!(3);
+    world.scale_by_hand(3);
     let healed = world.scan();
-    assert!(healed.is_news);
+    assert!(healed.is_news());
     assert_eq!(healed.items[0].state, DriftState::Healed);
     assert_eq!(healed.items[0].healed_at, Some(WallTime(world.now)));
     assert_eq!(world.scan(), Scan::default(), "a healed item is told once");
@@ -173,16 +173,15 @@ fn an_item_is_opened_once_healed_once_and_counted_when_it_comes_back() {
 fn what_a_commit_changed_is_no_drift() {
     let mut world = World::new();
     let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec:\n  instances: 9\n  run: {command: web}\n";
-    world.loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    world.loaded = Some(load_commit(&[("web.yaml", text.as_bytes())]));
     assert_eq!(world.scan(), Scan::default());
 }
 
 #[test]
 fn a_removed_and_an_added_field_are_told_as_such() {
     let mut world = World::new();
-    let spec = world.live().spec.as_object_mut().unwrap();
-    spec.remove("update");
-    spec.insert("extra".to_owned(), json!(1));
+    world.set("/update", Value::Null, "alice");
+    world.set("/extra", json!(1), "alice");
     let ops: Vec<(String, String)> = world.scan().items[0]
         .fields
         .iter()
@@ -198,29 +197,84 @@ fn a_removed_and_an_added_field_are_told_as_such() {
 }
 
 #[test]
-fn an_object_that_is_gone_or_too_many_is_drift() {
+fn two_people_who_set_two_fields_are_two_names() {
     let mut world = World::new();
-    world.observed.clear();
-    assert_eq!(world.scan().items[0].fields[0].op, "missing");
-
-    let mut world = World::new();
-    let mut stray = world.live().clone();
-    stray.key.name = "stray".to_owned();
-    world.observed.insert(stray.key.clone(), stray);
+    world.set("/run/command", json!("other"), "bob");
+    world.set("/instances", json!(5), "alice");
     let scan = world.scan();
-    assert_eq!(scan.items[0].object.name, "stray");
-    assert_eq!(scan.items[0].fields[0].op, "added");
+    let by: Vec<(&str, &str)> = scan.items[0]
+        .fields
+        .iter()
+        .map(|field| {
+            let by = field
+                .changed_by
+                .as_ref()
+                .unwrap_or(&scan.items[0].changed_by);
+            (field.path.as_str(), by.actor.as_str())
+        })
+        .collect();
+    assert_eq!(
+        by,
+        [("/spec/instances", "alice"), ("/spec/run/command", "bob")]
+    );
+    assert_eq!(scan.items[0].changed_by.actor, "alice", "the last one");
 }
 
 #[test]
-fn an_object_whose_file_is_bad_is_neither_drifting_nor_healed() {
+fn another_spelling_of_the_same_is_no_drift() {
     let mut world = World::new();
+    world.set("/resources/memory", json!("131072Ki"), "alice");
+    assert!(world.live().by_hand.is_some());
+    assert_eq!(world.scan(), Scan::default());
+}
+
+#[test]
+fn drift_is_found_without_git_and_told_with_the_object_s_place() {
+    let mut world = World::new();
+    world.loaded = None;
     world.scale_by_hand(5);
-    world.scan();
-    world.loaded = load_commit(&[("web.yaml", b"kind: [")]);
     let scan = world.scan();
-    assert_eq!(scan.items[0].state, DriftState::Open);
-    assert!(!scan.is_news);
+    let origin = scan.items[0].origin.as_ref().unwrap();
+    assert_eq!((origin.file.as_str(), origin.line), ("web.yaml", 1));
+    assert_eq!(scan.items[0].fields[0].desired, json!(3));
+    world.loaded = Some(load_commit(&[("web.yaml", b"kind: [")]));
+    assert!(
+        !world.scan().is_news(),
+        "a bad file changes nothing about it"
+    );
+}
+
+#[test]
+fn of_drift_beyond_what_a_ledger_keeps_the_rest_is_counted_and_comes_in_when_there_is_room() {
+    let mut world = World::new();
+    let mut one = world.live().clone();
+    // A kind without a schema, so that nothing is brought into normal form.
+    one.key.kind = "Bird".to_owned();
+    world.observed = (0..2 * DriftItem::KEPT_OPEN)
+        .map(|n| {
+            let mut live = one.clone();
+            live.key.name = format!("s{n:05}");
+            (live.key.clone(), live)
+        })
+        .collect();
+    for live in world.observed.values_mut() {
+        live.by_hand = Some(Arc::new(ByHand {
+            accepted: Arc::new(json!({"instances": 1})),
+            fields: Vec::new(),
+        }));
+        live.spec = json!({"instances": 2});
+        live.origin = None;
+    }
+    let first = world.scan();
+    assert_eq!(first.items.len() + first.unlisted, world.observed.len());
+    assert!(first.items.len() <= DriftItem::KEPT_OPEN);
+    assert!(!world.scan().is_news(), "those that are listed stay listed");
+    let listed = first.items[0].object.clone();
+    world.observed.get_mut(&listed).unwrap().by_hand = None;
+    assert_eq!(world.scan().news[0].state, DriftState::Healed);
+    let next = world.scan();
+    assert_eq!((next.news.len(), next.news[0].state), (1, DriftState::Open));
+    assert_eq!(next.unlisted, first.unlisted - 1, "one came in");
 }
 
 #[test]
@@ -268,7 +322,7 @@ fn a_task_that_was_killed_and_replaced_between_two_scans_is_told_all_the_same() 
         (scan.items[0].state, scan.items[0].task),
         (DriftState::Healed, Some(TaskId(1)))
     );
-    assert!(scan.is_news);
+    assert!(scan.is_news());
     assert_eq!(world.scan(), Scan::default());
 }
 
@@ -336,6 +390,7 @@ fn what_an_agent_found_is_passed_on_with_its_place_and_is_the_kernel_s_to_heal()
             op: "changed".to_owned(),
             desired: json!("256Mi"),
             live: json!("512Mi"),
+            changed_by: None,
         }],
         changed_by: Principal::new("unknown", "agent"),
         first_seen: WallTime(5),
@@ -344,7 +399,7 @@ fn what_an_agent_found_is_passed_on_with_its_place_and_is_the_kernel_s_to_heal()
     }];
     let scan = world.scan();
     assert_eq!(scan.items[0].origin.as_ref().unwrap().file, "web.yaml");
-    assert!(!scan.is_news, "the kernel has it already");
+    assert!(!scan.is_news(), "the kernel has it already");
     world.agents.clear();
     assert_eq!(world.scan(), Scan::default());
 }

@@ -77,8 +77,13 @@ fn every_manifest_has_the_faults_beside_it() {
 
 #[test]
 fn every_code_is_met_by_a_golden_manifest_or_made_in_tests() {
-    // Made in tests/loading.rs: they need more than one small file.
-    let elsewhere = [Code::UnreadableFile, Code::TooManyFaults, Code::Rejected];
+    // Made in tests/loading.rs and tests/drift.rs: they need more than one small file.
+    let elsewhere = [
+        Code::UnreadableFile,
+        Code::TooManyFaults,
+        Code::Rejected,
+        Code::TooMuchDrift,
+    ];
     let mut met: BTreeSet<String> = elsewhere.iter().map(|code| code.id().to_owned()).collect();
     for path in cases() {
         met.extend(faults_of(&path).1);

@@ -42,7 +42,7 @@ fn plan_in(loaded: &Loaded, observed: &Observed, released: &[Release], is_rewrit
             applied: Some(&applied),
             is_rewritten,
             released,
-            recently_pruned: 0,
+            ..Context::default()
         },
     )
 }
@@ -379,7 +379,12 @@ fn objects_of_another_source_are_left_alone() {
 fn a_change_by_hand_is_undone_or_reported_as_the_object_says() {
     let loaded = services(&["web"]);
     let mut observed = accepted_all(&loaded);
-    observed.get_mut(&key("web")).unwrap().spec["instances"] = json!(7);
+    set_by_hand(
+        observed.get_mut(&key("web")).unwrap(),
+        "/instances",
+        json!(7),
+        "alice",
+    );
     let undone = plan_of(&loaded, &observed);
     assert!(undone.steps[0].is_drift);
     assert!(
@@ -398,7 +403,12 @@ fn a_change_by_hand_is_undone_or_reported_as_the_object_says() {
         DriftPolicy::Report
     );
     let mut observed = accepted_all(&loaded);
-    observed.get_mut(&key("web")).unwrap().spec["instances"] = json!(7);
+    set_by_hand(
+        observed.get_mut(&key("web")).unwrap(),
+        "/instances",
+        json!(7),
+        "alice",
+    );
     let left = plan_of(&loaded, &observed);
     assert!(left.is_empty());
     assert_eq!(whys(&left), [("web".to_owned(), Why::DriftReported)]);
@@ -407,6 +417,55 @@ fn a_change_by_hand_is_undone_or_reported_as_the_object_says() {
     let loaded = load_commit(&[("web.yaml", changed.as_bytes())]);
     let plan = plan_of(&loaded, &observed);
     assert_eq!(plan.steps[0].fields.len(), 2);
+}
+
+#[test]
+fn another_spelling_by_hand_is_no_change_and_git_s_spelling_is_recorded_anew() {
+    let loaded = services(&["web"]);
+    let mut observed = accepted_all(&loaded);
+    let live = observed.get_mut(&key("web")).unwrap();
+    let memory = live.spec["resources"]["memory"].clone();
+    set_by_hand(live, "/resources/memory", json!("131072Ki"), "alice");
+    let live = observed[&key("web")].clone();
+    let kinds = kinds();
+    let normal = kinds.normalise("Service", &live.spec).unwrap();
+    assert_eq!(normal["resources"]["memory"], memory, "it means the same");
+    let context = Context {
+        source: "dev",
+        kinds: Some(&kinds),
+        ..Context::default()
+    };
+    let plan = plan(&loaded, &observed, context);
+    assert_eq!(kinds_of(&plan), [(StepKind::Move, "web".to_owned())]);
+    assert!(!plan.has_changes() && !plan.is_empty());
+}
+
+#[test]
+fn git_saying_what_was_set_by_hand_settles_it() {
+    let text = service("web").replace("spec:\n", "spec:\n  instances: 7\n");
+    let mut observed = accepted_all(&services(&["web"]));
+    let live = observed.get_mut(&key("web")).unwrap();
+    set_by_hand(live, "/instances", json!(7), "alice");
+    let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    let plan = plan_of(&loaded, &observed);
+    assert_eq!(kinds_of(&plan), [(StepKind::Move, "web".to_owned())]);
+}
+
+#[test]
+fn another_default_of_a_kind_changes_what_is_asked_and_not_what_was_written() {
+    let texts = |manifest: &str| load_commit(&[("web.yaml", manifest.as_bytes())]);
+    let written = |loaded: &Loaded| loaded.objects[0].desired.written.clone().unwrap();
+    let plain = service("web");
+    let first = texts(&plain);
+    let commented = plain.replace("spec:\n", "# what runs\nspec:\n");
+    assert_eq!(written(&texts(&commented)), written(&first));
+    let default = plain.replace("spec:\n", "spec:\n  instances: 1\n");
+    let explicit = texts(&default);
+    assert_eq!(
+        explicit.objects[0].desired.spec,
+        first.objects[0].desired.spec
+    );
+    assert_ne!(written(&explicit), written(&first));
 }
 
 #[test]
@@ -468,7 +527,7 @@ proptest! {
         let loaded = resolved(load_commit(&[("web.yaml", FULL.as_bytes())]));
         let desired = &loaded.objects[0].desired;
         let mut live = accepted(desired);
-        prop_assert!(diff(desired, &live).is_empty(), "no drift where nothing differs");
+        prop_assert!(diff(desired, &live, None).is_empty(), "no drift where nothing differs");
         let mut paths = Vec::new();
         leaves(&desired.spec, "", &mut paths);
         let path = &paths[pick % paths.len()];
@@ -489,7 +548,7 @@ proptest! {
                 path.clone()
             }
         };
-        let found: Vec<String> = diff(desired, &live).into_iter().map(|difference| difference.path).collect();
+        let found: Vec<String> = diff(desired, &live, None).into_iter().map(|difference| difference.path).collect();
         prop_assert_eq!(found, vec![format!("/spec{expected}")]);
     }
 

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 use kelson_model::id::Revision;
 
+use super::commits::tree_of;
 use super::error::{SourceError, commit_place};
 use super::git::GitSource;
-use super::history::tree_of;
 use super::listing::{Artifact, is_lfs_pointer};
 use super::object_id::BlobId;
 use super::path::normalised;
@@ -30,7 +30,8 @@ impl GitSource {
     /// Reads any file of a commit, by its path from the top of the repository.
     ///
     /// # Errors
-    /// `BadPath`, `NoSuchPath`, `NotAFile`, `TooLarge`, `LfsPointer`, `NoSuchRevision`, `Damaged`, `Gone`.
+    /// `BadPath`, `NoSuchPath`, `NotAFile`, `TooLarge`, `LfsPointer`, `NoSuchRevision`, `Damaged`,
+    /// `Gone`.
     pub fn blob_at(&self, revision: &Revision, path: &str) -> Result<Artifact, SourceError> {
         let path = normalised(path)?;
         self.read(|repository| {

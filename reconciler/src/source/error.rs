@@ -1,4 +1,5 @@
-//! What can go wrong with a source as a whole. What is wrong with one file is a [`TreeFault`](super::TreeFault).
+//! What can go wrong with a source as a whole. What is wrong with one file is a
+//! [`TreeFault`](super::TreeFault).
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +9,9 @@ use super::object_id::BlobId;
 
 /// Says why a source could not be read.
 ///
-/// A caller can tell apart what a person has to mend before anything works (`NotFound`, `NotOwned`, `DetachedHead`,
-/// `Unsupported`, ...), what may pass by itself (`Gone`, `Damaged`, `Io`), and what is wrong with a question
-/// (`NoSuchRevision`, `NoSuchPath`, `TooLarge`, ...).
+/// A caller can tell apart what a person has to mend before anything works (`NotFound`, `NotOwned`,
+/// `DetachedHead`, `Unsupported`, ...), what may pass by itself (`Gone`, `Damaged`, `Io`), and what
+/// is wrong with a question (`NoSuchRevision`, `NoSuchPath`, `TooLarge`, ...).
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// There is no repository at a path or in any folder above it.
@@ -34,7 +35,8 @@ pub enum SourceError {
         /// What `safe.directory` has to name.
         path: PathBuf,
     },
-    /// The repository is of a form that cannot be read here, such as one with reftables or SHA-256 ids.
+    /// The repository is of a form that cannot be read here, such as one with reftables or SHA-256
+    /// ids.
     #[error("the git repository `{}` has a format that kelson cannot read: {reason}", path.display())]
     Unsupported {
         /// The repository.
@@ -71,7 +73,8 @@ pub enum SourceError {
         /// The text.
         spec: String,
     },
-    /// The folder that was asked for by `--path` is not there. A caller holds: it is not an empty wish.
+    /// The folder that was asked for by `--path` is not there. A caller holds: it is not an empty
+    /// wish.
     #[error("there is no folder `{path}` in {place}")]
     NoManifestFolder {
         /// The folder, from the top of the repository.

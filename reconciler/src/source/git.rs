@@ -7,11 +7,11 @@ use bytes::Bytes;
 use git2::{ErrorCode, ObjectType, Repository};
 use kelson_model::id::Revision;
 
+use super::commits::{SPEC_BYTES, revision_of, shortened, tree_of};
 use super::error::{SourceError, commit_place};
-use super::history::tree_of;
 use super::limits::Limits;
 use super::listing::{Artifact, Listing, ManifestSource, TreeFile};
-use super::object_id::{BlobId, revision_of};
+use super::object_id::BlobId;
 use super::path::normalised;
 use super::repository::{Identity, discover, identity, is_there, reopen};
 use super::selection::USUAL_FOLDER;
@@ -19,12 +19,6 @@ use super::tree::{TreeCache, list};
 use super::watch::WatchPaths;
 
 const BRANCHES: &str = "refs/heads/";
-
-/// A text that names a commit is at most so long.
-pub(super) const SPEC_BYTES: usize = 1024;
-
-/// The first line of a commit's message is cut here, in characters.
-const SUMMARY_CHARS: usize = 200;
 
 /// Says what a branch has now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +34,9 @@ pub enum Tip {
 /// Reads one branch of one local repository.
 ///
 /// *Guarantees.* It looks at references and objects only, never at the working tree (but for
-/// [`uncommitted`](Self::uncommitted)). The branch is fixed when it is opened; checking out another one changes nothing.
-/// A repository that is deleted is [`SourceError::Gone`] until there is one at the same path again, which is then
-/// followed.
+/// [`uncommitted`](Self::uncommitted)). The branch is fixed when it is opened; checking out another
+/// one changes nothing. A repository that is deleted is [`SourceError::Gone`] until there is one at
+/// the same path again, which is then followed.
 ///
 /// *Assumes.* Callers that may not block use `spawn_blocking`. Calls take turns.
 pub struct GitSource {
@@ -65,12 +59,13 @@ struct State {
 }
 
 impl GitSource {
-    /// Opens the repository that holds `path` and follows `branch`, or the one that is checked out (which may have no
-    /// commit yet). `subpath` is the folder of the manifests, from the top of the repository.
+    /// Opens the repository that holds `path` and follows `branch`, or the one that is checked out
+    /// (which may have no commit yet). `subpath` is the folder of the manifests, from the top of
+    /// the repository.
     ///
     /// # Errors
-    /// `NotFound`, `NotOwned`, `Unsupported`, `DetachedHead`, `BadBranch`, `BadPath`. A branch that is not there is no
-    /// error but [`Tip::Missing`].
+    /// `NotFound`, `NotOwned`, `Unsupported`, `DetachedHead`, `BadBranch`, `BadPath`. A branch that
+    /// is not there is no error but [`Tip::Missing`].
     pub fn open(
         path: &Path,
         branch: Option<&str>,
@@ -158,7 +153,8 @@ impl GitSource {
     /// Returns what the branch has now.
     ///
     /// # Errors
-    /// `Gone` while the repository is not there, `Damaged` when the branch names what cannot be read.
+    /// `Gone` while the repository is not there, `Damaged` when the branch names what cannot be
+    /// read.
     pub fn tip(&self) -> Result<Tip, SourceError> {
         let mut state = self.state();
         if let Some(found) = self.with(&mut state, |repository, _| {
@@ -190,7 +186,8 @@ impl GitSource {
     /// It costs what has changed since the listing before; the same commit again costs nothing.
     ///
     /// # Errors
-    /// `NoManifestFolder` if `--path` names what the commit does not have, `NoSuchRevision`, `Damaged`, `Gone`.
+    /// `NoManifestFolder` if `--path` names what the commit does not have, `NoSuchRevision`,
+    /// `Damaged`, `Gone`.
     pub fn tree(&self, revision: &Revision) -> Result<Arc<Listing>, SourceError> {
         let mut state = self.state();
         self.with(&mut state, |repository, cache| {
@@ -369,9 +366,4 @@ fn checked_out(repository: &Repository) -> Result<String, SourceError> {
             head.target().map(|oid| oid.to_string()).unwrap_or_default(),
         )),
     }
-}
-
-/// Cuts what a person wrote, for an error or a report.
-pub(super) fn shortened(text: &str) -> String {
-    text.chars().take(SUMMARY_CHARS).collect()
 }

@@ -1,11 +1,12 @@
 //! Commits: how they stand to each other, who made them, and what people call them.
 
-use git2::{ErrorCode, ObjectType, Repository};
+use git2::{ErrorCode, ObjectType};
 use kelson_model::id::Revision;
 
-use super::error::{SourceError, commit_place};
-use super::git::{GitSource, SPEC_BYTES, shortened};
-use super::object_id::{oid_of, revision_of};
+use super::commits::{SPEC_BYTES, find_commit, revision_of, shortened};
+use super::error::SourceError;
+use super::git::GitSource;
+use super::object_id::oid_of;
 
 /// Describes a commit to people. Names come from whoever made it; nothing here is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,8 @@ pub struct CommitInfo {
 }
 
 impl GitSource {
-    /// Tells whether one commit is another or comes before it: whether going from `older` to `newer` is a fast-forward.
+    /// Tells whether one commit is another or comes before it: whether going from `older` to
+    /// `newer` is a fast-forward.
     ///
     /// A commit that the repository no longer has comes before nothing.
     ///
@@ -72,10 +74,12 @@ impl GitSource {
         })
     }
 
-    /// Finds the commit that a person means: a branch, a tag, `HEAD`, `HEAD~2`, some first digits of a commit.
+    /// Finds the commit that a person means: a branch, a tag, `HEAD`, `HEAD~2`, some first digits
+    /// of a commit.
     ///
     /// # Errors
-    /// `NoSuchRevision`, also for `HEAD` of a repository without commits; `AmbiguousRevision`, `Gone`.
+    /// `NoSuchRevision`, also for `HEAD` of a repository without commits; `AmbiguousRevision`,
+    /// `Gone`.
     pub fn resolve(&self, spec: &str) -> Result<Revision, SourceError> {
         let no_such = || SourceError::NoSuchRevision {
             spec: shortened(spec),
@@ -98,28 +102,4 @@ impl GitSource {
             }
         })
     }
-}
-
-pub(super) fn find_commit<'r>(
-    repository: &'r Repository,
-    revision: &Revision,
-) -> Result<git2::Commit<'r>, SourceError> {
-    oid_of(revision)
-        .and_then(|oid| repository.find_commit(oid))
-        .map_err(|cause| match cause.code() {
-            ErrorCode::NotFound => SourceError::NoSuchRevision {
-                spec: revision.to_string(),
-            },
-            _ => SourceError::damaged(commit_place(revision))(cause),
-        })
-}
-
-pub(super) fn tree_of<'r>(
-    repository: &'r Repository,
-    revision: &Revision,
-) -> Result<git2::Tree<'r>, SourceError> {
-    let commit = find_commit(repository, revision)?;
-    commit.tree().map_err(SourceError::damaged(format!(
-        "the files of commit {revision}"
-    )))
 }

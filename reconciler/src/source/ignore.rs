@@ -1,11 +1,13 @@
 //! `.kelsonignore`: the syntax and meaning of `.gitignore`, and nothing of git's own ignore files.
 //!
-//! It is matched by code of this room and not by git2, because git2 looks at the `.gitignore` files of the working tree
-//! when it is asked, and a commit must mean the same wherever it is read. A test compares it with `git check-ignore`.
+//! It is matched by code of this room and not by git2, because git2 looks at the `.gitignore` files
+//! of the working tree when it is asked, and a commit must mean the same wherever it is read. A
+//! test compares it with `git check-ignore`.
 
 use std::sync::Arc;
 
 use super::limits::IGNORE_PATTERNS;
+use super::listing::FaultCause;
 use super::object_id::BlobId;
 use super::path::below;
 use super::wildcard::Wildcard;
@@ -30,17 +32,75 @@ struct Pattern {
     whole_path: bool,
 }
 
+/// Why a file cannot be used, and where in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BadIgnore {
+    /// Why.
+    pub(super) reason: &'static str,
+    /// Begins at 1; 0 where the whole file is at fault.
+    pub(super) line: u32,
+    /// Begins at 1, in characters; 0 where the whole file is at fault.
+    pub(super) column: u32,
+}
+
+impl BadIgnore {
+    /// The whole file is at fault.
+    pub(super) fn whole(reason: &'static str) -> Self {
+        Self {
+            reason,
+            line: 0,
+            column: 0,
+        }
+    }
+
+    /// The byte after these is at fault.
+    fn after(reason: &'static str, good: &[u8]) -> Self {
+        let number = |count: usize| u32::try_from(count + 1).unwrap_or(u32::MAX);
+        let line_start = good
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let before = String::from_utf8_lossy(good.get(line_start..).unwrap_or_default());
+        Self {
+            reason,
+            line: number(good.iter().filter(|byte| **byte == b'\n').count()),
+            column: number(before.chars().count()),
+        }
+    }
+
+    /// As what is wrong with a listing.
+    pub(super) fn cause(self) -> FaultCause {
+        let Self {
+            reason,
+            line,
+            column,
+        } = self;
+        FaultCause::BadIgnoreFile {
+            reason,
+            line,
+            column,
+        }
+    }
+}
+
 impl IgnoreFile {
-    /// Reads a file; the error is the reason, for a fault.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
+    /// Reads a file; the error says why and where it cannot be used.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, BadIgnore> {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            BadIgnore::after("it is not UTF-8", good)
+        })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut patterns = Vec::new();
-        for line in text.split('\n') {
+        for (before, line) in text.split('\n').enumerate() {
             let line = line.strip_suffix('\r').unwrap_or(line);
             if let Some(pattern) = Pattern::parse(line) {
                 if patterns.len() == IGNORE_PATTERNS {
-                    return Err("it has more than 1000 patterns");
+                    return Err(BadIgnore {
+                        reason: "it has more than 1000 patterns",
+                        line: u32::try_from(before + 1).unwrap_or(u32::MAX),
+                        column: 1,
+                    });
                 }
                 patterns.push(pattern);
             }
@@ -125,7 +185,8 @@ impl IgnoreStack {
         Self { levels }
     }
 
-    /// Tells whether something is ignored whose folder is not. The deepest file that speaks of it wins.
+    /// Tells whether something is ignored whose folder is not. The deepest file that speaks of it
+    /// wins.
     pub(super) fn ignores(&self, path: &str, is_folder: bool) -> bool {
         self.levels
             .iter()
@@ -134,7 +195,8 @@ impl IgnoreStack {
             .unwrap_or(false)
     }
 
-    /// Names the files that speak; together with a folder's path and content, it fixes what the folder lists.
+    /// Names the files that speak; together with a folder's path and content, it fixes what the
+    /// folder lists.
     pub(super) fn names(&self) -> Vec<BlobId> {
         self.levels.iter().map(|level| level.blob).collect()
     }
@@ -185,10 +247,36 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_says_why() {
-        assert_eq!(IgnoreFile::parse(b"\xff"), Err("it is not UTF-8"));
+        let wrong = |bytes: &[u8]| {
+            let wrong = IgnoreFile::parse(bytes).unwrap_err();
+            (wrong.reason, wrong.line, wrong.column)
+        };
+        assert_eq!(wrong(b"\xff"), ("it is not UTF-8", 1, 1));
         assert_eq!(
-            IgnoreFile::parse("x\n".repeat(1001).as_bytes()),
-            Err("it has more than 1000 patterns")
+            wrong(
+                "a\n\u{e9}b"
+                    .as_bytes()
+                    .iter()
+                    .chain(b"\xff")
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .as_slice()
+            ),
+            ("it is not UTF-8", 2, 3)
+        );
+        assert_eq!(
+            wrong(
+                "# no pattern\n"
+                    .to_owned()
+                    .repeat(5)
+                    .as_bytes()
+                    .iter()
+                    .chain("x\n".repeat(2000).as_bytes())
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .as_slice()
+            ),
+            ("it has more than 1000 patterns", 1006, 1)
         );
         assert!(IgnoreFile::parse("x\n".repeat(1000).as_bytes()).is_ok());
     }

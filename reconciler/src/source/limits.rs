@@ -2,8 +2,9 @@
 
 /// Bounds what is read from a commit or a folder.
 ///
-/// A repository is written by people who may be wrong and, where many may push, by people who may be hostile. Whatever
-/// passes a limit becomes a [`TreeFault`](super::TreeFault) that names the limit, never a long wait.
+/// A repository is written by people who may be wrong and, where many may push, by people who may
+/// be hostile. Whatever passes a limit becomes a [`TreeFault`](super::TreeFault) that names the
+/// limit, never a long wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest manifest, in bytes: 1 MiB.
@@ -18,7 +19,8 @@ pub struct Limits {
     pub depth: usize,
     /// Files and folders of any kind that are looked at for one listing: 1,000,000.
     pub entries: usize,
-    /// The largest `.kelsonignore`, in bytes: 64 KiB. With it goes a limit of 1,000 patterns in one file.
+    /// The largest `.kelsonignore`, in bytes: 64 KiB. With it goes a limit of 1,000 patterns in one
+    /// file.
     pub ignore_bytes: u64,
     /// Faults that are listed one by one: 1,000.
     pub faults: usize,

@@ -88,11 +88,16 @@ pub enum FaultCause {
         /// The limit.
         limit: usize,
     },
-    /// A `.kelsonignore` that cannot be used, so that nothing is ignored by it.
-    #[error("it cannot be used: {reason}")]
+    /// A `.kelsonignore` that cannot be used. What it would have left out is not known, so nothing
+    /// of its folder is listed.
+    #[error("it cannot be used, and nothing of its folder is read: {reason}")]
     BadIgnoreFile {
         /// Why.
         reason: &'static str,
+        /// Begins at 1; 0 where the whole file is at fault.
+        line: u32,
+        /// Begins at 1, in characters; 0 where the whole file is at fault.
+        column: u32,
     },
     /// Something on disk that the system did not let be read.
     #[error("it cannot be read: {reason}")]
@@ -109,6 +114,24 @@ pub enum FaultCause {
 }
 
 impl FaultCause {
+    /// The line and column in the file, both from 1; 0 where no place in it is at fault.
+    pub fn position(&self) -> (u32, u32) {
+        match self {
+            Self::BadIgnoreFile { line, column, .. } => (*line, *column),
+            Self::Symlink
+            | Self::Submodule
+            | Self::NotAFile
+            | Self::NameNotUtf8
+            | Self::TooLarge { .. }
+            | Self::TooManyFiles { .. }
+            | Self::TooManyBytes { .. }
+            | Self::TooManyEntries { .. }
+            | Self::TooDeep { .. }
+            | Self::Unreadable { .. }
+            | Self::TooManyFaults { .. } => (0, 0),
+        }
+    }
+
     /// Says what a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -132,11 +155,12 @@ impl FaultCause {
 
 /// Lists the manifests of one commit or folder, with everything that is wrong with its files.
 ///
-/// While [`faults`](Self::faults) is not empty, the listing may be short of objects that somebody wants, so nothing may
-/// be pruned by it.
+/// While [`faults`](Self::faults) is not empty, the listing may be short of objects that somebody
+/// wants, so nothing may be pruned by it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Listing {
-    /// The folder that holds the manifests, from the top of the repository; empty for the top itself.
+    /// The folder that holds the manifests, from the top of the repository; empty for the top
+    /// itself.
     pub folder: Arc<str>,
     /// The manifests, ordered by path, each path once.
     pub files: Vec<TreeFile>,
@@ -154,7 +178,8 @@ impl Listing {
         self.files.get(at)
     }
 
-    /// Orders a listing and cuts it at the limits that are about the whole, with a fault for each that was passed.
+    /// Orders a listing and cuts it at the limits that are about the whole, with a fault for each
+    /// that was passed.
     pub(super) fn bounded(
         folder: &str,
         mut files: Vec<TreeFile>,
@@ -259,14 +284,16 @@ pub trait ManifestSource: Send + Sync {
     /// `NoSuchBlob` for a file that is not of this source's listing, and whatever the disk refuses.
     fn read(&self, file: &TreeFile) -> Result<Bytes, SourceError>;
 
-    /// Reads any file, by its path from the top of the repository; `.` and `..` are resolved, and cannot leave it.
+    /// Reads any file, by its path from the top of the repository; `.` and `..` are resolved, and
+    /// cannot leave it.
     ///
     /// # Errors
-    /// `BadPath`, `NoSuchPath`, `NotAFile`, `TooLarge`, `LfsPointer`, and whatever the disk refuses.
+    /// `BadPath`, `NoSuchPath`, `NotAFile`, `TooLarge`, `LfsPointer`, and whatever the disk
+    /// refuses.
     fn read_at(&self, path: &str) -> Result<Artifact, SourceError>;
 
-    /// Names the contents of files without reading them, in the order of the question; `None` where that cannot be told so, and
-    /// [`read_at`](Self::read_at) says why.
+    /// Names the contents of files without reading them, in the order of the question; `None` where
+    /// that cannot be told so, and [`read_at`](Self::read_at) says why.
     ///
     /// # Errors
     /// When the source as a whole cannot be read.

@@ -4,9 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use git2::Oid;
-use kelson_model::id::{ParseIdError, Revision};
-
-use super::error::SourceError;
+use kelson_model::id::Revision;
 
 const BYTES: usize = 20;
 
@@ -34,8 +32,8 @@ fn write(raw: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
     raw.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
 
-/// Names the content of a file: two files with one `BlobId` have the same bytes, in any commit and any repository.
-/// It prints as 40 hexadecimal digits.
+/// Names the content of a file: two files with one `BlobId` have the same bytes, in any commit and
+/// any repository. It prints as 40 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobId([u8; BYTES]);
 
@@ -86,15 +84,6 @@ impl fmt::Debug for BlobId {
 /// Returns git's name of a revision.
 pub(super) fn oid_of(revision: &Revision) -> Result<Oid, git2::Error> {
     Oid::from_str(revision.as_str())
-}
-
-/// Returns the revision that git names.
-pub(super) fn revision_of(oid: Oid) -> Result<Revision, SourceError> {
-    let damaged = |cause: ParseIdError| SourceError::Damaged {
-        what: format!("commit {oid}"),
-        detail: cause.to_string(),
-    };
-    oid.to_string().parse().map_err(damaged)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use super::error::SourceError;
 /// Longer ones are refused; it is the longest that Linux can open.
 const LONGEST: usize = 4096;
 
-/// Brings a path that a person wrote into the one form that is used here; the top itself is the empty text.
+/// Brings a path that a person wrote into the one form that is used here; the top itself is the
+/// empty text.
 pub(super) fn normalised(path: &str) -> Result<String, SourceError> {
     let bad = |reason| SourceError::BadPath {
         path: shortened(path),

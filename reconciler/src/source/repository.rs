@@ -27,7 +27,8 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
     })
 }
 
-/// Opens the repository that holds a path: a work tree, a folder in it, a linked work tree, or a bare repository.
+/// Opens the repository that holds a path: a work tree, a folder in it, a linked work tree, or a
+/// bare repository.
 pub(super) fn discover(path: &Path) -> Result<Repository, SourceError> {
     let none: [&Path; 0] = [];
     Repository::open_ext(path, RepositoryOpenFlags::empty(), none)
@@ -80,7 +81,8 @@ fn open_error(path: &Path, cause: &git2::Error) -> SourceError {
     }
 }
 
-/// Finds the folder that `safe.directory` has to name: the one that git complains about, which may be above `path`.
+/// Finds the folder that `safe.directory` has to name: the one that git complains about, which may
+/// be above `path`.
 fn owned_path(path: &Path, detail: &str) -> PathBuf {
     let named = detail
         .split('\'')

@@ -1,8 +1,8 @@
 //! Which files are manifests: the one rule, for commits and folders alike.
 //!
-//! Below `--path` if one is given, else below `kelson/` if it is there, else everywhere; `.yaml` and `.yml`. Folders whose
-//! name starts with a dot are skipped, and so is what a `.kelsonignore` names. The folder that holds the manifests is
-//! itself neither: it was chosen.
+//! Below `--path` if one is given, else below `kelson/` if it is there, else everywhere; `.yaml`
+//! and `.yml`. Folders whose name starts with a dot are skipped, and so is what a `.kelsonignore`
+//! names. The folder that holds the manifests is itself neither: it was chosen.
 
 /// The folder that is used where there is one.
 pub(super) const USUAL_FOLDER: &str = "kelson";
@@ -14,8 +14,8 @@ pub(super) fn is_manifest_name(name: &[u8]) -> bool {
         .any(|ending| name.len() > ending.len() && name.ends_with(ending))
 }
 
-/// Tells whether something that is no folder stands where manifests are looked for: one by its name, or all of them in
-/// the place of the usual folder, which a link there would hide.
+/// Tells whether something that is no folder stands where manifests are looked for: one by its
+/// name, or all of them in the place of the usual folder, which a link there would hide.
 pub(super) fn is_looked_at(folder: &str, name: &[u8], is_link: bool) -> bool {
     is_manifest_name(name) || is_link && folder.is_empty() && name == USUAL_FOLDER.as_bytes()
 }

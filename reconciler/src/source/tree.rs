@@ -6,7 +6,7 @@ use std::sync::Arc;
 use git2::{ObjectType, Odb, Oid, Repository, Tree};
 
 use super::error::SourceError;
-use super::ignore::{FILE_NAME, IgnoreFile, IgnoreStack};
+use super::ignore::{BadIgnore, FILE_NAME, IgnoreFile, IgnoreStack};
 use super::limits::Limits;
 use super::listing::{FaultCause, FileMode, Listing, TreeFault, TreeFile, shown};
 use super::object_id::BlobId;
@@ -39,8 +39,8 @@ struct Folder {
 
 /// Remembers folders and sizes, so that a listing reads what is new.
 ///
-/// *Guarantees.* It holds little more than what the last listing needed: it is swept when it has grown to several times
-/// that.
+/// *Guarantees.* It holds little more than what the last listing needed: it is swept when it has
+/// grown to several times that.
 #[derive(Debug, Default)]
 pub(super) struct TreeCache {
     folders: HashMap<FolderKey, Arc<Folder>>,
@@ -77,7 +77,17 @@ pub(super) fn list(
             start = walk.subtree(&start, name, path)?;
         }
         if path != folder {
-            stack = walk.stack_of(&start, path, &stack, &mut faults)?;
+            match walk.stack_of(&start, path, &stack, &mut faults)? {
+                Some(with) => stack = with,
+                None => {
+                    return Ok(Arc::new(Listing::bounded(
+                        folder,
+                        Vec::new(),
+                        faults,
+                        limits,
+                    )));
+                }
+            }
         }
     }
     let key = FolderKey {
@@ -182,35 +192,38 @@ impl<'r> Walk<'r, '_> {
         Ok(size)
     }
 
-    /// Adds the folder's own ignore file, if it has one.
+    /// Adds the folder's own ignore file, if it has one; `None` where that cannot be used.
     fn stack_of(
         &mut self,
         tree: &Tree<'r>,
         path: &str,
         above: &IgnoreStack,
         faults: &mut Vec<TreeFault>,
-    ) -> Result<IgnoreStack, SourceError> {
+    ) -> Result<Option<IgnoreStack>, SourceError> {
         let Some(entry) = tree.get_name(FILE_NAME) else {
-            return Ok(above.clone());
+            return Ok(Some(above.clone()));
         };
         let file = joined(path, FILE_NAME);
         let parsed = if entry.kind() != Some(ObjectType::Blob) || entry.filemode() == LINK {
-            Err("it is not a file")
+            Err(BadIgnore::whole("it is not a file"))
         } else if self.size(entry.id(), &file)? > self.limits.ignore_bytes {
-            Err("it is larger than 64 KiB")
+            Err(BadIgnore::whole("it is larger than 64 KiB"))
         } else {
             let object = self.odb.read(entry.id());
             let object = object.map_err(SourceError::damaged(format!("the file `{file}`")))?;
             IgnoreFile::parse(object.data())
         };
         match parsed {
-            Ok(parsed) => Ok(above.with(path, BlobId::from_oid(entry.id()), Arc::new(parsed))),
-            Err(reason) => {
+            Ok(parsed) => {
+                let blob = BlobId::from_oid(entry.id());
+                Ok(Some(above.with(path, blob, Arc::new(parsed))))
+            }
+            Err(wrong) => {
                 faults.push(TreeFault {
                     path: Arc::from(file),
-                    cause: FaultCause::BadIgnoreFile { reason },
+                    cause: wrong.cause(),
                 });
-                Ok(above.clone())
+                Ok(None)
             }
         }
     }
@@ -234,7 +247,10 @@ impl<'r> Walk<'r, '_> {
             entries: tree.len(),
         };
         self.entries += tree.len();
-        let stack = self.stack_of(tree, path, above, &mut folder.faults)?;
+        let Some(stack) = self.stack_of(tree, path, above, &mut folder.faults)? else {
+            // What it would have left out is not known: nothing in here is read.
+            return Ok(Arc::new(folder));
+        };
         for entry in tree {
             if self.entries > self.limits.entries {
                 break;

@@ -6,7 +6,6 @@ use git2::{Status, StatusOptions};
 
 use super::error::SourceError;
 use super::git::GitSource;
-use super::ignore::IgnoreStack;
 use super::path::{below, folders_down_to};
 use super::selection::{is_manifest_name, is_skipped_folder};
 use super::work_tree::WorkTree;
@@ -35,8 +34,9 @@ pub struct Uncommitted {
 }
 
 impl GitSource {
-    /// Lists the manifests whose state in the working tree or the index is not committed, ordered by path, at most
-    /// 1,000. A bare repository has none; neither has a work tree that has another branch checked out.
+    /// Lists the manifests whose state in the working tree or the index is not committed, ordered
+    /// by path, at most 1,000. A bare repository has none; neither has a work tree that has another
+    /// branch checked out.
     ///
     /// This is the one look at the working tree; nothing that runs depends on it.
     ///
@@ -121,15 +121,18 @@ fn ignored_below(tree: &WorkTree, path: &str) -> bool {
         .parent()
         .and_then(Path::to_str)
         .unwrap_or_default();
-    let stack =
-        |folder: &str, faults: &mut Vec<_>| -> IgnoreStack { tree.stack_down_to(folder, faults) };
-    let mut above = stack("", &mut faults);
+    let Some(mut above) = tree.stack_down_to("", &mut faults) else {
+        return true;
+    };
     for folder in folders_down_to(parent).skip(1) {
         let chosen = below(folder, tree.folder()).is_none();
         if !chosen && above.ignores(folder, true) {
             return true;
         }
-        above = stack(folder, &mut faults);
+        match tree.stack_down_to(folder, &mut faults) {
+            Some(stack) => above = stack,
+            None => return true,
+        }
     }
     above.ignores(path, false)
 }

@@ -56,14 +56,16 @@ pub struct Beat {
 
 /// Tells when references of a repository may have changed.
 ///
-/// *Flow.* A thread of its own holds the notifications and a timer, and publishes beats; a beat only says "look",
-/// [`GitSource::tip`](super::GitSource::tip) says what is there.
+/// *Flow.* A thread of its own holds the notifications and a timer, and publishes beats; a beat
+/// only says "look", [`GitSource::tip`](super::GitSource::tip) says what is there.
 ///
-/// *Guarantees.* The first beat comes when the watch is in place, so that whoever looks after each beat misses nothing.
-/// A change is told within one interval even where the system notifies nobody. A repository that is deleted and made
-/// again is watched again within one interval. Dropping it stops the thread.
+/// *Guarantees.* The first beat comes when the watch is in place, so that whoever looks after each
+/// beat misses nothing. A change is told within one interval even where the system notifies nobody.
+/// A repository that is deleted and made again is watched again within one interval. Dropping it
+/// stops the thread.
 ///
-/// *Caveats.* Beats come without a change too, at each interval and for branches that nobody follows.
+/// *Caveats.* Beats come without a change too, at each interval and for branches that nobody
+/// follows.
 #[derive(Debug)]
 pub struct RefWatcher {
     beats: watch::Receiver<Beat>,
@@ -78,13 +80,14 @@ impl RefWatcher {
     /// Starts to watch, looking by itself each `interval`.
     ///
     /// # Errors
-    /// `Io` when no thread can be started. That notifications cannot be had is no error: polling goes on, and the log
-    /// says so once.
+    /// `Io` when no thread can be started. That notifications cannot be had is no error: polling
+    /// goes on, and the log says so once.
     pub fn spawn(paths: WatchPaths, interval: Duration) -> Result<Self, SourceError> {
         Self::spawn_with(paths, interval, arm)
     }
 
-    /// Waits for the next beat; false once the watcher has stopped. Dropping the future loses nothing.
+    /// Waits for the next beat; false once the watcher has stopped. Dropping the future loses
+    /// nothing.
     pub async fn look_again(&mut self) -> bool {
         self.beats.changed().await.is_ok()
     }
@@ -187,7 +190,8 @@ impl Worker {
                 .recv_timeout(next.saturating_duration_since(Instant::now()))
             {
                 Ok(Order::Look) => {
-                    // Cleared before anybody looks, so that what changes from here on makes a new order.
+                    // Cleared before anybody looks, so that what changes from here on makes a new
+                    // order.
                     self.signal.pending.store(false, Ordering::SeqCst);
                     if self.signal.lost.swap(false, Ordering::SeqCst) {
                         self.armed = None;
@@ -224,7 +228,8 @@ impl Worker {
         });
     }
 
-    /// Puts the watch in place if it is not, or if the folders are others than those watched; true if it did.
+    /// Puts the watch in place if it is not, or if the folders are others than those watched; true
+    /// if it did.
     fn ensure_armed(&mut self) -> bool {
         let now = identities(&self.paths);
         if self.armed.as_ref().is_some_and(|(_, then)| *then == now) {
@@ -278,7 +283,8 @@ fn identities(paths: &WatchPaths) -> Vec<Option<Identity>> {
 }
 
 fn arm(paths: &WatchPaths, signal: Arc<Signal>, orders: Sender<Order>) -> notify::Result<Armed> {
-    // Taken before the watches, so that a folder replaced meanwhile is noticed at the next interval.
+    // Taken before the watches, so that a folder replaced meanwhile is noticed at the next
+    // interval.
     let identities = identities(paths);
     let folders = watched(paths);
     let filter = Filter {
@@ -322,7 +328,8 @@ struct Filter {
 impl Filter {
     fn heard(&self, event: &notify::Event) -> Heard {
         if event.need_rescan() {
-            // The system dropped notifications, perhaps that of a new folder, which is then not watched.
+            // The system dropped notifications, perhaps that of a new folder, which is then not
+            // watched.
             return Heard {
                 relevant: true,
                 lost: true,

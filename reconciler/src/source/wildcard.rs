@@ -1,6 +1,7 @@
 //! The wildcards of gitignore patterns: `*`, `?`, `[…]`, `**`.
 //!
-//! A match costs pattern length times text length at most, whatever the pattern: it is simulated, never backtracked.
+//! A match costs pattern length times text length at most, whatever the pattern: it is simulated,
+//! never backtracked.
 
 /// Matches a text, byte by byte as git does, with `/` between names.
 #[derive(Debug, Clone, PartialEq, Eq)]

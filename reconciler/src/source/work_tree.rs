@@ -14,7 +14,7 @@ use git2::{ObjectType, Oid, Repository};
 use kelson_model::id::Revision;
 
 use super::error::SourceError;
-use super::ignore::{FILE_NAME, IgnoreFile, IgnoreStack};
+use super::ignore::{BadIgnore, FILE_NAME, IgnoreFile, IgnoreStack};
 use super::limits::Limits;
 use super::listing::{
     Artifact, FaultCause, FileMode, Listing, ManifestSource, TreeFault, TreeFile, is_lfs_pointer,
@@ -27,11 +27,13 @@ use super::selection::{USUAL_FOLDER, is_looked_at, is_skipped_folder};
 
 /// Reads the working tree of a repository, or any folder.
 ///
-/// *Guarantees.* It shows what a commit of everything would show: the same rule of selection, the same limits, links
-/// not followed; what git ignores is left out unless git tracks it. [`ManifestSource::read`] returns what the latest
-/// listing saw, also when the file has changed since.
+/// *Guarantees.* It shows what a commit of everything would show: the same rule of selection, the
+/// same limits, links not followed; what git ignores is left out unless git tracks it.
+/// [`ManifestSource::read`] returns what the latest listing saw, also when the file has changed
+/// since.
 ///
-/// *Caveats.* The content is that on disk: where git converts line ends, its blob ids differ from those of the commit.
+/// *Caveats.* The content is that on disk: where git converts line ends, its blob ids differ from
+/// those of the commit.
 pub struct WorkTree {
     top: PathBuf,
     repository: Option<Mutex<Repository>>,
@@ -41,12 +43,12 @@ pub struct WorkTree {
 }
 
 impl WorkTree {
-    /// Opens the work tree that holds `path`, or `path` itself where there is no repository. `subpath` is the folder of
-    /// the manifests, from the top.
+    /// Opens the work tree that holds `path`, or `path` itself where there is no repository.
+    /// `subpath` is the folder of the manifests, from the top.
     ///
     /// # Errors
-    /// `BadPath`, `NotOwned`, `Unsupported`; `NotAFile` for a bare repository, which has no work tree; `Io` if there is
-    /// no such folder.
+    /// `BadPath`, `NotOwned`, `Unsupported`; `NotAFile` for a bare repository, which has no work
+    /// tree; `Io` if there is no such folder.
     pub fn open(path: &Path, subpath: Option<&str>) -> Result<Self, SourceError> {
         Self::open_with(path, subpath, Limits::default())
     }
@@ -100,9 +102,14 @@ impl WorkTree {
         }
     }
 
-    /// Collects the ignore files from the top down to a folder.
-    pub(super) fn stack_down_to(&self, folder: &str, faults: &mut Vec<TreeFault>) -> IgnoreStack {
-        folders_down_to(folder).fold(IgnoreStack::default(), |stack, folder| {
+    /// Collects the ignore files from the top down to a folder; `None` where one of them cannot be
+    /// used.
+    pub(super) fn stack_down_to(
+        &self,
+        folder: &str,
+        faults: &mut Vec<TreeFault>,
+    ) -> Option<IgnoreStack> {
+        folders_down_to(folder).try_fold(IgnoreStack::default(), |stack, folder| {
             self.stack_of(folder, &stack, faults)
         })
     }
@@ -112,28 +119,32 @@ impl WorkTree {
         folder: &str,
         above: &IgnoreStack,
         faults: &mut Vec<TreeFault>,
-    ) -> IgnoreStack {
+    ) -> Option<IgnoreStack> {
         let path = joined(folder, FILE_NAME);
         let on_disk = self.top.join(&path);
         let parsed = match fs::symlink_metadata(&on_disk) {
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return above.clone(),
-            Err(_) => Err("it cannot be read"),
-            Ok(found) if !found.is_file() => Err("it is not a file"),
-            Ok(found) if found.len() > self.limits.ignore_bytes => Err("it is larger than 64 KiB"),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                return Some(above.clone());
+            }
+            Err(_) => Err(BadIgnore::whole("it cannot be read")),
+            Ok(found) if !found.is_file() => Err(BadIgnore::whole("it is not a file")),
+            Ok(found) if found.len() > self.limits.ignore_bytes => {
+                Err(BadIgnore::whole("it is larger than 64 KiB"))
+            }
             Ok(_) => match read_bounded(&on_disk, self.limits.ignore_bytes) {
                 Ok(bytes) => IgnoreFile::parse(&bytes).map(|file| (blob_id(&bytes), file)),
-                Err(_) => Err("it cannot be read"),
+                Err(_) => Err(BadIgnore::whole("it cannot be read")),
             },
         };
         match parsed {
-            Ok((Some(blob), file)) => above.with(folder, blob, Arc::new(file)),
-            Ok((None, _)) => above.clone(),
-            Err(reason) => {
+            Ok((Some(blob), file)) => Some(above.with(folder, blob, Arc::new(file))),
+            Ok((None, _)) => Some(above.clone()),
+            Err(wrong) => {
                 faults.push(TreeFault {
                     path: Arc::from(path),
-                    cause: FaultCause::BadIgnoreFile { reason },
+                    cause: wrong.cause(),
                 });
-                above.clone()
+                None
             }
         }
     }
@@ -196,10 +207,12 @@ impl ManifestSource for WorkTree {
         };
         let above = match folder.rsplit_once('/') {
             Some((above, _)) => self.stack_down_to(above, &mut walk.faults),
-            None if folder.is_empty() => IgnoreStack::default(),
+            None if folder.is_empty() => Some(IgnoreStack::default()),
             None => self.stack_down_to("", &mut walk.faults),
         };
-        walk.folder(&folder, &above, 0);
+        if let Some(above) = above {
+            walk.folder(&folder, &above, 0);
+        }
         let listing = Listing::bounded(&folder, walk.files, walk.faults, &self.limits);
         *self.contents.lock().unwrap_or_else(PoisonError::into_inner) = walk.contents;
         Ok(Arc::new(listing))
@@ -286,7 +299,10 @@ impl Walk<'_> {
     }
 
     fn folder(&mut self, folder: &str, above: &IgnoreStack, depth: usize) {
-        let stack = self.tree.stack_of(folder, above, &mut self.faults);
+        let Some(stack) = self.tree.stack_of(folder, above, &mut self.faults) else {
+            // What it would have left out is not known: nothing in here is read.
+            return;
+        };
         let entries = match fs::read_dir(self.tree.top.join(folder)) {
             Ok(entries) => entries,
             Err(cause) => return self.unreadable(folder, &cause),

@@ -3,6 +3,7 @@
 use kelson_model::drift::{DriftState, Plane};
 use serde_json::json;
 
+use super::kernel::Mishap;
 use super::stand::{Stand, manifest, service};
 
 #[tokio::test]
@@ -104,6 +105,69 @@ async fn drift_that_happened_while_nobody_looked_is_found_after_a_restart() {
             (item.state == DriftState::Healed && item.origin.is_some()).then_some(())
         })
         .await;
+}
+
+/// Sets a field by hand while nobody looks, and waits until it is put back after a start.
+async fn put_back_after_a_start(stand: &mut Stand) {
+    stand.kernel.set("web", "/instances", json!(5));
+    stand.start();
+    stand
+        .kernel
+        .until("it is put back and told", |state| {
+            let is_told = state.ledger.iter().any(|it| it.state == DriftState::Healed);
+            let is_back = state.spec("web").unwrap()["instances"] == 1;
+            (is_back && is_told && state.open() == 0).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn drift_is_put_back_after_a_restart_with_a_bad_file_in_the_applied_revision() {
+    let mut stand = Stand::with(&["web", "api"]).await;
+    // The good files of this commit are applied, and with them it is the applied revision.
+    let bad = stand.commit(&[
+        ("web.yaml", "kind: [".to_owned()),
+        ("api.yaml", service("api", 2)),
+    ]);
+    stand.reported(&bad).await;
+    stand
+        .kernel
+        .until("the good file is applied", |state| {
+            (state.source.applied.as_ref() == Some(&bad)).then_some(())
+        })
+        .await;
+    stand.stop().await;
+    put_back_after_a_start(&mut stand).await;
+}
+
+#[tokio::test]
+async fn drift_is_put_back_when_git_has_lost_the_applied_revision() {
+    let mut stand = Stand::with(&["web"]).await;
+    stand.stop().await;
+    let lost = "1".repeat(40).parse().unwrap();
+    stand.kernel.pretend_applied(lost);
+    put_back_after_a_start(&mut stand).await;
+    stand.held("ForcePush").await;
+}
+
+#[tokio::test]
+async fn drift_is_put_back_while_the_kernel_refuses_the_newest_revision() {
+    let stand = Stand::with(&["web", "api"]).await;
+    stand.kernel.mishap("accept", Mishap::Refused("K0399"));
+    let refused = stand.commit(&[("api.yaml", service("api", 2))]);
+    stand.reported(&refused).await;
+    stand.kernel.set("web", "/instances", json!(5));
+    stand
+        .kernel
+        .until("it is put back", |state| {
+            let is_back = state.spec("web").unwrap()["instances"] == 1;
+            (is_back && state.open() == 0).then_some(())
+        })
+        .await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.source.errors[0].code, "K0399");
+        assert_eq!(state.spec("api").unwrap()["instances"], 1);
+    });
 }
 
 #[tokio::test]

@@ -110,7 +110,8 @@ async fn an_object_that_asks_for_a_word_before_it_goes_waits_while_the_rest_is_a
 async fn a_folder_that_is_not_there_is_no_wish_to_have_nothing() {
     use super::kernel::service_key;
     let stand = Stand::with(&["web"]).await;
-    // A folder `kelson` makes the rest no manifests: the only object of many goes, as the contract says.
+    // A folder `kelson` makes the rest no manifests: the only object of many goes, as the contract
+    // says.
     let commit = stand.commit(&[("kelson/api.yaml", service("api", 1))]);
     stand.settled(&commit).await;
     stand.kernel.look(|state| {

@@ -65,6 +65,7 @@ fn a_folder_is_validated_and_planned_without_a_commit() {
         &desired,
         &Default::default(),
         &Default::default(),
+        None,
         false,
         WallTime(0),
     );

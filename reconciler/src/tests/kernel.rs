@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use kelson_model::drift::{DriftItem, DriftState};
+use kelson_model::drift::{ByHand, DriftItem, DriftState, HandField};
 use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::{Digest, Index, Revision};
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::client::{Asking, Batch, BatchStream, KernelPort, PortError, Row, RowKind};
+use crate::stage::Part;
 
 const SCHEMA: &str = include_str!("../../core/tests/fixtures/service.schema.json");
 
@@ -28,6 +29,7 @@ pub(super) struct Held {
     pub(super) revision: Revision,
     pub(super) source: String,
     pub(super) changed_by: Principal,
+    pub(super) by_hand: Option<ByHand>,
 }
 
 /// What goes wrong with the next request of a kind.
@@ -56,7 +58,7 @@ pub(super) struct State {
     pub(super) notes: Vec<String>,
     /// The revisions that were accepted, in order.
     pub(super) accepted: Vec<Revision>,
-    staged: Option<(Revision, Vec<Vec<DesiredObject>>)>,
+    staged: Option<(Revision, Vec<Part>)>,
     mishaps: BTreeMap<&'static str, VecDeque<Mishap>>,
     on_request: BTreeMap<&'static str, Box<dyn FnOnce() + Send>>,
     log: Vec<(u64, Row)>,
@@ -200,11 +202,30 @@ impl Kernel {
                 .values_mut()
                 .find(|held| held.desired.key.name == name)
                 .unwrap();
+            let accepted = Arc::new(held.desired.spec.clone());
+            let by_hand = held.by_hand.get_or_insert(ByHand {
+                accepted,
+                fields: Vec::new(),
+            });
+            by_hand.fields.push(HandField {
+                path: format!("/spec{pointer}"),
+                by: Principal::new("alice", "cli"),
+                at: WallTime(1),
+            });
             *held.desired.spec.pointer_mut(pointer).unwrap() = value;
             held.generation += 1;
             held.changed_by = Principal::new("alice", "cli");
             let key = held.desired.key.clone();
             state.tell_object(&key);
+        });
+    }
+
+    /// As if another revision had been applied.
+    pub(super) fn pretend_applied(&self, revision: Revision) {
+        self.change(|state| {
+            state.index += 1;
+            state.source.applied = Some(revision);
+            state.tell_source();
         });
     }
 
@@ -320,7 +341,11 @@ impl State {
                 None
             }
             Request::RecordDrift(update) => {
-                self.ledger.retain(|item| item.state == DriftState::Healed);
+                assert!(update.is_delta);
+                self.ledger.retain(|known| {
+                    let is_told = update.items.iter().any(|item| item.is_same_as(known));
+                    known.state == DriftState::Healed || !is_told
+                });
                 self.ledger.extend(update.items);
                 let json = json!(self.ledger).to_string();
                 self.tell(RowKind::Drift, "", Some(json));
@@ -347,7 +372,7 @@ impl State {
                 if *revision == stage.revision
                     && parts.len() == usize::try_from(stage.part).unwrap() =>
             {
-                parts.push(stage.objects);
+                parts.push((stage.objects, stage.prune));
                 None
             }
             _ => Some(refused("K0306")),
@@ -358,14 +383,15 @@ impl State {
         if self.source.applied != accept.previous {
             return Some(refused("K0301"));
         }
-        let staged = match &self.staged {
+        let (staged, going) = match &self.staged {
             Some((revision, parts))
                 if *revision == accept.revision
                     && parts.len() == usize::try_from(accept.parts).unwrap() =>
             {
-                parts.concat()
+                let (set, going): (Vec<_>, Vec<_>) = parts.iter().cloned().unzip();
+                (set.concat(), going.concat())
             }
-            None if accept.parts == 0 => Vec::new(),
+            None if accept.parts == 0 => Default::default(),
             _ => return Some(refused("K0306")),
         };
         let known: Vec<&Digest> = self.source.released.iter().map(|it| &it.digest).collect();
@@ -391,17 +417,19 @@ impl State {
                 revision: accept.revision.clone(),
                 source: accept.source.clone(),
                 changed_by,
+                by_hand: None,
             };
             self.objects.insert(key.clone(), held);
             self.tell_object(&key);
         }
-        if !accept.prune.is_empty() {
+        assert_eq!(going.len(), usize::try_from(accept.going).unwrap());
+        if !going.is_empty() {
             self.source.pruned.push(Pruned {
                 at: WallTime(u64::MAX),
-                objects: u32::try_from(accept.prune.len()).unwrap(),
+                objects: accept.going,
             });
         }
-        for key in accept.prune {
+        for key in going {
             self.objects.remove(&key);
             self.tell(RowKind::Object, &key.to_string(), None);
         }
@@ -462,7 +490,7 @@ fn object_row(held: &Held) -> String {
     let desired = &held.desired;
     json!({"key": desired.key, "labels": desired.labels, "lifecycle": desired.lifecycle, "origin": desired.origin,
         "spec": desired.spec, "generation": held.generation, "revision": held.revision, "source": held.source,
-        "quarantine": null, "health": "Healthy", "rollout": null, "changedBy": held.changed_by, "changedAt": 1, "isRemoved": false})
+        "quarantine": null, "health": "Healthy", "rollout": null, "changedBy": held.changed_by, "byHand": held.by_hand, "changedAt": 1, "isRemoved": false})
     .to_string()
 }
 

@@ -56,6 +56,7 @@ pub(super) fn apply(
             revision: command.revision.clone(),
             parts: 0,
             objects: imbl::Vector::new(),
+            prune: imbl::Vector::new(),
         }),
         Some(staged) if staged.revision == command.revision && staged.parts == command.parts => {
             staged.clone()
@@ -73,11 +74,16 @@ pub(super) fn apply(
             ));
         }
     };
-    if staged.objects.len() != usize::try_from(command.objects).unwrap_or(usize::MAX) {
+    let announced = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    if staged.objects.len() != announced(command.objects)
+        || staged.prune.len() != announced(command.going)
+    {
         let message = format!(
-            "{} objects are staged where {} were announced",
+            "{} objects are staged and {} are to go, where {} and {} were announced",
             staged.objects.len(),
-            command.objects
+            staged.prune.len(),
+            command.objects,
+            command.going
         );
         return Err(refusal(
             "K0306",
@@ -85,7 +91,8 @@ pub(super) fn apply(
             "stage the revision again from part 0",
         ));
     }
-    for key in &command.prune {
+    let going = || staged.prune.iter().chain(&command.prune);
+    for key in going() {
         let owner = state
             .objects
             .get(key)
@@ -102,7 +109,7 @@ pub(super) fn apply(
         accept_object(state, context, command, desired);
     }
     let mut unasked = 0_u32;
-    for key in &command.prune {
+    for key in going() {
         unasked += u32::from(remove_object(state, context, key) == Some(PrunePolicy::Auto));
     }
     state.drop_staged(&command.source);
@@ -111,7 +118,7 @@ pub(super) fn apply(
             "revision {} accepted: {} objects set, {} removed",
             command.revision.short(),
             staged.objects.len(),
-            command.prune.len()
+            going().count()
         );
         state.push_event(context.event("RevisionAccepted", None, message));
     }
@@ -175,12 +182,7 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
     object.source = Some(command.source.clone());
     object.revision = Some(command.revision.clone());
     let digest = spec_digest(&desired.spec);
-    // Only git ends a quarantine: a change by hand does not, nor does git's asking for the same
-    // once more.
-    object.quarantine = object
-        .quarantine
-        .filter(|quarantine| quarantine.spec == digest);
-    object.desired = Some(digest);
+    object.take_word(digest, desired.written.clone());
     let is_changed = object.put_spec(
         &Arc::new(desired.spec.clone()),
         &pointers,
@@ -247,6 +249,8 @@ fn new_object(
         changed_by: context.principal.clone(),
         changed_at: context.wall,
         is_removed: false,
+        by_hand: None,
+        written: None,
     }
 }
 

@@ -257,9 +257,15 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
                 .generation_of(*generation)
                 .ok_or("the generation is not known")?;
             let spec = kelson_model::object::spec_digest(&known.spec);
+            // What runs may be what somebody set by hand; then git has not written it.
+            let written = object
+                .written
+                .clone()
+                .filter(|_| object.desired.as_ref() == Some(&spec));
             object.quarantine = Some(Quarantine {
                 generation: *generation,
                 spec,
+                written,
                 reason: reason.clone(),
             });
             let message = format!(

@@ -67,6 +67,7 @@ pub(super) fn apply(
         op: "changed".to_owned(),
         desired: command.desired.clone(),
         live: command.live.clone(),
+        changed_by: None,
     }];
     match (
         place.and_then(|place| items.get_mut(place)),

@@ -1,67 +1,78 @@
-//! RecordDrift: updates the drift ledger; open items are replaced, healed ones kept, the newest hundred.
+//! RecordDrift: updates the drift ledger: open items, and the newest hundred healed ones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kelson_model::drift::{DriftItem, DriftState, Plane};
+use kelson_model::id::TaskId;
+use kelson_model::object::ObjectKey;
 use kelson_model::request::{DriftReportUpdate, Refusal};
 
 use crate::context::Context;
-use crate::reply::Reply;
+use crate::reply::{Reply, refusal};
 use crate::state::State;
+
+/// What an item is about: more than one may differ in their fields.
+type About<'a> = (&'a ObjectKey, Option<TaskId>, Plane);
+
+fn about(item: &DriftItem) -> About<'_> {
+    (&item.object, item.task, item.plane)
+}
+
+/// Items by what they are about.
+fn by_subject<'a>(
+    items: impl IntoIterator<Item = &'a Arc<DriftItem>>,
+) -> BTreeMap<About<'a>, Vec<&'a Arc<DriftItem>>> {
+    let mut found: BTreeMap<About<'_>, Vec<&Arc<DriftItem>>> = BTreeMap::new();
+    for item in items {
+        found.entry(about(item)).or_default().push(item);
+    }
+    found
+}
 
 pub(super) fn apply(
     state: &mut State,
     context: &Context,
     command: &DriftReportUpdate,
 ) -> Result<Reply, Refusal> {
-    let was_open = |item: &DriftItem| {
-        state
-            .drift
-            .iter()
-            .any(|known| known.state == DriftState::Open && known.is_same_as(item))
-    };
-    let mut open: Vec<Arc<DriftItem>> = Vec::new();
-    let mut healed: Vec<Arc<DriftItem>> = state
-        .drift
-        .iter()
-        .filter(|item| item.state == DriftState::Healed)
-        .cloned()
-        .collect();
-    let mut events = Vec::new();
-    for item in command
+    let known_open = by_subject(of(state, DriftState::Open));
+    let known_healed = by_subject(of(state, DriftState::Healed));
+    let told: Vec<Arc<DriftItem>> = command
         .items
         .iter()
         .filter(|item| item.plane != Plane::Agent)
-    {
-        let fields = item
-            .fields
-            .iter()
-            .map(|field| format!("{} {} → {}", field.path, field.desired, field.live))
-            .collect::<Vec<_>>();
-        let what = format!(
-            "{}: {} (by {})",
-            item.object,
-            fields.join(", "),
-            item.changed_by
-        );
+        .map(|item| Arc::new(item.clone()))
+        .collect();
+    let mut open: Vec<Arc<DriftItem>> = Vec::new();
+    let mut healed: Vec<Arc<DriftItem>> = of(state, DriftState::Healed).cloned().collect();
+    let mut events = Vec::new();
+    for item in &told {
+        let same = |known: &BTreeMap<About<'_>, Vec<&Arc<DriftItem>>>| {
+            let known = known.get(&about(item));
+            known.is_some_and(|known| known.iter().any(|known| known.is_same_as(item)))
+        };
         match item.state {
             DriftState::Open => {
-                if !was_open(item) {
-                    events.push(context.event("DriftSeen", Some(&item.object), what));
+                if !same(&known_open) {
+                    events.push(context.event("DriftSeen", Some(&item.object), what(item)));
                 }
-                open.push(Arc::new(item.clone()));
+                open.push(item.clone());
             }
             DriftState::Healed => {
-                if healed.iter().any(|known| **known == *item) {
+                let is_known = known_healed
+                    .get(&about(item))
+                    .is_some_and(|known| known.contains(&item));
+                if is_known {
                     continue;
                 }
-                let said = format!("healed: {what}");
+                let said = format!("healed: {}", what(item));
                 events.push(context.event("DriftHealed", Some(&item.object), said));
-                healed.push(Arc::new(item.clone()));
+                healed.push(item.clone());
             }
         }
     }
-    // What agents see on their machines is theirs to close, and other sources see to their own objects.
+    // What agents see on their machines is theirs to close, and other sources see to their own
+    // objects.
     let is_others = |item: &DriftItem| {
         let owner = state
             .objects
@@ -69,17 +80,51 @@ pub(super) fn apply(
             .and_then(|object| object.source.as_ref());
         item.plane == Plane::Agent || owner.is_some_and(|owner| *owner != command.source)
     };
+    let told_of = by_subject(&told);
+    let is_told = |item: &Arc<DriftItem>| {
+        let told = told_of.get(&about(item));
+        told.is_some_and(|told| told.iter().any(|told| told.is_same_as(item)))
+    };
     open.extend(
-        state
-            .drift
-            .iter()
-            .filter(|item| item.state == DriftState::Open && is_others(item))
+        of(state, DriftState::Open)
+            .filter(|item| is_others(item) || command.is_delta && !is_told(item))
             .cloned(),
     );
+    if open.len() > DriftItem::KEPT_OPEN {
+        return Err(refusal(
+            "K0314",
+            format!(
+                "{} things would be listed as drift; at most {} are",
+                open.len(),
+                DriftItem::KEPT_OPEN
+            ),
+            "put back some of what was changed by hand, or let git say the same",
+        ));
+    }
     open.extend(healed);
     state.put_drift(open);
     for event in events {
         state.push_event(event);
     }
     Ok(context.done(None))
+}
+
+fn of(state: &State, wanted: DriftState) -> impl Iterator<Item = &Arc<DriftItem>> {
+    state.drift.iter().filter(move |item| item.state == wanted)
+}
+
+/// An item in a sentence: each field with both values, and who set it.
+fn what(item: &DriftItem) -> String {
+    let fields: Vec<String> = item
+        .fields
+        .iter()
+        .map(|field| {
+            let by = field.changed_by.as_ref().unwrap_or(&item.changed_by);
+            format!(
+                "{} {} → {} (by {by})",
+                field.path, field.desired, field.live
+            )
+        })
+        .collect();
+    format!("{}: {}", item.object, fields.join(", "))
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kelson_model::drift::HandField;
+use kelson_model::object::DesiredObject;
 use kelson_model::request::{Refusal, SetField};
 use kelson_model::template::TaskTemplate;
 use serde_json::Value;
@@ -57,6 +59,19 @@ pub(super) fn apply(
             )
         })?;
     }
+    let size = serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len());
+    if size > DesiredObject::MAX_BYTES {
+        return Err(refusal(
+            "K0304",
+            format!(
+                "{} would have {size} bytes; at most {} are kept of one object",
+                command.object,
+                DesiredObject::MAX_BYTES
+            ),
+            "nothing was changed",
+        ));
+    }
+    let before = object.spec.clone();
     if object.put_spec(
         &Arc::new(spec),
         &pointers,
@@ -64,15 +79,50 @@ pub(super) fn apply(
         &context.principal,
         context.wall,
     ) {
+        object.note_hand(
+            &before,
+            HandField {
+                path: changed_path(&before, command).to_owned(),
+                by: context.principal.clone(),
+                at: context.wall,
+            },
+        );
         let message = format!(
             "{} set {} of {} to {}",
-            context.principal, command.path, command.object, command.value
+            context.principal,
+            command.path,
+            command.object,
+            shown(&command.value)
         );
         state.push_event(context.event("ChangedByHand", Some(&command.object), message));
     }
     let generation = object.generation;
     state.put_object(object);
     Ok(context.done(Some(generation)))
+}
+
+/// A value in an event; of a long one, its beginning.
+fn shown(value: &Value) -> String {
+    const LONGEST: usize = 200;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// What has changed: the field, or the whole list that an item was taken from, since all items
+/// after it have moved.
+fn changed_path<'a>(before: &Value, command: &'a SetField) -> &'a str {
+    let path = command.path.as_str();
+    let parent = path.rsplit_once('/').map_or(path, |(parent, _)| parent);
+    let own = parent.strip_prefix("/spec").unwrap_or(parent);
+    let is_item = before.pointer(own).is_some_and(Value::is_array);
+    if is_item && command.value.is_null() {
+        parent
+    } else {
+        path
+    }
 }
 
 /// Sets or (null) removes the value at a pointer whose parent exists.

@@ -1,4 +1,5 @@
-//! Stage: lays one part of a revision's objects beside the state. Nothing that runs sees them before they are accepted.
+//! Stage: lays one part of a revision's objects beside the state. Nothing that runs sees them
+//! before they are accepted.
 
 use std::sync::Arc;
 
@@ -9,9 +10,6 @@ use crate::context::Context;
 use crate::record::Staged;
 use crate::reply::{Reply, refusal};
 use crate::state::State;
-
-/// Most objects of one revision that may be staged.
-const MAX_OBJECTS: usize = 200_000;
 
 pub(super) fn apply(
     state: &mut State,
@@ -28,6 +26,7 @@ pub(super) fn apply(
             revision: command.revision.clone(),
             parts: 0,
             objects: Vector::new(),
+            prune: Vector::new(),
         },
     };
     if staged.parts != command.part {
@@ -43,17 +42,23 @@ pub(super) fn apply(
             "stage the revision again from part 0",
         ));
     }
-    if staged.objects.len() + command.objects.len() > MAX_OBJECTS {
+    let set = staged.objects.len() + command.objects.len();
+    let going = staged.prune.len() + command.prune.len();
+    if set.max(going) > Stage::MAX_OBJECTS {
         return Err(refusal(
-            "K0306",
-            format!("a revision may change {MAX_OBJECTS} objects at the most"),
-            "split the change",
+            "K0314",
+            format!(
+                "a revision sets and takes away at most {} objects each",
+                Stage::MAX_OBJECTS
+            ),
+            "split the change into several commits",
         ));
     }
     staged.parts += 1;
     staged
         .objects
         .extend(command.objects.iter().cloned().map(Arc::new));
+    staged.prune.extend(command.prune.iter().cloned());
     state.put_staged(&command.source, staged);
     Ok(context.done(None))
 }

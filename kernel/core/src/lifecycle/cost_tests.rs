@@ -104,6 +104,7 @@ fn cluster(workloads: u32) -> State {
             line: 1,
             column: None,
         },
+        written: None,
     });
     let revision = format!("{:040x}", 1).parse().unwrap();
     let stage = Stage {
@@ -111,6 +112,7 @@ fn cluster(workloads: u32) -> State {
         revision,
         part: 0,
         objects: desired.collect(),
+        prune: Vec::new(),
     };
     let accept = Accept {
         source: "dev".to_owned(),
@@ -119,6 +121,7 @@ fn cluster(workloads: u32) -> State {
         parts: 1,
         prune: Vec::new(),
         objects: workloads,
+        going: 0,
         released: Vec::new(),
     };
     put(&mut state, Command::Stage(stage));
@@ -178,6 +181,7 @@ fn cost(workloads: u32, tasks: u32) -> u64 {
                 parts: 0,
                 prune: state.objects.keys().cloned().collect(),
                 objects: 0,
+                going: 0,
                 released: Vec::new(),
             };
             put(&mut state, Command::Accept(accept));

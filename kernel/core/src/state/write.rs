@@ -20,9 +20,6 @@ use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Tas
 
 /// How many clients are remembered, at most; the longest silent ones are dropped first.
 const KEPT_CLIENTS: usize = 10_000;
-/// How many open items of drift are kept, at most.
-const KEPT_OPEN_DRIFT: usize = 10_000;
-
 impl State {
     pub(crate) fn begin_entry(&mut self, index: Index, time: ClusterTime) {
         self.records.index = index;
@@ -231,7 +228,7 @@ impl State {
         let (mut open, mut healed): (Vec<_>, Vec<_>) = items
             .into_iter()
             .partition(|item| item.state == DriftState::Open);
-        open.truncate(KEPT_OPEN_DRIFT);
+        open.truncate(DriftItem::KEPT_OPEN);
         healed.sort_by_key(|item| item.healed_at);
         let surplus = healed.len().saturating_sub(DriftItem::KEPT_HEALED);
         let ledger = open

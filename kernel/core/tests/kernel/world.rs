@@ -121,6 +121,7 @@ pub(crate) fn desired(key: &ObjectKey, spec: Value) -> DesiredObject {
             line: 1,
             column: None,
         },
+        written: None,
     }
 }
 
@@ -392,6 +393,7 @@ impl World {
             revision: revision.clone(),
             part: 0,
             objects,
+            prune: Vec::new(),
         }));
         Command::Accept(Accept {
             source: source.to_owned(),
@@ -400,6 +402,7 @@ impl World {
             parts: 1,
             prune,
             objects: count,
+            going: 0,
             released: Vec::new(),
         })
     }
@@ -416,7 +419,12 @@ impl World {
             path: path.to_owned(),
             value,
         });
-        let entry = self.entry(Principal::new("alice", "cli"), command);
+        self.as_person("alice", command)
+    }
+
+    /// Applies what a person asks for.
+    pub(crate) fn as_person(&mut self, name: &str, command: Command) -> Reply {
+        let entry = self.entry(Principal::new(name, "cli"), command);
         self.apply_entry(&entry)
     }
 

@@ -7,7 +7,11 @@ use kelson_model::id::TaskId;
 use kelson_model::object::ObjectKey;
 
 use super::finding::Finding;
-use super::scan::Sight;
+use super::sight::{Scan, Sight};
+use crate::plan;
+
+/// The open items of a ledger together, as JSON: it travels as one row.
+const LEDGER_BYTES: usize = 2 << 20;
 
 /// What is known, by what it is about.
 #[derive(Debug, Default)]
@@ -39,10 +43,12 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Opens, keeps, counts and heals. Also says whether the outcome is news to the ledger.
-pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> (Vec<DriftItem>, bool) {
+/// Opens, keeps, counts and heals, and says what of it is news to the ledger.
+pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> Scan {
     let known = Known::of(sight.ledger);
+    let mut room = Room::beside(sight.ledger);
     let mut items: Vec<DriftItem> = Vec::new();
+    let mut unlisted = 0;
     for Finding { mut item, is_over } in findings {
         let open = known.same_in(&item, DriftState::Open);
         if let Some(open) = open {
@@ -60,6 +66,10 @@ pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> (Vec<DriftItem>, 
                 .max()
                 .unwrap_or(0);
             item.count = times.saturating_add(1);
+            if !room.takes(&item) {
+                unlisted += 1;
+                continue;
+            }
         }
         if is_over {
             heal(&mut item, sight);
@@ -67,25 +77,36 @@ pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> (Vec<DriftItem>, 
         items.push(item);
     }
     let found = Known::of(&items);
-    let mut gone: Vec<DriftItem> = Vec::new();
-    let open = sight
+    let gone: Vec<DriftItem> = sight
         .ledger
         .iter()
-        .filter(|item| item.state == DriftState::Open && item.plane != Plane::Agent);
-    for item in open {
-        if found.same(item).next().is_none() {
+        .filter(|item| item.state == DriftState::Open && item.plane != Plane::Agent)
+        .filter(|item| is_ours(item, sight) && found.same(item).next().is_none())
+        .map(|item| {
             let mut item = item.clone();
-            if !is_out_of_sight(&item, sight) {
-                heal(&mut item, sight);
-            }
-            gone.push(item);
-        }
-    }
-    items.append(&mut gone);
-    let is_news = items
+            heal(&mut item, sight);
+            item
+        })
+        .collect();
+    items.extend(gone);
+    let news = items
         .iter()
-        .any(|item| !known.same(item).any(|other| other == item));
-    (items, is_news)
+        .filter(|item| !known.same(item).any(|other| other == *item))
+        .cloned()
+        .collect();
+    Scan {
+        items,
+        news,
+        unlisted,
+    }
+}
+
+/// Whether an item is this source's to close: its object is, or is gone.
+fn is_ours(item: &DriftItem, sight: Sight<'_>) -> bool {
+    sight
+        .observed
+        .get(&item.object)
+        .is_none_or(|live| plan::is_ours(live, sight.source))
 }
 
 fn heal(item: &mut DriftItem, sight: Sight<'_>) {
@@ -93,10 +114,34 @@ fn heal(item: &mut DriftItem, sight: Sight<'_>) {
     item.healed_at = Some(sight.now);
 }
 
-/// Whether nothing can be said now: the object's file is bad, so that git's word is not known.
-fn is_out_of_sight(item: &DriftItem, sight: Sight<'_>) -> bool {
-    item.plane == Plane::Specification
-        && !sight.loaded.faults.is_empty()
-        && sight.loaded.object(&item.object).is_none()
-        && sight.observed.contains_key(&item.object)
+/// What a ledger has room for beside the items that it has.
+struct Room {
+    items: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn beside(ledger: &[DriftItem]) -> Self {
+        let open = || ledger.iter().filter(|it| it.state == DriftState::Open);
+        let bytes: usize = open().map(size).fold(0, usize::saturating_add);
+        Self {
+            items: DriftItem::KEPT_OPEN.saturating_sub(open().count()),
+            bytes: LEDGER_BYTES.saturating_sub(bytes),
+        }
+    }
+
+    /// Whether one more item has room.
+    fn takes(&mut self, item: &DriftItem) -> bool {
+        let size = size(item);
+        let is_taken = self.items > 0 && size <= self.bytes;
+        if is_taken {
+            self.items -= 1;
+            self.bytes -= size;
+        }
+        is_taken
+    }
+}
+
+fn size(item: &DriftItem) -> usize {
+    serde_json::to_vec(item).map_or(LEDGER_BYTES, |json| json.len() + 1)
 }

@@ -1,7 +1,8 @@
 //! The placement plane: tasks that somebody ended.
 //!
-//! A task that a person stopped through the kernel names its author; one that died of a signal which its agent did not send names nobody.
-//! A task's own exit, a crash, running out of memory and whatever its scheduler or agent did is no drift.
+//! A task that a person stopped through the kernel names its author; one that died of a signal
+//! which its agent did not send names nobody. A task's own exit, a crash, running out of memory and
+//! whatever its scheduler or agent did is no drift.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +10,13 @@ use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
 use kelson_model::id::TaskId;
 use kelson_model::object::ObjectKey;
 use kelson_model::principal::Principal;
-use kelson_model::task::{StopReason, TaskState};
+use kelson_model::task::{StopReason, TaskState, is_ended_by_hand};
 use kelson_model::time::WallTime;
 use serde_json::json;
 
 use super::finding::{Finding, finding, unknown};
-use super::scan::Sight;
+use super::sight::Sight;
 use crate::observed::ObservedTask;
-
-/// Signals that a program brings upon itself by a fault of its own: ILL, TRAP, ABRT, BUS, FPE, SEGV, PIPE, SYS.
-const CRASHES: [i32; 8] = [4, 5, 6, 7, 8, 11, 13, 31];
 
 pub(super) fn find(sight: Sight<'_>) -> Vec<Finding> {
     let newest = newest_running(sight.tasks);
@@ -45,25 +43,26 @@ pub(super) fn find(sight: Sight<'_>) -> Vec<Finding> {
             }
             let slot = (&task.workload, task.slot);
             let is_replaced = newest.get(&slot).is_some_and(|id| *id > task.id.0);
-            let is_unwanted = !sight.observed.contains_key(&task.workload);
             let field = FieldDrift {
                 path: format!("/tasks/{}.{}", task.workload.name, task.slot),
                 op: "killed".to_owned(),
                 desired: json!("running"),
                 live: json!(live),
+                changed_by: None,
             };
-            let item = finding(
+            let object = sight.observed.get(&task.workload);
+            let mut item = finding(
                 &task.workload,
-                Some(task.id),
                 Plane::Placement,
-                sight.loaded.object(&task.workload),
+                object,
                 vec![field],
                 who,
                 task.ended_at.unwrap_or(sight.now),
             );
+            item.task = Some(task.id);
             Some(Finding {
                 item,
-                is_over: is_replaced || is_unwanted,
+                is_over: is_replaced || object.is_none(),
             })
         })
         .collect()
@@ -81,7 +80,8 @@ fn newest_running(tasks: &[ObservedTask]) -> BTreeMap<(&ObjectKey, u32), u64> {
     newest
 }
 
-/// Since when the ledger is complete: a full one has dropped older healed items, and a task that is not in it may have been one of those.
+/// Since when the ledger is complete: a full one has dropped older healed items, and a task that is
+/// not in it may have been one of those.
 fn kept_since(ledger: &[DriftItem]) -> Option<WallTime> {
     let healed = || {
         ledger
@@ -96,25 +96,17 @@ fn kept_since(ledger: &[DriftItem]) -> Option<WallTime> {
 
 /// What became of a task that somebody ended, and who it was.
 fn ended_by_hand(task: &ObservedTask) -> Option<(String, Principal)> {
-    if !task.state.is_terminal() {
+    let is_by_hand = is_ended_by_hand(task.stop_reason, task.exit.as_ref());
+    if !task.state.is_terminal() || !is_by_hand {
         return None;
     }
     if task.stop_reason == Some(StopReason::ByHand) {
         let who = task.stopped_by.clone().unwrap_or_else(|| unknown("api"));
         return Some(("stopped by hand".to_owned(), who));
     }
-    if task.stop_reason.is_some() {
-        return None;
-    }
-    let exit = task.exit.as_ref()?;
-    let signal = exit.signal?;
-    if exit.by_agent || exit.oom || CRASHES.contains(&signal) {
-        return None;
-    }
-    Some((
-        format!("killed by {}", signal_name(signal)),
-        unknown("signal"),
-    ))
+    let signal = task.exit.as_ref()?.signal?;
+    let what = format!("killed by {}", signal_name(signal));
+    Some((what, unknown("signal")))
 }
 
 fn signal_name(signal: i32) -> String {

@@ -1,116 +1,73 @@
-//! The specification plane: a kernel object differs from git, and no commit is the cause.
+//! The specification plane: an object differs from what was accepted from git. That it does is a
+//! fact that the kernel keeps; here it becomes fields, with both values, place and author.
 
 use kelson_model::drift::{FieldDrift, Plane};
-use kelson_model::object::PrunePolicy;
+use kelson_model::object::Origin;
 use kelson_model::principal::Principal;
-use serde_json::json;
 
 use super::finding::{Finding, finding, unknown};
-use super::scan::Sight;
-use crate::diff::{Difference, diff};
+use super::sight::Sight;
+use crate::diff::{Difference, diff_by_hand};
 use crate::observed::ObservedObject;
-use crate::plan::{has_git_changed, is_ours};
+use crate::plan::is_ours;
 
 pub(super) fn find(sight: Sight<'_>) -> Vec<Finding> {
-    let mut found = changed(sight);
-    let is_applied =
-        sight.context.revision.is_some() && sight.context.applied == sight.context.revision;
-    if is_applied {
-        found.extend(missing(sight));
-        found.extend(orphaned(sight));
-    }
-    found
-}
-
-fn changed(sight: Sight<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for object in &sight.loaded.objects {
-        let Some(live) = sight.observed.get(&object.desired.key) else {
-            continue;
-        };
-        if !is_ours(live, sight.context) {
-            continue;
-        }
-        let differences = diff(&object.desired, live);
-        if differences.is_empty() || has_git_changed(&object.desired, live, sight.context) {
-            continue;
-        }
-        let fields = differences.iter().map(Difference::as_drift).collect();
-        found.push(Finding {
-            item: finding(
-                &live.key,
-                None,
-                Plane::Specification,
-                Some(object),
-                fields,
-                who(live),
-                sight.now,
-            ),
-            is_over: false,
-        });
-    }
-    found
-}
-
-fn missing(sight: Sight<'_>) -> impl Iterator<Item = Finding> {
-    sight
-        .loaded
-        .objects
-        .iter()
-        .filter(move |object| !sight.observed.contains_key(&object.desired.key))
-        .map(move |object| Finding {
-            item: finding(
-                &object.desired.key,
-                None,
-                Plane::Specification,
-                Some(object),
-                vec![field("missing", "there", "not there")],
-                unknown("api"),
-                sight.now,
-            ),
-            is_over: false,
-        })
-}
-
-fn orphaned(sight: Sight<'_>) -> Vec<Finding> {
-    if !sight.loaded.faults.is_empty() {
-        return Vec::new();
-    }
-    let wanted = sight.loaded.wanted();
-    sight
+    let by_hand = sight
         .observed
         .values()
-        .filter(|live| is_ours(live, sight.context) && !wanted.contains(&live.key))
-        .filter(|live| live.lifecycle.prune == PrunePolicy::Auto)
-        .map(|live| Finding {
-            item: finding(
-                &live.key,
-                None,
-                Plane::Specification,
-                None,
-                vec![field("added", "not there", "there")],
-                who(live),
-                sight.now,
-            ),
-            is_over: false,
+        .filter(|live| live.by_hand.is_some() && is_ours(live, sight.source));
+    by_hand.filter_map(|live| found(live, sight)).collect()
+}
+
+fn found(live: &ObservedObject, sight: Sight<'_>) -> Option<Finding> {
+    let differences = diff_by_hand(live, sight.kinds);
+    let first = differences.first()?;
+    let by = last(live, first);
+    let fields: Vec<FieldDrift> = differences
+        .iter()
+        .map(|difference| {
+            let other = Some(who(live, &difference.path)).filter(|who| *who != by);
+            difference.as_drift(other)
         })
-        .collect()
+        .collect();
+    let mut item = finding(
+        &live.key,
+        Plane::Specification,
+        Some(live),
+        fields,
+        by,
+        sight.now,
+    );
+    item.origin = place(live, first, sight).or(item.origin);
+    Some(Finding {
+        item,
+        is_over: false,
+    })
 }
 
-/// A whole object that is there or is not.
-fn field(op: &str, desired: &str, live: &str) -> FieldDrift {
-    FieldDrift {
-        path: String::new(),
-        op: op.to_owned(),
-        desired: json!(desired),
-        live: json!(live),
-    }
+/// Where git says otherwise: the field, where the revision that was accepted can be read.
+fn place(live: &ObservedObject, difference: &Difference, sight: Sight<'_>) -> Option<Origin> {
+    let object = sight.places?.object(&live.key)?;
+    // What somebody added stands nowhere in git.
+    let is_added = difference.desired.is_none();
+    let pointer = if is_added {
+        ""
+    } else {
+        difference.path.as_str()
+    };
+    Some(object.origin_of(pointer))
 }
 
-/// Who changed an object by hand; whoever acts for git did not.
-fn who(live: &ObservedObject) -> Principal {
-    match &live.changed_by {
-        Some(principal) if principal.via != "git" => principal.clone(),
-        Some(_) | None => unknown("api"),
+fn who(live: &ObservedObject, path: &str) -> Principal {
+    let known = live.by_hand.as_ref().and_then(|by_hand| by_hand.who(path));
+    known.cloned().unwrap_or_else(|| unknown("api"))
+}
+
+/// The last one of those who set what differs.
+fn last(live: &ObservedObject, first: &Difference) -> Principal {
+    let mut fields = live.by_hand.iter().flat_map(|by_hand| &by_hand.fields);
+    match fields.next_back() {
+        Some(field) => field.by.clone(),
+        None => who(live, &first.path),
     }
 }

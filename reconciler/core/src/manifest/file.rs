@@ -13,7 +13,7 @@ use super::load::LoadedObject;
 use super::resolve;
 use super::schema::Schema;
 use super::tree::{Position, Spans};
-use super::yaml;
+use super::{written, yaml};
 use crate::codes::Code;
 
 /// What one file came to. Depends on nothing but its path, its bytes and the kinds.
@@ -93,6 +93,7 @@ pub(crate) fn check(path: &str, bytes: &[u8], envelope: &Schema, kinds: &Kinds) 
                 lifecycle: envelope.lifecycle,
                 spec: checked.value,
                 origin,
+                written: Some(written::digest(&spec.value)),
             },
             spans: Spans::of(document),
             needs,

@@ -20,6 +20,7 @@ mod sentence;
 mod surprise;
 mod tree;
 mod words;
+mod written;
 mod yaml;
 
 pub use editor::editor_schema;

@@ -13,6 +13,7 @@ use super::framework::FRAMEWORK;
 use super::load::{Loaded, LoadedObject, ParseCache, fault_at};
 use super::pointer;
 use super::tree::{Node, Position};
+use super::written;
 use crate::codes::Code;
 
 /// A file of the same commit that an object names.
@@ -153,6 +154,8 @@ fn pin(
             Some((before, old, pinned)) if Arc::ptr_eq(&before, slot) && old == digests => pinned,
             Some(_) | None => {
                 let mut object = LoadedObject::clone(slot);
+                let written = object.desired.written.as_ref();
+                object.desired.written = written.map(|it| written::with_files(it, &digests));
                 for (need, digest) in slot.needs.iter().zip(&digests) {
                     put(
                         &mut object.desired.spec,

@@ -9,9 +9,9 @@ use kelson_model::source::Held;
 use super::holds::Holds;
 use super::prune::prune;
 use super::shape::{Context, FieldChange, Plan, Step, StepKind, Why, is_ours, line};
-use crate::diff::{Difference, diff};
-use crate::manifest::{FRAMEWORK, Loaded, LoadedObject};
-use crate::observed::{ObservedObject, content_digest};
+use crate::diff::{Difference, diff, normal};
+use crate::manifest::{FRAMEWORK, Kinds, Loaded, LoadedObject};
+use crate::observed::ObservedObject;
 
 /// Makes the plan that turns `observed` into what `loaded` asks for.
 pub fn plan(
@@ -69,7 +69,7 @@ fn want(
         plan.steps.push(step(StepKind::Create, Vec::new(), false));
         return;
     };
-    if !is_ours(live, context) {
+    if !is_ours(live, context.source) {
         let owner = live.source.as_deref().unwrap_or_default();
         plan.report.push(line(
             &desired.key,
@@ -78,7 +78,7 @@ fn want(
         ));
         return;
     }
-    let differences = diff(desired, live);
+    let differences = diff(desired, live, context.kinds);
     if differences.is_empty() {
         plan.unchanged += 1;
         if live.quarantined {
@@ -87,12 +87,12 @@ fn want(
                 Why::RolledBack,
                 "its newest version failed and was rolled back; it is tried again when git changes it",
             ));
-        } else if live.origin.as_ref() != Some(&desired.origin) {
+        } else if live.origin.as_ref() != Some(&desired.origin) || live.by_hand.is_some() {
             plan.steps.push(step(StepKind::Move, Vec::new(), false));
         }
         return;
     }
-    let is_drift = !has_git_changed(desired, live, context);
+    let is_drift = live.by_hand.is_some() && !has_git_changed(desired, live, context.kinds);
     if is_drift && desired.lifecycle.drift == DriftPolicy::Report {
         plan.report.push(line(
             &desired.key,
@@ -120,15 +120,11 @@ fn want(
 }
 
 /// Whether git asks for something else than when the object was last accepted.
-pub(crate) fn has_git_changed(
-    desired: &DesiredObject,
-    live: &ObservedObject,
-    context: Context<'_>,
-) -> bool {
-    match &live.accepted {
-        Some(accepted) => *accepted != content_digest(desired),
-        None => context.revision.is_none() || context.applied != context.revision,
-    }
+fn has_git_changed(desired: &DesiredObject, live: &ObservedObject, kinds: Option<&Kinds>) -> bool {
+    let accepted = live.accepted_spec();
+    desired.labels != live.labels
+        || desired.lifecycle != live.lifecycle
+        || desired.spec != *accepted && desired.spec != *normal(live, accepted, kinds)
 }
 
 fn paths(differences: &[Difference]) -> String {

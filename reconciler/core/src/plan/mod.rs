@@ -11,7 +11,5 @@ mod make;
 mod prune;
 mod shape;
 
-pub(crate) use make::has_git_changed;
 pub use make::plan;
-pub(crate) use shape::is_ours;
-pub use shape::{Context, FieldChange, Plan, ReportLine, Step, StepKind, Why};
+pub use shape::{Context, FieldChange, Plan, ReportLine, Step, StepKind, Why, is_ours};

@@ -21,7 +21,7 @@ pub(super) fn prune(
     let wanted = loaded.wanted();
     let ours: Vec<&ObservedObject> = observed
         .values()
-        .filter(|live| is_ours(live, context))
+        .filter(|live| is_ours(live, context.source))
         .collect();
     let unwanted: Vec<&ObservedObject> = ours
         .iter()

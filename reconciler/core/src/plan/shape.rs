@@ -6,7 +6,7 @@ use kelson_model::source::{Held, Release};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::manifest::Loaded;
+use crate::manifest::{Kinds, Loaded};
 use crate::observed::ObservedObject;
 
 /// What a plan is made for.
@@ -22,6 +22,8 @@ pub struct Context<'a> {
     pub is_rewritten: bool,
     /// The holds of this revision that a person has released.
     pub released: &'a [Release],
+    /// The kinds, to bring what was set by hand into normal form.
+    pub kinds: Option<&'a Kinds>,
     /// How many objects recent revisions took away without a person's word, within the guard's
     /// window.
     pub recently_pruned: usize,
@@ -35,7 +37,8 @@ pub enum StepKind {
     Create,
     /// The object changes.
     Update,
-    /// The object is the same and stands elsewhere in git: only its origin is recorded anew.
+    /// The object means the same: only where it stands in git, or how it is spelt, is recorded
+    /// anew.
     Move,
     /// No manifest wants the object any more.
     Delete,
@@ -181,12 +184,12 @@ impl Plan {
     }
 }
 
-/// Whether the source of this context owns the object.
-pub(crate) fn is_ours(observed: &ObservedObject, context: Context<'_>) -> bool {
+/// Whether this source owns the object.
+pub fn is_ours(observed: &ObservedObject, source: &str) -> bool {
     observed
         .source
         .as_deref()
-        .is_none_or(|source| source == context.source)
+        .is_none_or(|owner| owner == source)
 }
 
 pub(super) fn line(object: &ObjectKey, why: Why, message: impl Into<String>) -> ReportLine {

@@ -5,14 +5,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use kelson_model::drift::{ByHand, HandField};
 use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::Digest;
 use kelson_model::object::{DesiredObject, ObjectKey};
+use kelson_model::principal::Principal;
 use kelson_model::source::Fault;
+use kelson_model::time::WallTime;
 use kelson_reconciler_core::manifest::{
     Kinds, Loaded, ManifestFile, ParseCache, Unreadable, load, resolve,
 };
-use kelson_reconciler_core::observed::{ObservedObject, content_digest};
+use kelson_reconciler_core::observed::ObservedObject;
+use serde_json::Value;
 
 pub(crate) fn kinds() -> Kinds {
     static KINDS: LazyLock<Kinds> = LazyLock::new(compiled);
@@ -92,11 +96,42 @@ pub(crate) fn accepted(object: &DesiredObject) -> ObservedObject {
         origin: Some(object.origin.clone()),
         revision: None,
         source: Some("dev".to_owned()),
-        accepted: Some(content_digest(object)),
+        by_hand: None,
+        written: object.written.clone(),
         changed_by: None,
         quarantined: false,
         health: kelson_model::object::Health::Healthy,
     }
+}
+
+/// Sets a field by hand, as the kernel keeps it.
+pub(crate) fn set_by_hand(live: &mut ObservedObject, path: &str, value: Value, by: &str) {
+    let accepted = live.accepted_spec().clone();
+    let mut fields = live
+        .by_hand
+        .take()
+        .map_or_else(Vec::new, |it| it.fields.clone());
+    let (parent, name) = path.rsplit_once('/').unwrap();
+    let parent = live.spec.pointer_mut(parent).unwrap();
+    match value {
+        Value::Null => parent.as_object_mut().unwrap().remove(name),
+        value => parent
+            .as_object_mut()
+            .unwrap()
+            .insert(name.to_owned(), value),
+    };
+    fields.push(HandField {
+        path: format!("/spec{path}"),
+        by: Principal::new(by, "cli"),
+        at: WallTime(1),
+    });
+    live.changed_by = Some(Principal::new(by, "cli"));
+    live.by_hand = (accepted != live.spec).then(|| {
+        Arc::new(ByHand {
+            accepted: Arc::new(accepted),
+            fields,
+        })
+    });
 }
 
 pub(crate) fn accepted_all(loaded: &Loaded) -> BTreeMap<ObjectKey, ObservedObject> {

@@ -132,19 +132,43 @@ fn a_changed_ignore_file_changes_what_unchanged_folders_list() {
 }
 
 #[test]
-fn an_ignore_file_that_cannot_be_used_ignores_nothing_and_is_a_fault() {
+fn an_ignore_file_that_cannot_be_used_is_a_fault_with_its_place_and_its_folder_is_not_read() {
     let repository = Repository::new();
-    repository.write(".kelsonignore", b"*.yaml\n\xff\n");
-    repository.commit(&[("a.yaml", "1")]);
+    repository.write("team/.kelsonignore", b"*.yaml\nx\xff\n");
+    repository.commit(&[
+        ("a.yaml", "1"),
+        ("team/b.yaml", "1"),
+        ("team/in/c.yaml", "1"),
+    ]);
+    let in_work_tree = WorkTree::open(&repository.path, None).unwrap();
+    for listing in [at_tip(&repository.open()), in_work_tree.files().unwrap()] {
+        assert_eq!(
+            paths(&listing),
+            ["a.yaml"],
+            "what it left out is not applied"
+        );
+        assert_eq!(
+            faults(&listing),
+            [(
+                "team/.kelsonignore",
+                "it cannot be used, and nothing of its folder is read: it is not UTF-8".to_owned()
+            )]
+        );
+        assert_eq!(listing.faults[0].cause.position(), (2, 2));
+    }
+}
+
+#[test]
+fn an_ignore_file_that_is_too_long_is_a_fault_also_above_the_manifests() {
+    let repository = Repository::new();
+    let long = "draft-*\n".repeat(2_000);
+    repository.commit(&[(".kelsonignore", &long), ("kelson/a.yaml", "1")]);
     let listing = at_tip(&repository.open());
-    assert_eq!(paths(&listing), ["a.yaml"]);
-    assert_eq!(
-        faults(&listing),
-        [(
-            ".kelsonignore",
-            "it cannot be used: it is not UTF-8".to_owned()
-        )]
-    );
+    assert!(paths(&listing).is_empty());
+    assert_eq!(listing.faults[0].cause.position(), (1001, 1));
+    repository.commit(&[(".kelsonignore", &"#".repeat(2 * (64 << 10)))]);
+    let listing = at_tip(&repository.open());
+    assert_eq!(&*listing.faults[0].path, ".kelsonignore");
 }
 
 #[test]

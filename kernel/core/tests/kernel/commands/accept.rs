@@ -1,10 +1,11 @@
 use kelson_kernel_core::assignment::{Order, assignment};
 use kelson_kernel_core::command::Command;
 use kelson_kernel_core::port::Op;
-use kelson_model::object::{ObjectKey, Sync};
+use kelson_model::id::Digest;
+use kelson_model::object::{DesiredObject, ObjectKey, Sync};
 use kelson_model::request::{Accept, Stage};
 use kelson_model::task::{StopReason, TaskState};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{SOURCE, World, desired, revision, service, spec};
 
@@ -16,6 +17,7 @@ fn accept(world: &World, number: u32, parts: u32, objects: u32) -> Accept {
         parts,
         prune: Vec::new(),
         objects,
+        going: 0,
         released: Vec::new(),
     }
 }
@@ -58,6 +60,7 @@ fn a_lost_part_is_detected() {
         revision: revision(5),
         part: 0,
         objects: vec![desired(&service("web"), spec("a", 1))],
+        prune: Vec::new(),
     }));
     for (number, parts, objects) in [(5, 2, 1), (5, 1, 2), (6, 1, 1), (5, 1, 0)] {
         let lost = accept(&world, number, parts, objects);
@@ -77,6 +80,7 @@ fn a_revision_without_parts_needs_no_stage_and_drops_what_lies_there() {
         revision: revision(2),
         part: 0,
         objects: vec![desired(&service("web"), spec("a", 1))],
+        prune: Vec::new(),
     }));
     world.done(Command::Accept(accept(&world, 3, 0, 0)));
     assert_eq!(world.applied(SOURCE), Some(revision(3)));
@@ -277,4 +281,54 @@ fn objects_of_a_kind_that_nobody_handles_have_no_workload() {
     assert_eq!(world.object(&key).workload, None);
     world.commit(Vec::new(), vec![key]);
     assert!(world.state.objects.is_empty());
+}
+
+#[test]
+fn what_is_to_go_comes_in_parts_and_a_lost_part_of_it_is_detected() {
+    let mut world = World::new();
+    let names: Vec<ObjectKey> = (0..8_000).map(|n| service(&format!("s{n}"))).collect();
+    let objects = names.iter().map(|key| desired(key, spec("a", 1)));
+    world.commit(objects.collect(), Vec::new());
+    for (part, keys) in (0..).zip(names.chunks(4_000)) {
+        world.done(Command::Stage(Stage {
+            source: SOURCE.to_owned(),
+            revision: revision(999),
+            part,
+            objects: Vec::new(),
+            prune: keys.to_vec(),
+        }));
+    }
+    let all = Accept {
+        going: 8_000,
+        ..accept(&world, 999, 2, 0)
+    };
+    let less = Accept {
+        going: 4_000,
+        ..all.clone()
+    };
+    assert_eq!(world.refused(Command::Accept(less)).code, "K0306");
+    world.done(Command::Accept(all));
+    assert!(world.state.objects.is_empty());
+}
+
+#[test]
+fn a_quarantine_is_for_what_was_written_and_outlives_another_default() {
+    let mut world = World::new();
+    let web = service("web");
+    let written = |spec: Value, text: &str| DesiredObject {
+        written: Some(Digest::of(text.as_bytes())),
+        ..desired(&web, spec)
+    };
+    world.commit(vec![written(spec("bad", 1), "bad")], Vec::new());
+    quarantine(&mut world, &web);
+    let mut with_default = spec("bad", 1);
+    with_default["grace"] = json!("10s");
+    world.commit(vec![written(with_default.clone(), "bad")], Vec::new());
+    let object = world.object(&web);
+    assert_eq!((object.generation, object.quarantined_generation()), (2, 2));
+    // The same again is still the same.
+    world.commit(vec![written(with_default, "bad")], Vec::new());
+    assert_eq!(world.object(&web).quarantined_generation(), 2);
+    world.commit(vec![written(spec("bad", 2), "bad, twice")], Vec::new());
+    assert_eq!(world.object(&web).quarantine, None);
 }

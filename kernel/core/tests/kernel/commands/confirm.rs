@@ -64,6 +64,7 @@ fn flip(world: &World, number: u32, released: Vec<Digest>) -> Command {
         parts: 0,
         prune: Vec::new(),
         objects: 0,
+        going: 0,
         released,
     })
 }

@@ -25,6 +25,7 @@ fn item(name: &str, healed_at: Option<u64>) -> DriftItem {
             op: "changed".to_owned(),
             desired: json!(3),
             live: json!(5),
+            changed_by: None,
         }],
         changed_by: Principal::new("alice", "cli"),
         first_seen: WallTime(1),
@@ -37,6 +38,7 @@ fn update(items: Vec<DriftItem>) -> Command {
     Command::RecordDrift(DriftReportUpdate {
         source: SOURCE.to_owned(),
         items,
+        is_delta: false,
     })
 }
 
@@ -122,7 +124,52 @@ fn the_drift_of_another_source_is_left_to_it() {
     world.done(Command::RecordDrift(DriftReportUpdate {
         source: "other".to_owned(),
         items: vec![item("web", None)],
+        is_delta: false,
     }));
     world.done(update(Vec::new()));
     assert_eq!(world.state.drift.len(), 1);
+}
+
+fn news(items: Vec<DriftItem>) -> Command {
+    Command::RecordDrift(DriftReportUpdate {
+        source: SOURCE.to_owned(),
+        items,
+        is_delta: true,
+    })
+}
+
+#[test]
+fn news_come_in_requests_of_their_own_and_leave_the_rest() {
+    let mut world = World::new();
+    world.done(news(vec![item("web", None)]));
+    world.done(news(vec![item("api", None)]));
+    assert_eq!(world.state.drift.len(), 2);
+    assert_eq!(told(&world, "DriftSeen"), 2);
+    world.done(news(vec![item("web", Some(7))]));
+    let states: Vec<(String, DriftState)> = world
+        .state
+        .drift
+        .iter()
+        .map(|item| (item.object.name.clone(), item.state))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            ("api".to_owned(), DriftState::Open),
+            ("web".to_owned(), DriftState::Healed)
+        ]
+    );
+}
+
+#[test]
+fn more_open_items_than_are_kept_are_refused_and_none_is_lost() {
+    let mut world = World::new();
+    let some = |count: usize| (0..count).map(|n| item(&format!("s{n}"), None)).collect();
+    assert_eq!(
+        world.refused(news(some(2 * DriftItem::KEPT_OPEN))).code,
+        "K0314"
+    );
+    world.done(news(some(DriftItem::KEPT_OPEN)));
+    assert_eq!(world.state.drift.len(), DriftItem::KEPT_OPEN);
+    assert_eq!(world.refused(news(vec![item("more", None)])).code, "K0314");
 }

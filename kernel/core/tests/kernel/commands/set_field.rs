@@ -1,6 +1,7 @@
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::command::Command;
-use kelson_model::object::{ObjectKey, Sync};
+use kelson_model::drift::ByHand;
+use kelson_model::object::{DesiredObject, ObjectKey, Sync};
 use kelson_model::principal::Principal;
 use kelson_model::request::SetField;
 use serde_json::{Value, json};
@@ -128,4 +129,82 @@ fn what_is_being_removed_cannot_be_changed() {
         world.refused(set(&web, "/spec/instances", json!(2))).code,
         "K0302"
     );
+}
+
+#[test]
+fn what_was_changed_by_hand_is_known_field_by_field_with_who_did_it() {
+    let mut world = World::new();
+    let web = service("web");
+    world.serve(&web, spec("a", 1));
+    let set_by = |world: &mut World, who: &str, path: &str, value: Value| {
+        world.as_person(who, set(&web, path, value));
+    };
+    set_by(&mut world, "alice", "/spec/instances", json!(5));
+    set_by(&mut world, "bob", "/spec/run/command", json!("b"));
+    set_by(&mut world, "carol", "/spec/instances", json!(6));
+    let by_hand = world.object(&web).by_hand.clone().unwrap();
+    assert_eq!(*by_hand.accepted, spec("a", 1));
+    let who = |by_hand: &ByHand, path: &str| by_hand.who(path).map(|by| by.actor.clone());
+    assert_eq!(who(&by_hand, "/spec/instances").as_deref(), Some("carol"));
+    assert_eq!(who(&by_hand, "/spec/run/command").as_deref(), Some("bob"));
+    set_by(&mut world, "dave", "/spec/instances", json!(1));
+    let by_hand = world.object(&web).by_hand.clone().unwrap();
+    assert_eq!(who(&by_hand, "/spec/instances"), None, "it is as git asks");
+    set_by(&mut world, "dave", "/spec/run/command", json!("a"));
+    let object = world.object(&web);
+    assert_eq!(
+        (object.by_hand.clone(), object.sync()),
+        (None, Sync::Synced)
+    );
+}
+
+#[test]
+fn git_s_next_word_settles_what_was_changed_by_hand() {
+    let mut world = World::new();
+    let web = service("web");
+    world.serve(&web, spec("a", 1));
+    world.set_by_hand(&web, "/spec/instances", json!(5));
+    assert_eq!(**world.object(&web).accepted_spec(), spec("a", 1));
+    world.commit(vec![desired(&web, spec("a", 1))], Vec::new());
+    let object = world.object(&web);
+    assert_eq!(
+        (object.by_hand.clone(), object.sync()),
+        (None, Sync::Synced)
+    );
+}
+
+#[test]
+fn an_item_taken_from_a_list_changes_the_list() {
+    let mut world = World::new();
+    let web = service("web");
+    let ports = json!([{"name": "a"}, {"name": "b"}]);
+    world.serve(&web, with_ports(spec("a", 1), ports));
+    world.done(set(&web, "/spec/ports/0", Value::Null));
+    let by_hand = world.object(&web).by_hand.clone().unwrap();
+    assert_eq!(by_hand.fields[0].path, "/spec/ports");
+    assert!(by_hand.who("/spec/ports/1").is_some());
+}
+
+#[test]
+fn a_field_that_makes_an_object_too_large_is_refused() {
+    let mut world = World::new();
+    let web = service("web");
+    world.serve(&web, spec("a", 1));
+    let large = json!("x".repeat(2 * DesiredObject::MAX_BYTES));
+    assert_eq!(world.refused(set(&web, "/spec/more", large)).code, "K0304");
+}
+
+#[test]
+fn of_very_many_fields_set_by_hand_the_newest_are_known() {
+    let mut world = World::new();
+    let web = service("web");
+    let mut with_env = spec("a", 1);
+    with_env["run"]["env"] = json!({});
+    world.serve(&web, with_env);
+    for n in 0..2 * ByHand::KEPT_FIELDS {
+        world.done(set(&web, &format!("/spec/run/env/A{n}"), json!("x")));
+    }
+    let by_hand = world.object(&web).by_hand.clone().unwrap();
+    assert_eq!(by_hand.fields.len(), ByHand::KEPT_FIELDS);
+    assert!(by_hand.who("/spec/run/env/A199").is_some());
 }

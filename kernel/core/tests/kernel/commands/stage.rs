@@ -10,6 +10,7 @@ fn part(number: u32, part: u32, objects: Vec<DesiredObject>) -> Command {
         revision: revision(number),
         part,
         objects,
+        prune: Vec::new(),
     })
 }
 
@@ -41,4 +42,23 @@ fn part_0_drops_what_lay_there() {
     world.done(part(2, 0, Vec::new()));
     let staged = &world.state.staged[SOURCE];
     assert_eq!((staged.parts, staged.objects.len()), (1, 0));
+}
+
+#[test]
+fn more_than_a_revision_may_take_away_is_refused_for_good() {
+    let mut world = World::new();
+    let keys = |count: usize| vec![service("web"); count];
+    let going = |part: u32, count: usize| {
+        Command::Stage(Stage {
+            source: SOURCE.to_owned(),
+            revision: revision(1),
+            part,
+            objects: Vec::new(),
+            prune: keys(count),
+        })
+    };
+    let twice = world.refused(going(0, 2 * Stage::MAX_OBJECTS));
+    assert_eq!(twice.code, "K0314", "no reason to look again and retry");
+    world.done(going(0, Stage::MAX_OBJECTS));
+    assert_eq!(world.refused(going(1, 1)).code, "K0314");
 }

@@ -279,6 +279,7 @@ fn a_commit(state: &State, step: &Step, number: u32) -> Vec<Command> {
         revision: revision(number),
         part: u32::from(first % 19 == 0),
         objects,
+        prune: Vec::new(),
     });
     let accept = Command::Accept(Accept {
         source: SOURCE.to_owned(),
@@ -287,6 +288,7 @@ fn a_commit(state: &State, step: &Step, number: u32) -> Vec<Command> {
         parts: 1,
         prune,
         objects: count + u32::from(second % 17 == 0),
+        going: 0,
         released: Vec::new(),
     });
     vec![stage, accept]
@@ -422,6 +424,7 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
         _ => Command::RecordDrift(DriftReportUpdate {
             source: SOURCE.to_owned(),
             items: Vec::new(),
+            is_delta: false,
         }),
     };
     vec![one]
@@ -461,6 +464,7 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
             objects: (0..4)
                 .map(|pick| desired(&key(pick), some_spec(pick * 10)))
                 .collect(),
+            prune: Vec::new(),
         }),
         Command::Accept(Accept {
             source: SOURCE.to_owned(),
@@ -469,6 +473,7 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
             parts: 1,
             prune: Vec::new(),
             objects: 4,
+            going: 0,
             released: Vec::new(),
         }),
     ];

@@ -1,0 +1,154 @@
+//! Drift in the loop: found in the kernel's facts, recorded, and put back.
+//!
+//! What was accepted stands in the kernel's own objects, so that none of this needs git: it goes on
+//! while a newer revision is refused or held, while the repository is away, and when git has lost
+//! the applied revision. Git is asked for places only.
+
+use kelson_model::drift::DriftItem;
+use kelson_model::id::Revision;
+use kelson_model::object::{DesiredObject, DriftPolicy};
+use kelson_model::request::{DriftReportUpdate, Request};
+use kelson_model::source::{Fault, SourceRecord};
+use kelson_model::time::WallTime;
+use kelson_reconciler_core::codes::Code;
+use kelson_reconciler_core::drift::{Scan, Sight, scan};
+use kelson_reconciler_core::manifest::{Kinds, Loaded};
+use kelson_reconciler_core::observed::ObservedObject;
+use kelson_reconciler_core::plan::is_ours;
+
+use crate::bound;
+use crate::observed::Mirror;
+use crate::submit::{Flip, Submitter};
+use crate::tip::Lookout;
+use crate::trouble::Trouble;
+
+/// What the loop remembers of drift.
+#[derive(Debug, Default)]
+pub(crate) struct Drifting {
+    /// The version of the mirror that was last looked through, without news.
+    scanned: Option<u64>,
+    /// The version of the mirror of which the kernel refused to put something back.
+    refused: Option<u64>,
+}
+
+impl Drifting {
+    /// All rows are read anew.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether these rows were looked through already.
+    pub(crate) fn has_scanned(&self, mirror: &Mirror) -> bool {
+        self.scanned == Some(mirror.version())
+    }
+
+    /// Records what has drifted and what has healed, if that is news. Returns what is wrong with
+    /// the record itself.
+    pub(crate) async fn record(
+        &mut self,
+        source: &str,
+        mirror: &Mirror,
+        (places, kinds): (Option<&Loaded>, &Kinds),
+        submitter: &mut Submitter,
+        now: WallTime,
+    ) -> Result<Vec<Fault>, Trouble> {
+        let ledger = mirror.ledger();
+        let tasks = mirror.tasks_of_interest(now);
+        let Scan { news, unlisted, .. } = scan(Sight {
+            source,
+            places,
+            kinds: Some(kinds),
+            observed: mirror.objects(),
+            tasks: &tasks,
+            agents: &[],
+            ledger: &ledger,
+            now,
+        });
+        if news.is_empty() {
+            self.scanned = Some(mirror.version());
+        }
+        for items in bound::pages(news) {
+            let update = Request::RecordDrift(DriftReportUpdate {
+                source: source.to_owned(),
+                items,
+                is_delta: true,
+            });
+            if submitter.change(update).await?.is_err() {
+                // It has been logged, and these rows will not be taken otherwise.
+                self.scanned = Some(mirror.version());
+                break;
+            }
+        }
+        Ok((unlisted > 0)
+            .then(|| too_many(unlisted))
+            .into_iter()
+            .collect())
+    }
+
+    /// Puts objects that were changed by hand back to what was accepted from git; says whether
+    /// there were any.
+    pub(crate) async fn enforce(
+        &mut self,
+        source: &str,
+        mirror: &Mirror,
+        record: &SourceRecord,
+        submitter: &mut Submitter,
+        lookout: &mut Lookout,
+    ) -> Result<bool, Trouble> {
+        let version = mirror.version();
+        let Some(applied) = record
+            .applied
+            .as_ref()
+            .filter(|_| self.refused != Some(version))
+        else {
+            return Ok(false);
+        };
+        let objects = to_put_back(source, mirror);
+        if objects.is_empty() {
+            return Ok(false);
+        }
+        tracing::info!(objects = objects.len(), "changes by hand are undone");
+        let flip = back(applied, objects);
+        if submitter.flip(flip, lookout).await?.is_err() {
+            self.refused = Some(version);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
+
+fn back(applied: &Revision, objects: Vec<DesiredObject>) -> Flip<'_> {
+    Flip {
+        revision: applied,
+        previous: Some(applied.clone()),
+        objects,
+        prune: Vec::new(),
+        released: Vec::new(),
+        yields: false,
+    }
+}
+
+fn to_put_back(source: &str, mirror: &Mirror) -> Vec<DesiredObject> {
+    let is_enforced = |live: &&ObservedObject| {
+        live.by_hand.is_some()
+            && live.lifecycle.drift == DriftPolicy::Enforce
+            && is_ours(live, source)
+    };
+    let objects = mirror.objects().values().filter(is_enforced);
+    objects.map(ObservedObject::as_accepted).collect()
+}
+
+fn too_many(unlisted: usize) -> Fault {
+    Fault {
+        code: Code::TooMuchDrift.id().to_owned(),
+        file: String::new(),
+        line: 0,
+        column: 0,
+        message: format!(
+            "{unlisted} more things have drifted than are listed; the list has at most {} items",
+            DriftItem::KEPT_OPEN
+        ),
+        hint: "`kelson status` shows every object that is out of sync".to_owned(),
+        source_line: String::new(),
+    }
+}
