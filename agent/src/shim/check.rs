@@ -1,6 +1,5 @@
 //! One run of a check's program, inside the task: a process of its own that leaves nothing behind.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -92,7 +91,7 @@ fn carry_out() -> Result<Option<ExitStatus>, String> {
         .arg0(&order.program)
         .args(&order.arguments)
         .env_clear()
-        .envs(order.environment.iter().collect::<BTreeMap<_, _>>())
+        .envs(&order.environment)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
