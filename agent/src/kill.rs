@@ -255,6 +255,12 @@ mod tests {
             .spawn()
             .unwrap();
         let carriers = Carriers::of(&layout, &Isolation::none(), TaskId(1));
+        // A process shows its words and its environment only a moment after it was started.
+        let begin = Instant::now();
+        while carriers.shims().is_empty() || carriers.marked().is_empty() {
+            assert!(begin.elapsed() < Duration::from_secs(60));
+            std::thread::yield_now();
+        }
         let held = carriers.shims();
         assert_eq!(held.first().map(|shim| shim.pid), Some(shim.id()));
         assert!(carriers.end());
