@@ -9,10 +9,12 @@ use std::process::Command;
 use kelson_model::task::TaskState;
 use support::{FakeKernel, script, shim_exe, wait_for};
 
-/// Says which descriptors the shell has, and which signals are ignored or blocked.
-const LOOK: &str = "ls /proc/$$/fd > NAME.fds; grep -E 'SigIgn|SigBlk' /proc/$$/status > NAME.new; mv NAME.new NAME.signals";
+/// Says which descriptors the shell has, and which signals come ignored or blocked to its children
+/// (the shell itself blocks them for a moment when it starts one).
+const LOOK: &str = "ls /proc/$$/fd > NAME.fds; grep -E 'SigIgn|SigBlk' /proc/self/status > NAME.new; mv NAME.new NAME.signals";
 
-/// Two signals that the C library keeps to itself: nobody may set them, and it sets them itself where it needs them.
+/// Two signals that the C library keeps to itself: nobody may set them, and it sets them itself
+/// where it needs them.
 const OF_THE_C_LIBRARY: u64 = 0b11 << 31;
 
 async fn assert_clean(work: &Path, name: &str) {
