@@ -57,6 +57,9 @@ impl Config {
     }
 }
 
+/// Hears what the loop does or waits for, and for how long it may be silent from then on.
+pub type OnBeat = Arc<dyn Fn(&str, Duration) + Send + Sync>;
+
 /// What the wiring puts in.
 #[derive(Clone)]
 pub struct Hooks {
@@ -65,7 +68,7 @@ pub struct Hooks {
     /// Is told what a person at a terminal should hear.
     pub on_note: Arc<dyn Fn(String) + Send + Sync>,
     /// Is told what the loop does or waits for, and for how long it may be silent from then on.
-    pub on_beat: Arc<dyn Fn(&str, Duration) + Send + Sync>,
+    pub on_beat: OnBeat,
 }
 
 impl Default for Hooks {

@@ -1,13 +1,12 @@
 //! `cargo xtask storm`: random faults among commits, for as long as one likes.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kelson_testkit::storm;
 
-use crate::{setup, shell};
+use crate::setup;
 
 /// How long it lasts unless said otherwise, in seconds.
 const SECONDS: u64 = 60;

@@ -20,7 +20,7 @@ fn deepest() -> Namespace {
     (1..=Namespace::MAX_DEPTH)
         .map(|depth| vec![part.as_str(); depth].join("/"))
         .filter_map(|path| path.parse().ok())
-        .last()
+        .next_back()
         .unwrap()
 }
 

@@ -256,14 +256,11 @@ fn new_object(
 
 /// Removes an object; says how its lifecycle let it go, where it was there.
 fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) -> Option<PrunePolicy> {
-    let Some(object) = state
+    let object = state
         .objects
         .get(key)
         .filter(|object| !object.is_removed)
-        .cloned()
-    else {
-        return None;
-    };
+        .cloned()?;
     let policy = object.lifecycle.prune;
     state.push_event(context.event(
         "ObjectRemoved",

@@ -139,6 +139,10 @@ fn looked_at(place: &Place) -> TaskId {
     place.3
 }
 
+fn place(task: &Task) -> Place {
+    (task.workload, Stage::of(task), task.slot, task.id)
+}
+
 /// Counts how many tasks were looked at, for tests of what a transition costs.
 #[cfg(test)]
 pub(crate) mod steps {
@@ -156,8 +160,4 @@ pub(crate) mod steps {
     pub(crate) fn take() -> u64 {
         STEPS.take()
     }
-}
-
-fn place(task: &Task) -> Place {
-    (task.workload, Stage::of(task), task.slot, task.id)
 }
