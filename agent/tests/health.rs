@@ -17,7 +17,8 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// Listens in the place of a task that runs, and answers every request with the status that stands in the cell.
+/// Listens in the place of a task that runs, and answers every request with the status that stands
+/// in the cell.
 async fn serve(port: u16, status: Arc<AtomicU16>) {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
         .await

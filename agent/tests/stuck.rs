@@ -10,7 +10,8 @@ use kelson_agent::{Agent, ShutdownMode, end_everything};
 use kelson_model::task::{ExitCause, TaskState};
 use support::{FakeKernel, is_alive, script, shim_exe, start, wait_for, wait_gone, wait_number};
 
-/// Counts its starts, and leaves a child behind that its shell waits for and one that has left its session.
+/// Counts its starts, and leaves a child behind that its shell waits for and one that has left its
+/// session.
 const FAMILY: &str = "echo started >> times; setsid sh -c 'echo $$ > escaped; exec sleep 1000' & sleep 1000 & echo $! > child; wait";
 
 async fn begin(directory: &Path, kernel: &FakeKernel, use_cgroups: bool) -> Agent {
