@@ -16,12 +16,79 @@ pub struct ParseQuantityError {
     pub text: String,
     /// What was asked for, with examples.
     pub wanted: String,
+    /// What was probably meant, spelt as it has to be.
+    pub instead: Option<Instead>,
+}
+
+/// Another spelling of what was probably meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instead {
+    /// The spelling, which is a quantity.
+    pub text: String,
+    /// Whether it is the same amount beyond doubt.
+    pub is_certain: bool,
 }
 
 fn refuse(text: &str, wanted: impl Into<String>) -> ParseQuantityError {
     ParseQuantityError {
         text: text.chars().take(80).collect(),
         wanted: wanted.into(),
+        instead: None,
+    }
+}
+
+impl ParseQuantityError {
+    fn or(mut self, text: String, is_certain: bool) -> Self {
+        self.instead = Some(Instead { text, is_certain });
+        self
+    }
+}
+
+/// The longest text that is looked at for what was meant.
+const MAX_GUESSED: usize = 40;
+
+/// A decimal number and the unit behind it, as somebody may have written them: `1.5` and `Gi`.
+struct Guess<'a> {
+    whole: u64,
+    /// The digits behind the point as a fraction: counter and denominator.
+    part: (u64, u64),
+    unit: &'a str,
+}
+
+fn guess(text: &str) -> Option<Guess<'_>> {
+    if text.len() > MAX_GUESSED {
+        return None;
+    }
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    if decimals.len() > 6 || decimals.contains('.') || number.ends_with('.') {
+        return None;
+    }
+    let size = 10_u64.checked_pow(u32::try_from(decimals.len()).ok()?)?;
+    Some(Guess {
+        whole: whole.parse().ok()?,
+        part: (
+            if decimals.is_empty() { 0 } else { decimals.parse().ok()? },
+            size,
+        ),
+        unit: unit.trim_start(),
+    })
+}
+
+impl Guess<'_> {
+    /// The number in units of `factor`, where that is whole.
+    fn times(&self, factor: u64) -> Option<u64> {
+        let part = self.part.0.checked_mul(factor)?;
+        if part % self.part.1 != 0 {
+            return None;
+        }
+        self.whole
+            .checked_mul(factor)?
+            .checked_add(part / self.part.1)
     }
 }
 
@@ -33,7 +100,7 @@ pub struct MilliCpus(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Bytes(pub u64);
 
-/// A length of time in milliseconds; written `100ms`, `30s`, `10m`, `2h`.
+/// A length of time in milliseconds; written `100ms`, `30s`, `1m30s`, `2h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Millis(pub u64);
 
@@ -104,14 +171,22 @@ impl FromStr for Bytes {
             )
         {
             let letter = unit.chars().next().map_or('M', |c| c.to_ascii_uppercase());
-            return Err(refuse(
-                text,
-                format!(
-                    "an amount with a binary unit: write {digits}{letter}i ({digits}{letter}iB is the same)"
-                ),
-            ));
+            let wanted = format!(
+                "an amount with a binary unit: write {digits}{letter}i \
+                 ({digits}{letter}iB is the same)"
+            );
+            return Err(refuse(text, wanted).or(format!("{digits}{letter}i"), false));
         }
-        let wrong = || refuse(text, "an amount with a binary unit, such as 256Mi or 1Gi");
+        let wrong = || match meant_bytes(text) {
+            Some(instead) => {
+                let wanted = format!(
+                    "a whole amount with a binary unit: write {}",
+                    instead.text
+                );
+                refuse(text, wanted).or(instead.text, instead.is_certain)
+            }
+            None => refuse(text, "an amount with a binary unit, such as 256Mi or 1Gi"),
+        };
         let bare = unit.strip_suffix('B').unwrap_or(unit);
         let shift = BYTE_UNITS
             .iter()
@@ -142,33 +217,96 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// What somebody meant who wrote `1.5Gi`, `512 Mi` or `512mib`.
+fn meant_bytes(text: &str) -> Option<Instead> {
+    let guess = guess(text)?;
+    let letter = guess.unit.chars().next()?;
+    let rest = guess.unit.get(letter.len_utf8()..)?;
+    let name = letter.to_ascii_uppercase();
+    let at = BYTE_UNITS
+        .iter()
+        .position(|(unit, _)| unit.starts_with(name))?;
+    if !matches!(rest.to_ascii_lowercase().as_str(), "" | "b" | "i" | "ib") {
+        return None;
+    }
+    let (unit, shift) = BYTE_UNITS.get(at)?;
+    // Smaller units follow; the first in which the amount is whole is the nearest.
+    let text = BYTE_UNITS.iter().skip(at).find_map(|(smaller, less)| {
+        let number = guess.times(1_u64.checked_shl(shift.checked_sub(*less)?)?)?;
+        // As much as an amount may be, and no more: the text is one that is read.
+        let bytes = number.checked_mul(1 << less)?;
+        (bytes <= i64::MAX as u64).then(|| format!("{number}{smaller}"))
+    })?;
+    let is_exact = guess.unit.strip_suffix('B').unwrap_or(guess.unit) == *unit;
+    Some(Instead {
+        text,
+        is_certain: is_exact,
+    })
+}
+
 const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl FromStr for Millis {
     type Err = ParseQuantityError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
-            refuse(
-                text,
-                "a duration with a unit, such as 100ms, 30s, 10m or 2h",
-            )
+            let error = refuse(text, "a duration with units, such as 100ms, 30s, 1m30s or 2h");
+            match meant_millis(text) {
+                Some(instead) => error.or(instead.text, instead.is_certain),
+                None => error,
+            }
         };
-        let end = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (digits, unit) = text.split_at(end);
-        let factor = TIME_UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, factor)| *factor)
-            .ok_or_else(wrong)?;
-        let number: u64 = digits.parse().map_err(|_| wrong())?;
-        number
-            .checked_mul(factor)
-            .filter(|ms| *ms <= MAX_MILLIS)
-            .map(Self)
-            .ok_or_else(wrong)
+        let mut rest = text;
+        let mut total = 0_u64;
+        // Units stand from the largest to the smallest, each at most once.
+        let mut units = TIME_UNITS.iter();
+        while !rest.is_empty() {
+            let end = rest
+                .find(|c: char| !c.is_ascii_digit())
+                .ok_or_else(wrong)?;
+            let (digits, behind) = rest.split_at(end);
+            let length = behind
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(behind.len());
+            let (unit, next) = behind.split_at(length);
+            let (_, factor) = units.find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+            let number: u64 = digits.parse().map_err(|_| wrong())?;
+            total = number
+                .checked_mul(*factor)
+                .and_then(|more| total.checked_add(more))
+                .filter(|ms| *ms <= MAX_MILLIS)
+                .ok_or_else(wrong)?;
+            rest = next;
+        }
+        if text.is_empty() {
+            return Err(wrong());
+        }
+        Ok(Self(total))
     }
+}
+
+/// What somebody meant who wrote `1.5h`, `10 s`, `5 minutes` or a bare `10`.
+fn meant_millis(text: &str) -> Option<Instead> {
+    let guess = guess(text)?;
+    let (name, is_exact) = match guess.unit.to_ascii_lowercase().as_str() {
+        // Nothing is nothing in every unit.
+        "" => ("s", guess.whole == 0 && guess.part.0 == 0),
+        "ms" | "msec" | "millis" | "milliseconds" => ("ms", true),
+        "s" | "sec" | "secs" | "second" | "seconds" => ("s", true),
+        "m" | "min" | "mins" | "minute" | "minutes" => ("m", guess.unit != "M"),
+        "h" | "hr" | "hour" | "hours" => ("h", true),
+        "d" | "day" | "days" => ("d", true),
+        _ => return None,
+    };
+    let factor = match name {
+        "d" => 24 * 3_600_000,
+        name => TIME_UNITS.iter().find(|(unit, _)| *unit == name)?.1,
+    };
+    let millis = guess.times(factor).filter(|ms| *ms <= MAX_MILLIS)?;
+    Some(Instead {
+        text: Millis(millis).to_string(),
+        is_certain: is_exact,
+    })
 }
 
 impl fmt::Display for Millis {
@@ -319,6 +457,40 @@ mod tests {
     fn the_largest_bytes_are_refused_not_wrapped() {
         assert!("18446744073709551615Ti".parse::<Bytes>().is_err());
         assert!("9999999999Ti".parse::<Bytes>().is_err());
+    }
+
+    #[test]
+    fn a_duration_has_units_from_the_largest_to_the_smallest() {
+        let millis = |text: &str| text.parse::<Millis>().map(|it| it.0).ok();
+        assert_eq!(millis("1m30s"), Some(90_000));
+        assert_eq!(millis("2h5m1s7ms"), Some(7_501_007));
+        for text in ["30s1m", "1m1m", "1m30", "m30s", "", "1m 30s", "-1m", "1m30x"] {
+            assert_eq!(millis(text), None, "{text}");
+        }
+        let much = format!("{}h{}m", u64::MAX, u64::MAX);
+        assert_eq!(millis(&much), None);
+    }
+
+    #[test]
+    fn what_was_meant_is_spelt_as_it_has_to_be() {
+        let instead = |error: ParseQuantityError| {
+            error.instead.map(|it| (it.text, it.is_certain))
+        };
+        let bytes = |text: &str| instead(text.parse::<Bytes>().unwrap_err());
+        assert_eq!(bytes("1.5Gi"), Some(("1536Mi".to_owned(), true)));
+        assert_eq!(bytes("0.5GiB"), Some(("512Mi".to_owned(), true)));
+        assert_eq!(bytes("512 Mi"), Some(("512Mi".to_owned(), true)));
+        assert_eq!(bytes("512mib"), Some(("512Mi".to_owned(), false)));
+        assert_eq!(bytes("256"), Some(("256Mi".to_owned(), false)));
+        assert_eq!(bytes("0.1Ki"), None);
+        assert_eq!(bytes("1.5.5Gi"), None);
+        assert_eq!(bytes("999999999999Ti"), None);
+        let millis = |text: &str| instead(text.parse::<Millis>().unwrap_err());
+        assert_eq!(millis("1.5h"), Some(("90m".to_owned(), true)));
+        assert_eq!(millis("5 seconds"), Some(("5s".to_owned(), true)));
+        assert_eq!(millis("10"), Some(("10s".to_owned(), false)));
+        assert_eq!(millis("0"), Some(("0s".to_owned(), true)));
+        assert_eq!(millis("soon"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::time::WallTime;
 
 /// One thing that is wrong with a manifest, a commit or a request; every one has a page under
 /// docs/errors.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
     /// `K0102`.
@@ -24,9 +24,87 @@ pub struct Fault {
     pub message: String,
     /// What to do about it.
     pub hint: String,
-    /// The line of the file, cut at 200 characters.
+    /// At most 200 characters of the line of the file, those around `column`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source_line: String,
+    /// The column of the first character of `source_line`; 0 where the line is shown from its
+    /// beginning.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub source_column: u32,
+    /// The line of the first character behind what is wrong; 0 where only its beginning is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub end_line: u32,
+    /// The column of the first character behind what is wrong; 0 where only its beginning is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub end_column: u32,
+    /// Other places that have to do with it; at most [`Fault::MAX_RELATED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<Related>,
+    /// What to write instead, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<Replacement>,
+}
+
+impl Fault {
+    /// Most places that one fault names besides its own.
+    pub const MAX_RELATED: usize = 4;
+
+    /// A fault of a whole file, or of none where `file` is empty.
+    pub fn of_file(
+        code: impl Into<String>,
+        file: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            code: code.into(),
+            file: file.into(),
+            message: message.into(),
+            hint: hint.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Another place that has to do with a fault.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Related {
+    /// Relative to the repository's root.
+    pub file: String,
+    /// Begins at 1.
+    pub line: u32,
+    /// Begins at 1, in characters.
+    pub column: u32,
+    /// What stands there.
+    pub message: String,
+}
+
+/// What to write in place of a part of the fault's file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Replacement {
+    /// The line of the first character that goes; begins at 1.
+    pub line: u32,
+    /// The column of the first character that goes; begins at 1, in characters.
+    pub column: u32,
+    /// The line of the first character that stays.
+    pub end_line: u32,
+    /// The column of the first character that stays; equal places mean that nothing goes.
+    pub end_column: u32,
+    /// What comes in its place; at most [`Replacement::MAX_TEXT`] bytes.
+    pub text: String,
+    /// Whether this is what was meant beyond doubt, so that `kelson validate --fix` writes it.
+    pub certain: bool,
+}
+
+impl Replacement {
+    /// Most bytes of the text.
+    pub const MAX_TEXT: usize = 2000;
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why a revision, or a part of it, is not applied although it could be.

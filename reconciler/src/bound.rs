@@ -28,15 +28,12 @@ pub(crate) fn report(holds: &mut [Held], errors: &mut Vec<Fault>) {
     if fitting < errors.len() {
         let more = errors.len() - fitting + 1;
         errors.truncate(fitting.saturating_sub(1));
-        errors.push(Fault {
-            code: Code::TooManyFaults.id().to_owned(),
-            file: String::new(),
-            line: 0,
-            column: 0,
-            message: format!("{more} more faults are not listed"),
-            hint: "`kelson validate` lists them".to_owned(),
-            source_line: String::new(),
-        });
+        errors.push(Fault::of_file(
+            Code::TooManyFaults.id(),
+            "",
+            format!("{more} more faults are not listed"),
+            "`kelson validate` lists them",
+        ));
     }
 }
 
@@ -133,8 +130,7 @@ mod tests {
             line: n,
             column: 1,
             message: "x".repeat(300),
-            hint: String::new(),
-            source_line: String::new(),
+            ..Fault::default()
         };
         let mut few: Vec<Fault> = (0..10).map(fault).collect();
         report(&mut [], &mut few);

@@ -287,12 +287,13 @@ impl Desired {
 fn tree_fault(fault: &TreeFault) -> Fault {
     let (line, column) = fault.cause.position();
     Fault {
-        code: Code::UnreadableFile.id().to_owned(),
-        file: fault.path.to_string(),
         line,
         column,
-        message: fault.cause.to_string(),
-        hint: fault.cause.hint().to_owned(),
-        source_line: String::new(),
+        ..Fault::of_file(
+            Code::UnreadableFile.id(),
+            &*fault.path,
+            fault.cause.to_string(),
+            fault.cause.hint(),
+        )
     }
 }

@@ -139,16 +139,10 @@ fn to_put_back(source: &str, mirror: &Mirror) -> Vec<DesiredObject> {
 }
 
 fn too_many(unlisted: usize) -> Fault {
-    Fault {
-        code: Code::TooMuchDrift.id().to_owned(),
-        file: String::new(),
-        line: 0,
-        column: 0,
-        message: format!(
-            "{unlisted} more things have drifted than are listed; the list has at most {} items",
-            DriftItem::KEPT_OPEN
-        ),
-        hint: "`kelson status` shows every object that is out of sync".to_owned(),
-        source_line: String::new(),
-    }
+    let message = format!(
+        "{unlisted} more things have drifted than are listed; the list has at most {} items",
+        DriftItem::KEPT_OPEN
+    );
+    let hint = "`kelson status` shows every object that is out of sync";
+    Fault::of_file(Code::TooMuchDrift.id(), "", message, hint)
 }

@@ -97,15 +97,7 @@ impl Voice {
 
 /// A refusal of the kernel as a fault of no file.
 pub(crate) fn refusal_fault(refusal: Refusal) -> Fault {
-    Fault {
-        code: refusal.code,
-        file: String::new(),
-        line: 0,
-        column: 0,
-        message: refusal.message,
-        hint: refusal.hint,
-        source_line: String::new(),
-    }
+    Fault::of_file(refusal.code, "", refusal.message, refusal.hint)
 }
 
 /// A source that cannot be read as a whole, as a fault of no file.
@@ -118,13 +110,5 @@ pub(crate) fn source_fault(error: &SourceError) -> Fault {
 
 /// A repository that does not even show its tip.
 pub(crate) fn unreadable(message: String, hint: &str) -> Fault {
-    Fault {
-        code: Code::UnreadableFile.id().to_owned(),
-        file: String::new(),
-        line: 0,
-        column: 0,
-        message,
-        hint: hint.to_owned(),
-        source_line: String::new(),
-    }
+    Fault::of_file(Code::UnreadableFile.id(), "", message, hint)
 }

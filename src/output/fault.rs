@@ -1,51 +1,43 @@
 //! What is wrong, with its place and the line of the file.
 
 use kelson_model::source::Fault;
+use kelson_reconciler_core::render::{fault_place, replacement_line, shown_source};
 
 use super::style::{Palette, Tint, plain};
 use crate::exit::{Exit, Failure, failure_of};
 
 /// Shows a fault over several lines, each with its end.
 pub(crate) fn fault(fault: &Fault, palette: Palette) -> String {
-    let mut place = fault.file.clone();
-    for number in [fault.line, fault.column] {
-        if number > 0 && !place.is_empty() {
-            place.push_str(&format!(":{number}"));
-        }
-    }
-    let mut text = String::new();
+    let place = fault_place(&fault.file, fault.line, fault.column);
     let head = palette.paint(Tint::Bad, &fault.code);
     let message = palette.paint(Tint::Strong, &plain(&fault.message));
-    if place.is_empty() {
-        text.push_str(&format!("{head} {message}\n"));
-    } else {
-        text.push_str(&format!("{}: {head} {message}\n", plain(&place)));
-    }
+    let mut text = format!("{}{head} {message}\n", plain(&place));
     if !fault.source_line.trim().is_empty() && fault.line > 0 {
         let number = fault.line.to_string();
         let blank = " ".repeat(number.len());
         let bar = palette.paint(Tint::Dim, "|");
-        let line: String = fault.source_line.replace('\t', " ");
-        text.push_str(&format!(
-            "  {} {bar} {}\n",
-            palette.paint(Tint::Dim, &number),
-            plain(&line)
-        ));
+        let shown = shown_source(fault);
+        let (line, before) = (shown.line.replace('\t', " "), shown.before.replace('\t', " "));
+        let number = palette.paint(Tint::Dim, &number);
+        text.push_str(&format!("  {number} {bar} {}\n", plain(&line)));
         if fault.column > 0 {
-            let column = usize::try_from(fault.column).unwrap_or(1);
-            if column <= line.chars().count() + 1 {
-                let caret = palette.paint(Tint::Bad, "^");
-                let before = " ".repeat(column.saturating_sub(1));
-                text.push_str(&format!("  {blank} {bar} {before}{caret}\n"));
-            }
+            let mark = palette.paint(Tint::Bad, &shown.mark);
+            text.push_str(&format!("  {blank} {bar} {before}{mark}\n"));
         }
     }
+    let mut say = |label: &str, words: &str| {
+        let label = palette.paint(Tint::Dim, label);
+        text.push_str(&format!("  {label} {}\n", plain(words)));
+    };
     if !fault.hint.is_empty() {
-        text.push_str(&format!(
-            "  {} {}\n",
-            palette.paint(Tint::Dim, "hint:"),
-            plain(&fault.hint)
-        ));
+        say("hint:", &fault.hint);
+    }
+    if let Some(line) = replacement_line(fault) {
+        say("fix:", &line);
+    }
+    for related in &fault.related {
+        let place = fault_place(&related.file, related.line, related.column);
+        say("see:", &format!("{place}{}", related.message));
     }
     text
 }
@@ -80,6 +72,7 @@ pub(crate) fn failure(error: &anyhow::Error, palette: Palette) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kelson_model::source::Related;
 
     #[test]
     fn a_fault_is_shown_with_its_place_its_line_and_a_caret() {
@@ -92,6 +85,15 @@ mod tests {
                 message: "there is no field `instnaces` here".into(),
                 hint: "did you mean `instances`?".into(),
                 source_line: "  instnaces: 3".into(),
+                end_line: 9,
+                end_column: 12,
+                related: vec![Related {
+                    file: "kelson/web.yaml".into(),
+                    line: 4,
+                    column: 1,
+                    message: "spec stands here".into(),
+                }],
+                ..Fault::default()
             },
             Palette::plain(),
         );
@@ -99,23 +101,16 @@ mod tests {
             shown,
             "kelson/web.yaml:9:3: K0102 there is no field `instnaces` here\n  \
              9 |   instnaces: 3\n    \
-             |   ^\n  \
-             hint: did you mean `instances`?\n"
+             |   ^^^^^^^^^\n  \
+             hint: did you mean `instances`?\n  \
+             see: kelson/web.yaml:4:1: spec stands here\n"
         );
     }
 
     #[test]
     fn a_fault_without_a_place_is_one_line() {
         let shown = fault(
-            &Fault {
-                code: "K0199".into(),
-                file: String::new(),
-                line: 0,
-                column: 0,
-                message: "there are 7 more faults".into(),
-                hint: String::new(),
-                source_line: String::new(),
-            },
+            &Fault::of_file("K0199", "", "there are 7 more faults", ""),
             Palette::plain(),
         );
         assert_eq!(shown, "K0199 there are 7 more faults\n");

@@ -93,31 +93,96 @@ pub fn summary(plan: &Plan) -> String {
     }
 }
 
-/// A fault as people read it: place, sentence, source line with a mark, cure.
+/// A fault as people read it: place, sentence, source line with a mark, cure, what to write, other
+/// places.
 pub fn fault_lines(fault: &Fault) -> Vec<String> {
-    let place = match (fault.file.is_empty(), fault.line) {
-        (true, _) => String::new(),
-        (false, 0) => format!("{}: ", fault.file),
-        (false, line) => format!("{}:{line}:{}: ", fault.file, fault.column),
-    };
-    let mut lines = vec![format!("{place}{} {}", fault.code, fault.message)];
+    let mut lines = vec![format!(
+        "{}{} {}",
+        fault_place(&fault.file, fault.line, fault.column),
+        fault.code,
+        fault.message
+    )];
     if !fault.source_line.is_empty() {
         let number = fault.line.to_string();
         let gap = " ".repeat(number.len());
-        // Tabs are kept, so that the mark stands below its character wherever the terminal puts it.
-        let before: String = fault
-            .source_line
-            .chars()
-            .take(usize::try_from(fault.column.saturating_sub(1)).unwrap_or(0))
-            .map(|c| if c == '\t' { '\t' } else { ' ' })
-            .collect();
-        lines.push(format!("  {number} | {}", fault.source_line));
-        lines.push(format!("  {gap} | {before}^"));
+        let shown = shown_source(fault);
+        lines.push(format!("  {number} | {}", shown.line));
+        lines.push(format!("  {gap} | {}{}", shown.before, shown.mark));
     }
     if !fault.hint.is_empty() {
         lines.push(format!("  {}", fault.hint));
     }
+    lines.extend(replacement_line(fault).map(|line| format!("  {line}")));
+    for related in &fault.related {
+        let place = fault_place(&related.file, related.line, related.column);
+        lines.push(format!("  {place}{}", related.message));
+    }
     lines
+}
+
+/// A place as the beginning of a line: `web.yaml:9:3: `; empty where no file is at fault.
+pub fn fault_place(file: &str, line: u32, column: u32) -> String {
+    match (file.is_empty(), line) {
+        (true, _) => String::new(),
+        (false, 0) => format!("{file}: "),
+        (false, line) => format!("{file}:{line}:{column}: "),
+    }
+}
+
+/// The source line of a fault, and what stands below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownSource {
+    /// The line, with … where it is cut on the left.
+    pub line: String,
+    /// What stands before the mark, as wide as the line is there: tabs are kept, so that the mark
+    /// stands below its character wherever the terminal puts it.
+    pub before: String,
+    /// `^` below the beginning, or below all of it where it ends on the same line.
+    pub mark: String,
+}
+
+/// The source line of a fault with its mark.
+pub fn shown_source(fault: &Fault) -> ShownSource {
+    let cut = if fault.source_column > 1 { "… " } else { "" };
+    let first = fault.source_column.max(1);
+    let count = |n: u32| usize::try_from(n).unwrap_or(0);
+    let skipped = count(fault.column.saturating_sub(first));
+    let length = fault.source_line.chars().count();
+    let wide = if fault.end_line == fault.line {
+        count(fault.end_column.saturating_sub(fault.column)).min(length.saturating_sub(skipped))
+    } else {
+        1
+    };
+    let before: String = fault
+        .source_line
+        .chars()
+        .take(skipped)
+        .map(|c| if c == '\t' { '\t' } else { ' ' })
+        .collect();
+    ShownSource {
+        line: format!("{cut}{}", fault.source_line),
+        before: format!("{}{before}", " ".repeat(cut.chars().count())),
+        mark: "^".repeat(wide.max(1)),
+    }
+}
+
+/// What to write instead, where it fits into a line.
+pub fn replacement_line(fault: &Fault) -> Option<String> {
+    let replacement = fault.replacement.as_ref()?;
+    let verb = if replacement.certain {
+        "`kelson validate --fix` writes"
+    } else {
+        "perhaps"
+    };
+    let text = &replacement.text;
+    if text.trim().is_empty() {
+        let what = if text.contains('\n') { "a line" } else { "a space" };
+        return Some(format!("{verb} {what} here"));
+    }
+    let text = text.trim();
+    let short: String = text.chars().take(MAX_VALUE).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    Some(format!("{verb} {}{more}", short.replace('\n', "⏎")))
 }
 
 fn line(mark: Mark, text: &str) -> Line {

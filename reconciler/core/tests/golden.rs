@@ -1,6 +1,8 @@
-//! Manifests and the faults that people see of them, side by side in `golden/`: `NAME.yaml` and `NAME.faults`.
+//! Manifests and the faults that people see of them, side by side in `golden/`: `NAME.yaml`,
+//! `NAME.faults`, and `NAME.fixed` where something can be put right beyond doubt.
 //!
-//! `KELSON_BLESS=1 cargo test -p kelson-reconciler-core --test golden` writes the faults anew; read the difference before you commit it.
+//! `KELSON_BLESS=1 cargo test -p kelson-reconciler-core --test golden` writes them anew; read the
+//! difference before you commit it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -9,8 +11,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use kelson_reconciler_core::codes::Code;
+use kelson_reconciler_core::manifest::fix;
 use kelson_reconciler_core::render::fault_lines;
-use support::{load_commit, resolved};
+use support::{kinds, load_commit, resolved};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -73,6 +76,38 @@ fn every_manifest_has_the_faults_beside_it() {
     if !wrong.is_empty() {
         panic!("{}", wrong.join("\n"));
     }
+}
+
+#[test]
+fn what_is_certain_is_written_and_nothing_else_is_touched() {
+    let bless = std::env::var_os("KELSON_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for path in cases() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let found = fix(name, &bytes, &kinds()).map(|fixed| fixed.bytes);
+        let golden = path.with_extension("fixed");
+        if bless {
+            match found {
+                Some(found) => std::fs::write(&golden, found).unwrap(),
+                None => drop(std::fs::remove_file(&golden)),
+            }
+            continue;
+        }
+        let expected = std::fs::read(&golden).ok();
+        if found != expected {
+            let shown = |bytes: Option<Vec<u8>>| {
+                String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+            };
+            wrong.push(format!(
+                "{}\n--- expected\n{}--- found\n{}",
+                path.display(),
+                shown(expected),
+                shown(found)
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -6,9 +6,11 @@ use kelson_model::object::{Lifecycle, Namespace, ObjectKey};
 use kelson_model::report::API_VERSION;
 use serde_json::{Value, json};
 
-use super::flaw::Flaw;
-use super::schema::Schema;
-use super::tree::{Content, Entry, Node, Position};
+use super::flaw::{Flaw, Rewrite};
+use super::lines::Lines;
+use super::schema::{Place, Schema};
+use super::syntax;
+use super::tree::{Content, Entry, Node, Position, Range};
 use crate::codes::Code;
 
 /// The JSON Schema of a document, whatever its kind.
@@ -75,27 +77,36 @@ pub(crate) struct Envelope {
 pub(crate) struct Opened {
     pub(crate) envelope: Option<Envelope>,
     /// The kind, if it is a text.
-    pub(crate) kind: Option<(String, Position)>,
+    pub(crate) kind: Option<String>,
     pub(crate) flaws: Vec<Flaw>,
+    /// What to write for values that readers differ on, by their place.
+    pub(crate) respelt: BTreeMap<Position, Rewrite>,
+}
+
+/// What is known around a document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Around<'a> {
+    pub(crate) lines: &'a Lines<'a>,
+    /// Where something has been told already.
+    pub(crate) quiet: &'a BTreeSet<Position>,
+    /// The schema of the specification of the document's kind, where that is known.
+    pub(crate) spec: Option<&'a Value>,
 }
 
 /// Reads the envelope of a document.
-pub(crate) fn open(schema: &Schema, document: &Node, quiet: &BTreeSet<Position>) -> Opened {
+pub(crate) fn open(schema: &Schema, document: &Node, around: Around<'_>) -> Opened {
     if document.as_mapping().is_none() {
         return Opened {
-            flaws: vec![Flaw::new(
-                Code::NotAnObject,
-                document.position,
-                format!(
-                    "the document is {}, and must be a mapping",
-                    document.describe()
-                ),
-                "begin with `apiVersion: kelson/v1` and `kind:`; name files that are no manifests otherwise, or put them into .kelsonignore",
-            )],
+            flaws: vec![not_a_mapping(document)],
             ..Opened::default()
         };
     }
-    let checked = schema.check(&without_spec(document), "", quiet);
+    let place = Place {
+        base: "",
+        quiet: around.quiet,
+        spec: around.spec,
+    };
+    let mut checked = schema.check(&without_spec(document), place);
     let has_other_version = checked
         .flaws
         .iter()
@@ -107,9 +118,16 @@ pub(crate) fn open(schema: &Schema, document: &Node, quiet: &BTreeSet<Position>)
             ..Opened::default()
         };
     }
+    for flaw in &mut checked.flaws {
+        if flaw.code == Code::UnknownField && flaw.replacement.is_none() {
+            belongs_below(flaw, document, around);
+        } else if flaw.code == Code::MissingField && around.spec.is_some() {
+            flaw.replacement = version_above(document);
+        }
+    }
     let kind = document
         .get("kind")
-        .and_then(|entry| Some((entry.value.as_text()?.to_owned(), entry.value.position)));
+        .and_then(|entry| Some(entry.value.as_text()?.to_owned()));
     let envelope = checked
         .flaws
         .is_empty()
@@ -119,7 +137,116 @@ pub(crate) fn open(schema: &Schema, document: &Node, quiet: &BTreeSet<Position>)
         envelope,
         kind,
         flaws: checked.flaws,
+        respelt: checked.respelt,
     }
+}
+
+fn not_a_mapping(document: &Node) -> Flaw {
+    if let Content::Scalar(scalar) = &document.content
+        && scalar.is_plain
+        && let Some((word, _)) = syntax::glued_key(&scalar.text)
+    {
+        return syntax::glued(word, document);
+    }
+    let found = document.describe();
+    Flaw::at_value(
+        Code::NotAnObject,
+        document,
+        format!("the document is {found}, and must be a mapping"),
+        "begin with `apiVersion: kelson/v1` and `kind:`; name files that are no manifests \
+         otherwise, or put them into .kelsonignore",
+    )
+}
+
+/// Where a field of the specification stands beside `spec`: says where that is, and indents it if
+/// nothing but its indentation keeps it out.
+fn belongs_below(flaw: &mut Flaw, document: &Node, around: Around<'_>) {
+    let Some(entries) = document.as_mapping() else {
+        return;
+    };
+    let Some(at) = entries
+        .iter()
+        .position(|entry| entry.key_range.start == flaw.position)
+    else {
+        return;
+    };
+    let (Some(entry), Some(spec)) = (entries.get(at), document.get("spec")) else {
+        return;
+    };
+    let is_of_spec = |key: &str| {
+        around
+            .spec
+            .and_then(|schema| schema.get("properties")?.get(key))
+            .is_some()
+    };
+    if !is_of_spec(&entry.key) {
+        return;
+    }
+    flaw.hint = format!("indent it below `spec:`: `{}` is a field of spec", entry.key);
+    flaw.related
+        .push((spec.key_range.start, "spec stands here".to_owned()));
+    let follows_spec = entries
+        .iter()
+        .take(at)
+        .rev()
+        .find(|entry| !is_of_spec(&entry.key))
+        .is_some_and(|entry| entry.key == "spec");
+    if follows_spec && spec.value.get(&entry.key).is_none() {
+        flaw.replacement = indented(entry, spec, around.lines);
+    }
+}
+
+/// The lines of an entry with the indentation of the fields of `spec`.
+fn indented(entry: &Entry, spec: &Entry, lines: &Lines<'_>) -> Option<Rewrite> {
+    let field = spec.value.as_mapping()?.first()?.key_range.start;
+    let start = entry.key_range.start;
+    let is_block = field.line > spec.key_range.start.line && spec.value.through.is_none();
+    if !is_block || field.column <= start.column || start.column != spec.key_range.start.column {
+        return None;
+    }
+    let end = entry.value.last().max(entry.key_range.end);
+    // A block of text ends where the next line begins.
+    let last = if end.column == 1 && end.line > start.line {
+        end.line - 1
+    } else {
+        end.line
+    };
+    let more = " ".repeat(usize::try_from(field.column - start.column).ok()?);
+    let mut text = Vec::new();
+    for number in start.line..=last {
+        let line = lines.get(usize::try_from(number).ok()?);
+        text.push(if line.trim().is_empty() {
+            line.to_owned()
+        } else {
+            format!("{more}{line}")
+        });
+    }
+    let behind = lines.get(usize::try_from(last).ok()?).chars().count() + 1;
+    let range = Range {
+        start: Position {
+            line: start.line,
+            column: 1,
+        },
+        end: Position {
+            line: last,
+            column: u32::try_from(behind).ok()?,
+        },
+    };
+    Some(Rewrite::certain(range, text.join("\n")))
+}
+
+/// The line that is missing above a document that is one of ours otherwise.
+fn version_above(document: &Node) -> Option<Rewrite> {
+    let entries = document.as_mapping()?;
+    let first = entries.first()?.key_range.start;
+    let is_block = document.position == first && first.column == 1;
+    let is_ours = document.get("apiVersion").is_none() && document.get("spec").is_some();
+    (is_block && is_ours).then(|| {
+        Rewrite::certain(
+            Range::empty(first),
+            format!("apiVersion: {API_VERSION}\n"),
+        )
+    })
 }
 
 /// The document with its specification cut to its outside, which the kind's schema looks into.
@@ -127,9 +254,11 @@ fn without_spec(document: &Node) -> Node {
     let outside = |entry: &Entry| match (&*entry.key, &entry.value.content) {
         ("spec", Content::Mapping(_)) => Entry {
             key: entry.key.clone(),
-            key_position: entry.key_position,
+            key_range: entry.key_range,
             value: Node {
                 position: entry.value.position,
+                end: entry.value.end,
+                through: entry.value.through,
                 size: 1,
                 content: Content::Mapping(Vec::new()),
             },
@@ -138,6 +267,8 @@ fn without_spec(document: &Node) -> Node {
     };
     Node {
         position: document.position,
+        end: document.end,
+        through: document.through,
         size: document.size,
         content: Content::Mapping(
             document

@@ -1,18 +1,20 @@
 //! One file: its documents checked, its faults told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kelson_model::object::{DesiredObject, ObjectKey, Origin};
 use kelson_model::source::Fault;
 
-use super::envelope;
-use super::flaw::Flaw;
+use super::envelope::{self, Around};
+use super::flaw::{Flaw, MAX_FAULTS, Rewrite};
+use super::foreign;
 use super::kinds::Kinds;
+use super::lines::Lines;
 use super::load::LoadedObject;
 use super::resolve;
-use super::schema::Schema;
-use super::tree::{Position, Spans};
+use super::schema::{Place, Schema};
+use super::tree::{Node, Position, Spans};
 use super::{written, yaml};
 use crate::codes::Code;
 
@@ -43,50 +45,127 @@ pub(crate) fn check(path: &str, bytes: &[u8], envelope: &Schema, kinds: &Kinds) 
                     .unwrap_or_default(),
             );
             return Outcome {
-                faults: vec![flaw.in_file(path, &shown)],
+                faults: vec![flaw.in_file(path, &Lines::new(&shown))],
                 ..Outcome::default()
             };
         }
     };
+    let lines = Lines::new(text);
+    if let Some(flaw) = foreign::of_text(text) {
+        return Outcome {
+            faults: vec![flaw.in_file(path, &lines)],
+            ..Outcome::default()
+        };
+    }
     let read = yaml::read(text);
-    let quiet: BTreeSet<Position> = read.flaws.iter().map(|flaw| flaw.position).collect();
-    let mut flaws = read.flaws;
-    let mut outcome = Outcome::default();
-    let shared: Arc<str> = Arc::from(text);
+    let file = File {
+        path,
+        lines: &lines,
+        text: Arc::from(text),
+        quiet: read.flaws.iter().map(|flaw| flaw.position).collect(),
+        envelope,
+        kinds,
+    };
+    let mut gathered = Gathered {
+        flaws: read.flaws,
+        ..Gathered::default()
+    };
+    let mut strangers = foreign::Strangers::default();
     for document in &read.documents {
-        let opened = envelope::open(envelope, document, &quiet);
-        flaws.extend(opened.flaws);
-        let Some((kind, kind_position)) = opened.kind else {
-            continue;
+        if !strangers.take(path, document) {
+            file.document(document, &mut gathered);
+        }
+    }
+    gathered.flaws.extend(strangers.flaw());
+    for flaw in &mut gathered.flaws {
+        if flaw.code == Code::Surprise {
+            flaw.replacement = gathered.respelt.remove(&flaw.position);
+        }
+    }
+    let mut outcome = gathered.outcome;
+    outcome.faults = gathered
+        .flaws
+        .into_iter()
+        .take(MAX_FAULTS)
+        .map(|flaw| flaw.in_file(path, &lines))
+        .collect();
+    outcome
+}
+
+/// What is known of a file while its documents are checked.
+struct File<'a> {
+    path: &'a str,
+    lines: &'a Lines<'a>,
+    text: Arc<str>,
+    /// Where the reading of YAML has told something.
+    quiet: BTreeSet<Position>,
+    envelope: &'a Schema,
+    kinds: &'a Kinds,
+}
+
+/// What the documents of a file came to so far.
+#[derive(Default)]
+struct Gathered {
+    outcome: Outcome,
+    flaws: Vec<Flaw>,
+    respelt: BTreeMap<Position, Rewrite>,
+}
+
+impl File<'_> {
+    fn document(&self, document: &Node, gathered: &mut Gathered) {
+        let kind = document.get("kind").and_then(|it| it.value.as_text());
+        let known = kind.and_then(|kind| self.kinds.get(kind));
+        let around = Around {
+            lines: self.lines,
+            quiet: &self.quiet,
+            spec: known.map(|known| &known.schema.json),
+        };
+        let opened = envelope::open(self.envelope, document, around);
+        gathered.flaws.extend(opened.flaws);
+        gathered.respelt.extend(opened.respelt);
+        let Some(kind) = opened.kind else {
+            return;
         };
         let origin = Origin {
-            file: path.to_owned(),
+            file: self.path.to_owned(),
             line: document.position.line,
             column: None,
         };
-        let Some(known) = kinds.get(&kind) else {
-            outcome.unknown.push(UnknownKind {
+        let Some(known) = known else {
+            let fault = unknown_kind(&kind, document, self.kinds).in_file(self.path, self.lines);
+            gathered.outcome.unknown.push(UnknownKind {
                 object: opened.envelope.map(|envelope| (envelope.key, origin)),
-                fault: unknown_kind(&kind, kind_position, kinds).in_file(path, text),
+                fault,
             });
-            continue;
+            return;
         };
         let Some(spec) = document
             .get("spec")
             .filter(|entry| entry.value.as_mapping().is_some())
         else {
-            continue;
+            return;
         };
-        let checked = known.schema.check(&spec.value, "/spec", &quiet);
+        let place = Place {
+            base: "/spec",
+            quiet: &self.quiet,
+            spec: None,
+        };
+        let checked = known.schema.check(&spec.value, place);
         let is_good = checked.flaws.is_empty();
-        flaws.extend(checked.flaws);
+        gathered.flaws.extend(checked.flaws);
+        gathered.respelt.extend(checked.respelt);
         let (Some(envelope), true) = (opened.envelope, is_good) else {
-            continue;
+            return;
         };
-        let (needs, mut bad_paths) =
-            resolve::needs(path, &kind, &known.templates, &checked.value, document);
-        flaws.append(&mut bad_paths);
-        outcome.objects.push(Arc::new(LoadedObject {
+        let (needs, mut bad_paths) = resolve::needs(
+            self.path,
+            &kind,
+            &known.templates,
+            &checked.value,
+            document,
+        );
+        gathered.flaws.append(&mut bad_paths);
+        gathered.outcome.objects.push(Arc::new(LoadedObject {
             desired: DesiredObject {
                 key: envelope.key,
                 labels: envelope.labels,
@@ -97,29 +176,27 @@ pub(crate) fn check(path: &str, bytes: &[u8], envelope: &Schema, kinds: &Kinds) 
             },
             spans: Spans::of(document),
             needs,
-            text: Arc::clone(&shared),
+            text: Arc::clone(&self.text),
         }));
     }
-    outcome.faults = flaws
-        .into_iter()
-        .map(|flaw| flaw.in_file(path, text))
-        .collect();
-    outcome
 }
 
-fn unknown_kind(kind: &str, position: Position, kinds: &Kinds) -> Flaw {
+fn unknown_kind(kind: &str, document: &Node, kinds: &Kinds) -> Flaw {
     let known: Vec<&str> = kinds.names().collect();
-    let hint = match kinds.nearest(kind) {
-        Some(meant) => format!("did you mean {meant}?"),
+    let meant = kinds.nearest(kind);
+    let hint = match &meant {
+        Some(meant) => format!("did you mean {}?", meant.word),
         None => format!(
             "known kinds: {}; another one needs a Framework that brings it",
             known.join(", ")
         ),
     };
-    Flaw::new(
-        Code::UnknownKind,
-        position,
-        format!("no framework brings the kind {}", super::tree::cut(kind)),
-        hint,
-    )
+    let node = document.get("kind").map_or(document, |it| &it.value);
+    let rewrite = meant.map(|meant| Rewrite {
+        range: node.range(),
+        text: meant.word.to_owned(),
+        is_certain: meant.is_certain,
+    });
+    let message = format!("no framework brings the kind {}", super::tree::cut(kind));
+    Flaw::at_value(Code::UnknownKind, node, message, hint).with_rewrite(rewrite)
 }

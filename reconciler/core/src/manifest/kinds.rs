@@ -8,7 +8,7 @@ use kelson_model::id::Digest;
 use serde_json::Value;
 
 use super::framework::{FRAMEWORK, framework_schema};
-use super::nearest::nearest;
+use super::nearest::{Meant, nearest};
 use super::schema::Schema;
 
 /// One kind that is known.
@@ -189,7 +189,7 @@ impl Kinds {
     }
 
     /// The kind that was probably meant.
-    pub(crate) fn nearest(&self, kind: &str) -> Option<&str> {
+    pub(crate) fn nearest(&self, kind: &str) -> Option<Meant<'_>> {
         nearest(kind, self.names())
     }
 

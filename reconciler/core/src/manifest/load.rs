@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kelson_model::object::{DesiredObject, ObjectKey, Origin};
-use kelson_model::source::Fault;
+use kelson_model::source::{Fault, Related};
 
 use super::envelope::envelope_schema;
 use super::file::{self, Outcome};
-use super::flaw::{Flaw, source_line, tidy};
+use super::flaw::{Flaw, tidy};
 use super::framework::FRAMEWORK;
+use super::lines::Lines;
 use super::kinds::Kinds;
 use super::resolve::{BlobNeed, Pinned};
 use super::schema::Schema;
@@ -101,7 +102,8 @@ impl Loaded {
         self.objects.get(at).map(Arc::as_ref)
     }
 
-    /// Takes faults that were found later, by a framework or by the source: their files become bad, and their objects leave.
+    /// Takes faults that were found later, by a framework or by the source: their files become bad,
+    /// and their objects leave.
     pub fn refuse(&mut self, faults: Vec<Fault>) {
         if faults.is_empty() {
             return;
@@ -205,7 +207,7 @@ fn unreadable(path: &str, error: &Unreadable) -> Outcome {
         error.hint.clone(),
     );
     Outcome {
-        faults: vec![flaw.in_file(path, "")],
+        faults: vec![flaw.in_file(path, &Lines::new(""))],
         ..Outcome::default()
     }
 }
@@ -259,7 +261,8 @@ fn gather(outcomes: &BTreeMap<ManifestFile, Arc<Outcome>>, kinds: &Kinds) -> Loa
 
 fn twice(object: &LoadedObject, other: &LoadedObject) -> Fault {
     let place = &other.desired.origin;
-    fault_at(
+    let name = other.spans.value("/metadata/name");
+    let mut fault = fault_at(
         object,
         "/metadata/name",
         Code::DuplicateObject,
@@ -268,10 +271,19 @@ fn twice(object: &LoadedObject, other: &LoadedObject) -> Fault {
             object.desired.key, place.file, place.line
         ),
         "keep one of the two, or give one another name or namespace".to_owned(),
-    )
+    );
+    fault.related.push(Related {
+        file: place.file.clone(),
+        line: name.line,
+        column: name.column,
+        message: "the other one stands here".to_owned(),
+    });
+    fault
 }
 
-/// A fault at a field of an object, such as a problem that the framework of its kind found. `pointer` begins at the document (`/spec/run/command`).
+/// A fault at a field of an object, such as a problem that the framework of its kind found.
+/// `pointer` begins at the document (`/spec/run/command`). Where the field comes through an alias,
+/// the fault is at the alias and names both places.
 pub fn fault_at(
     object: &LoadedObject,
     pointer: &str,
@@ -279,14 +291,10 @@ pub fn fault_at(
     message: String,
     hint: String,
 ) -> Fault {
-    let position = object.spans.value(pointer);
-    Fault {
-        code: code.id().to_owned(),
-        file: object.desired.origin.file.clone(),
-        line: position.line,
-        column: position.column,
-        message,
-        hint,
-        source_line: source_line(&object.text, position.line),
+    let (range, alias) = object.spans.range(pointer);
+    let mut flaw = Flaw::over(code, alias.unwrap_or(range), message, hint);
+    if alias.is_some() {
+        flaw = flaw.with_related(range.start, "the value is written here");
     }
+    flaw.in_file(&object.desired.origin.file, &Lines::new(&object.text))
 }

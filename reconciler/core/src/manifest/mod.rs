@@ -1,14 +1,20 @@
 //! From the bytes of files to desired objects with their positions, and to faults.
 //!
-//! The way of a file: `yaml` (bytes to a spanned tree) → `envelope` (what every document has) → `schema` and `normal` (the kind's schema, in our words;
-//! defaults and quantities) → [`load`] (all files of a commit) → [`resolve`] (pins files of the commit by digest).
+//! The way of a file: `yaml` (bytes to a spanned tree) → `envelope` (what every document has) →
+//! `schema` and `normal` (the kind's schema, in our words; defaults and quantities) → [`load`] (all
+//! files of a commit) → [`resolve`] (pins files of the commit by digest). [`fix`] writes what is
+//! known beyond doubt.
 
+mod builder;
 mod editor;
 mod envelope;
 mod file;
+mod fix;
 mod flaw;
+mod foreign;
 mod framework;
 mod kinds;
+mod lines;
 mod load;
 mod nearest;
 mod normal;
@@ -18,12 +24,15 @@ mod resolve;
 mod schema;
 mod sentence;
 mod surprise;
+mod syntax;
 mod tree;
 mod words;
 mod written;
+mod wrong_type;
 mod yaml;
 
 pub use editor::editor_schema;
+pub use fix::{Fixed, fix};
 pub use flaw::{MAX_FAULTS, tidy};
 pub use framework::{FRAMEWORK, check_configs, framework_schema};
 pub use kinds::{Kinds, KindsError};

@@ -1,21 +1,38 @@
 //! Finds what somebody probably meant.
 
-/// The known word that is nearest to `word`, if one is near enough to be a slip of the fingers.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
-    known
-        .map(|candidate| {
-            (
-                distance(&word.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
+/// A word that somebody probably meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Meant<'a> {
+    pub(crate) word: &'a str,
+    /// Whether it is one slip away, and no other word is as near.
+    pub(crate) is_certain: bool,
 }
 
-/// How many letters must be put in, taken out, changed or swapped with their neighbour; texts beyond 64 letters are far from everything.
+/// The known word that is nearest to `word`, if one is near enough to be a slip of the fingers.
+pub(crate) fn nearest<'a>(
+    word: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<Meant<'a>> {
+    let length = word.chars().count();
+    let limit = (length / 3).clamp(1, 3);
+    let mut near: Vec<(usize, &str)> = known
+        .map(|candidate| {
+            let far = distance(&word.to_lowercase(), &candidate.to_lowercase());
+            (far, candidate)
+        })
+        .filter(|(far, _)| *far <= limit)
+        .collect();
+    near.sort_unstable();
+    let (far, best) = *near.first()?;
+    let is_alone = near.get(1).is_none_or(|(next, _)| *next > far);
+    Some(Meant {
+        word: best,
+        is_certain: is_alone && (far == 0 || far == 1 && length >= 4),
+    })
+}
+
+/// How many letters must be put in, taken out, changed or swapped with their neighbour; texts beyond
+/// 64 letters are far from everything.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len() > 64 || b.len() > 64 {
@@ -41,19 +58,18 @@ fn distance(a: &str, b: &str) -> usize {
     previous.last().copied().unwrap_or(0)
 }
 
-/// What other systems call a thing that has another name here.
+/// What has another name in other systems: where it stands in a specification.
 pub(crate) fn known_elsewhere(word: &str) -> Option<&'static str> {
     Some(match word.to_lowercase().as_str() {
         "replicas" | "count" | "scale" => "instances",
-        "image" | "container" | "containers" => "run.command: a task is a program",
+        "image" | "container" | "containers" => "run.command",
         "environment" => "run.env",
         "entrypoint" | "cmd" => "run.command",
         "livenessprobe" | "healthcheck" | "healthchecks" => "health",
         "readinessprobe" => "readiness",
         "cpu" => "resources.cpus",
         "mem" | "ram" => "resources.memory",
-        "annotations" | "tags" => "metadata.labels",
-        "strategy" => "update",
+                "strategy" => "update",
         "volumes" | "volumemounts" | "configs" => "run.files",
         _ => return None,
     })
@@ -66,12 +82,23 @@ mod tests {
     #[test]
     fn a_slip_of_the_fingers_is_found_and_another_word_is_not() {
         let known = ["instances", "run", "resources", "health", "maxUnavailable"];
-        let find = |word| nearest(word, known.iter().copied());
+        let find = |word| nearest(word, known.iter().copied()).map(|meant| meant.word);
         assert_eq!(find("instnaces"), Some("instances"));
         assert_eq!(find("Instances"), Some("instances"));
         assert_eq!(find("resource"), Some("resources"));
         assert_eq!(find("maxunavailable"), Some("maxUnavailable"));
         assert_eq!(find("replicas"), None);
         assert_eq!(find("x"), None);
+    }
+
+    #[test]
+    fn one_slip_is_certain_and_two_or_two_candidates_are_not() {
+        let known = ["instances", "prune", "prone", "maxSurge"];
+        let certain =
+            |word| nearest(word, known.iter().copied()).map(|meant| meant.is_certain);
+        assert_eq!(certain("instnaces"), Some(true));
+        assert_eq!(certain("maxsurge"), Some(true));
+        assert_eq!(certain("instnacse"), Some(false));
+        assert_eq!(certain("prxne"), Some(false));
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! Two manifests that mean the same have the same normal form, so that a diff of normal forms shows only what matters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use kelson_model::quantity::{Bytes, MilliCpus, Millis};
+use kelson_model::quantity::{Bytes, MilliCpus, Millis, ParseQuantityError};
 use serde_json::{Map, Value};
 
-use super::flaw::Flaw;
+use super::flaw::{Flaw, Rewrite};
 use super::pointer;
-use super::tree::{Content, Meaning, Node};
+use super::surprise;
+use super::tree::{Content, Meaning, Node, Position, Scalar};
 use crate::codes::Code;
 
 /// Longest chain of `$ref` that is followed.
@@ -48,21 +49,11 @@ impl Quantity {
     }
 
     /// The canonical form of a spelling; the error says what to write.
-    fn canonical(self, text: &str) -> Result<String, String> {
-        let wanted = |error: kelson_model::quantity::ParseQuantityError| error.wanted;
+    fn canonical(self, text: &str) -> Result<String, ParseQuantityError> {
         match self {
-            Self::Cpus => text
-                .parse::<MilliCpus>()
-                .map(|it| it.to_string())
-                .map_err(wanted),
-            Self::Bytes => text
-                .parse::<Bytes>()
-                .map(|it| it.to_string())
-                .map_err(wanted),
-            Self::Duration => text
-                .parse::<Millis>()
-                .map(|it| it.to_string())
-                .map_err(wanted),
+            Self::Cpus => text.parse::<MilliCpus>().map(|it| it.to_string()),
+            Self::Bytes => text.parse::<Bytes>().map(|it| it.to_string()),
+            Self::Duration => text.parse::<Millis>().map(|it| it.to_string()),
         }
     }
 }
@@ -74,6 +65,8 @@ pub(crate) struct Normal {
     pub(crate) flaws: Vec<Flaw>,
     /// Pointers that have a flaw already; what a schema says of them is not told.
     pub(crate) spoiled: BTreeSet<String>,
+    /// What to write for values that readers differ on, by their place: what the schema takes.
+    pub(crate) respelt: BTreeMap<Position, Rewrite>,
 }
 
 /// The schema behind `$ref`s.
@@ -160,12 +153,14 @@ pub(crate) fn of_node(root: &Value, node: &Node, base: &str) -> Normal {
         filler: Filler::new(root),
         flaws: Vec::new(),
         spoiled: BTreeSet::new(),
+        respelt: BTreeMap::new(),
     };
     let value = walk.node(node, Some(root), "");
     Normal {
         value,
         flaws: walk.flaws,
         spoiled: walk.spoiled,
+        respelt: walk.respelt,
     }
 }
 
@@ -185,6 +180,7 @@ struct Walk<'a> {
     filler: Filler<'a>,
     flaws: Vec<Flaw>,
     spoiled: BTreeSet<String>,
+    respelt: BTreeMap<Position, Rewrite>,
 }
 
 impl<'a> Walk<'a> {
@@ -199,26 +195,42 @@ impl<'a> Walk<'a> {
         match &node.content {
             Content::Scalar(scalar) => {
                 let quantity = all.iter().find_map(|schema| Quantity::of(schema));
+                if node.through.is_none()
+                    && quantity.is_none()
+                    && let Some(text) = respelt(scalar, &all)
+                {
+                    let rewrite = Rewrite::certain(node.range(), text);
+                    self.respelt.insert(node.position, rewrite);
+                }
                 let is_amount = matches!(scalar.meaning, Meaning::Number | Meaning::Text);
                 let (Some(quantity), true) = (quantity, is_amount) else {
                     return scalar.to_json();
                 };
                 match quantity.canonical(&scalar.text) {
                     Ok(text) => Value::String(text),
-                    // A field that takes a quantity or something else: the schema will say whether the something else is right.
+                    // A field that takes a quantity or something else: the schema will say whether
+                    // the something else is right.
                     Err(_) if takes_otherwise(&all, &scalar.to_json()) => scalar.to_json(),
-                    Err(wanted) => {
+                    Err(error) => {
                         let name = pointer::dotted(&format!("{}{path}", self.base));
-                        self.flaws.push(Flaw::new(
-                            Code::BadQuantity,
-                            node.position,
-                            format!(
-                                "{name} is {}, and must be {}",
-                                node.describe(),
-                                quantity.noun()
-                            ),
-                            hint(&wanted),
-                        ));
+                        let found = node.describe();
+                        let message =
+                            format!("{name} is {found}, and must be {}", quantity.noun());
+                        let hint = match &error.instead {
+                            Some(instead) if instead.is_certain => {
+                                format!("write {}", instead.text)
+                            }
+                            Some(_) | None => hint(&error.wanted),
+                        };
+                        let rewrite = error.instead.map(|instead| Rewrite {
+                            range: node.range(),
+                            text: instead.text,
+                            is_certain: instead.is_certain,
+                        });
+                        self.flaws.push(
+                            Flaw::at_value(Code::BadQuantity, node, message, hint)
+                                .with_rewrite(rewrite),
+                        );
                         self.spoiled.insert(path.to_owned());
                         scalar.to_json()
                     }
@@ -238,13 +250,31 @@ impl<'a> Walk<'a> {
                     let value = self.node(&entry.value, below, &pointer::join(path, &entry.key));
                     map.insert(entry.key.clone(), value);
                 }
-                // A default that is not readable is the schema's fault, and is told where the schema is compiled.
+                // A default that is not readable is the schema's fault, and is told where the
+                // schema is compiled.
                 let _ =
                     self.filler
                         .defaults(&facets_for(Branches::Sure), &mut map, MAX_DEPTH, path);
                 Value::Object(map)
             }
         }
+    }
+}
+
+/// What to write for a value that readers differ on, where the schema takes one type only.
+fn respelt(scalar: &Scalar, facets: &[&Value]) -> Option<String> {
+    if !scalar.is_plain {
+        return None;
+    }
+    let found = surprise::of_plain(&scalar.text)?;
+    let mut types = facets
+        .iter()
+        .filter_map(|schema| schema.get("type").and_then(Value::as_str));
+    match (types.next()?, types.next()) {
+        ("string", None) => Some(format!("\"{}\"", scalar.text)),
+        ("boolean", None) => found.truth.map(|truth| truth.to_string()),
+        ("integer" | "number", None) => found.number,
+        _ => None,
     }
 }
 
@@ -337,8 +367,9 @@ impl<'a> Filler<'a> {
                 match quantity.canonical(&text) {
                     Ok(canonical) => *value = Value::String(canonical),
                     Err(_) if takes_otherwise(&all, value) => {}
-                    Err(wanted) => {
+                    Err(error) => {
                         let name = pointer::dotted(path);
+                        let wanted = error.wanted;
                         return Err(format!("{name} is '{text}', and must be {wanted}"));
                     }
                 }

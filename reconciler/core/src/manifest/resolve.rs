@@ -8,11 +8,11 @@ use kelson_model::object::ObjectKey;
 use kelson_model::source::Fault;
 use serde_json::Value;
 
-use super::flaw::Flaw;
+use super::flaw::{Flaw, Rewrite};
 use super::framework::FRAMEWORK;
 use super::load::{Loaded, LoadedObject, ParseCache, fault_at};
 use super::pointer;
-use super::tree::{Node, Position};
+use super::tree::Node;
 use super::written;
 use crate::codes::Code;
 
@@ -23,7 +23,8 @@ pub struct BlobNeed {
     pub pointer: String,
     /// Where its digest belongs, from the specification: `/run/files/0/digest`.
     pub digest_at: String,
-    /// Where it may stand, from the repository's root; the first that is there counts: as it is written, then beside the manifest.
+    /// Where it may stand, from the repository's root; the first that is there counts: as it is
+    /// written, then beside the manifest.
     pub paths: Vec<String>,
 }
 
@@ -63,25 +64,21 @@ pub(crate) fn needs(
             .rfind('/')
             .and_then(|end| file.get(..end))
             .unwrap_or("");
-        let from_root = (!written.starts_with("./") && !written.starts_with("../"))
-            .then(|| within("", written))
-            .flatten();
+        let is_relative = written.starts_with("./") || written.starts_with("../");
+        let from_root = if is_relative {
+            None
+        } else {
+            within("", written).ok()
+        };
+        let beside = within(folder, written);
         let mut paths: Vec<String> = from_root.into_iter().collect();
-        if let Some(beside) = within(folder, written)
-            && !paths.contains(&beside)
+        if let Ok(beside) = &beside
+            && !paths.contains(beside)
         {
-            paths.push(beside);
+            paths.push(beside.clone());
         }
-        if paths.is_empty() {
-            let position = document
-                .at(&pointer)
-                .map_or(Position::default(), |node| node.position);
-            flaws.push(Flaw::new(
-                Code::BadPath,
-                position,
-                format!("{} leads out of the repository: {written}", pointer::dotted(&pointer)),
-                "name a file of the same commit, from the repository's root or from the manifest's folder",
-            ));
+        if let (true, Err(bad)) = (paths.is_empty(), beside) {
+            flaws.push(bad_path(&bad, &pointer, written, document));
         } else {
             needs.push(BlobNeed {
                 pointer,
@@ -93,36 +90,89 @@ pub(crate) fn needs(
     (needs, flaws)
 }
 
-/// A path below a folder with its `.` and `..` worked off; `None` where it leaves the repository or names no file.
-fn within(folder: &str, written: &str) -> Option<String> {
-    if written.starts_with('/') || written.contains(['\\', '\0']) || written.ends_with('/') {
-        return None;
+/// Why a path names no file of the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BadPath {
+    /// `/etc/passwd`.
+    Absolute,
+    /// `../../x`.
+    Outside,
+    /// `site/`, or nothing at all.
+    Folder,
+    /// `site\index.html`.
+    Backslash,
+    /// `.git/config`.
+    Git,
+}
+
+/// A path below a folder with its `.` and `..` worked off.
+fn within(folder: &str, written: &str) -> Result<String, BadPath> {
+    if written.starts_with('/') {
+        return Err(BadPath::Absolute);
+    }
+    if written.contains(['\\', '\0']) {
+        return Err(BadPath::Backslash);
     }
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in written.split('/') {
         match part {
             "" | "." => {}
             ".." => {
-                parts.pop()?;
+                parts.pop().ok_or(BadPath::Outside)?;
             }
-            ".git" => return None,
+            ".git" => return Err(BadPath::Git),
             part => parts.push(part),
         }
     }
-    (!parts.is_empty()).then(|| parts.join("/"))
+    let names_a_folder = written.ends_with('/')
+        || written
+            .rsplit('/')
+            .next()
+            .is_none_or(|last| matches!(last, "" | "." | ".."));
+    if parts.is_empty() || names_a_folder {
+        return Err(BadPath::Folder);
+    }
+    Ok(parts.join("/"))
 }
 
-/// What [`resolve_again`] remembers: objects as they were loaded, the digests that were found for them, and what came of it.
+fn bad_path(bad: &BadPath, pointer: &str, written: &str, document: &Node) -> Flaw {
+    const FROM: &str = "name a file of the same commit, from the repository's root or from the \
+                        manifest's folder";
+    let (what, hint) = match bad {
+        BadPath::Outside => ("leads out of the repository", FROM),
+        BadPath::Absolute => ("begins at the root of the machine", FROM),
+        BadPath::Folder => (
+            "names a folder, and must name a file",
+            "name each file of the folder on its own",
+        ),
+        BadPath::Backslash => (
+            "has a backslash, which no path has here",
+            "write / between the names of folders",
+        ),
+        BadPath::Git => ("leads into git's own folder", FROM),
+    };
+    let name = pointer::dotted(pointer);
+    let message = format!("{name} {what}: {}", super::tree::cut(written));
+    let node = document.at(pointer).unwrap_or(document);
+    let rewrite = (*bad == BadPath::Backslash && !written.contains('\0'))
+        .then(|| Rewrite::likely(node.range(), written.replace('\\', "/")));
+    Flaw::at_value(Code::BadPath, node, message, hint).with_rewrite(rewrite)
+}
+
+/// What [`resolve_again`] remembers: objects as they were loaded, the digests that were found for
+/// them, and what came of it.
 pub(crate) type Pinned = BTreeMap<ObjectKey, (Arc<LoadedObject>, Vec<Digest>, Arc<LoadedObject>)>;
 
-/// Pins every file that the objects name. `find` is asked for the digest of a path of the commit; a digest that a manifest gives must be the same.
+/// Pins every file that the objects name. `find` is asked for the digest of a path of the commit; a
+/// digest that a manifest gives must be the same.
 ///
 /// Objects with a file that is not there, or is another one, become faults of their file.
 pub fn resolve(loaded: Loaded, find: impl FnMut(&str) -> Option<Digest>) -> Loaded {
     pin(loaded, &mut Pinned::new(), find)
 }
 
-/// As [`resolve`], and an object that is the same as the last time, with the same files, is the same in memory, too.
+/// As [`resolve`], and an object that is the same as the last time, with the same files, is the same
+/// in memory, too.
 pub fn resolve_again(
     loaded: Loaded,
     cache: &mut ParseCache,
@@ -241,30 +291,31 @@ fn put(spec: &mut Value, path: &str, text: String) {
 
 #[cfg(test)]
 mod tests {
-    use super::within;
+    use super::{BadPath, within};
 
     #[test]
     fn a_path_stays_in_the_repository() {
         assert_eq!(
             within("", "site/index.html").as_deref(),
-            Some("site/index.html")
+            Ok("site/index.html")
         );
         assert_eq!(
             within("apps/web", "../site/a").as_deref(),
-            Some("apps/site/a")
+            Ok("apps/site/a")
         );
-        assert_eq!(within("apps", "./a//b").as_deref(), Some("apps/a/b"));
-        for out in [
-            "../a",
-            "/etc/passwd",
-            "a/../../b",
-            "",
-            ".",
-            "a\\b",
-            ".git/config",
-            "a/",
+        assert_eq!(within("apps", "./a//b").as_deref(), Ok("apps/a/b"));
+        for (out, why) in [
+            ("../a", BadPath::Outside),
+            ("/etc/passwd", BadPath::Absolute),
+            ("a/../../b", BadPath::Outside),
+            ("", BadPath::Folder),
+            (".", BadPath::Folder),
+            ("a\\b", BadPath::Backslash),
+            (".git/config", BadPath::Git),
+            ("a/", BadPath::Folder),
+            ("a/..", BadPath::Folder),
         ] {
-            assert_eq!(within("", out), None, "{out}");
+            assert_eq!(within("", out), Err(why), "{out}");
         }
     }
 }

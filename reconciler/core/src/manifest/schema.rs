@@ -1,6 +1,6 @@
 //! Schemas: a kind's JSON Schema, compiled, and what it says about a document in our own words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jsonschema::error::ValidationErrorKind as Problem;
@@ -10,12 +10,13 @@ use kelson_model::object::{Namespace, is_valid_name};
 use kelson_model::quantity::{Bytes, MilliCpus, Millis};
 use serde_json::Value;
 
-use super::flaw::Flaw;
+use super::flaw::{Flaw, Rewrite};
 use super::normal::{self, Normal};
 use super::pointer;
 use super::sentence;
-use super::tree::{Node, Position};
+use super::tree::{Content, Node, Position};
 use super::words;
+use super::wrong_type::wrong_type;
 use crate::codes::Code;
 
 /// Largest schema, in bytes of JSON.
@@ -25,6 +26,8 @@ const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// Most problems that are told of one configuration.
 const MAX_PROBLEMS: usize = 100;
+/// Most flaws that are told of one document.
+const MAX_FLAWS: usize = 1000;
 
 /// A schema that can be asked.
 pub(crate) struct Schema {
@@ -46,6 +49,19 @@ pub(crate) struct Checked {
     /// Normalised: defaults filled in, quantities canonical. Meaningful only where there are no flaws.
     pub(crate) value: Value,
     pub(crate) flaws: Vec<Flaw>,
+    /// What to write for values that readers differ on, by their place.
+    pub(crate) respelt: BTreeMap<Position, Rewrite>,
+}
+
+/// What a node is checked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The pointer of the node in its document.
+    pub(crate) base: &'a str,
+    /// Where something has been told already.
+    pub(crate) quiet: &'a BTreeSet<Position>,
+    /// The schema of the kind's specification, where the node is the document around it.
+    pub(crate) spec: Option<&'a Value>,
 }
 
 impl Schema {
@@ -76,27 +92,37 @@ impl Schema {
         Ok(Self { json, validator })
     }
 
-    /// Normalises a node and says everything that is wrong with it. `base` is the pointer of the node in its document.
-    pub(crate) fn check(&self, node: &Node, base: &str, quiet: &BTreeSet<Position>) -> Checked {
+    /// Normalises a node and says everything that is wrong with it.
+    pub(crate) fn check(&self, node: &Node, place: Place<'_>) -> Checked {
+        let Place { base, quiet, spec } = place;
         let Normal {
             value,
             mut flaws,
             mut spoiled,
+            respelt,
         } = normal::of_node(&self.json, node, base);
-        flaws.retain(|flaw| !quiet.contains(&flaw.position));
+        flaws.retain(|flaw| !quiet.contains(&flaw.written()));
         reserved(node, base, "", &mut spoiled, &mut flaws);
         let view = View {
             schema: &self.json,
             node,
             base,
+            spec,
         };
         for error in self.validator.iter_errors(&value) {
+            if flaws.len() >= MAX_FLAWS {
+                break;
+            }
             view.tell(&error, &spoiled, &mut flaws);
         }
         flaws.retain(|flaw| {
-            flaw.code == Code::UnknownField || !quiet.contains(&flaw.position) || is_own(flaw.code)
+            flaw.code == Code::UnknownField || !quiet.contains(&flaw.written()) || is_own(flaw.code)
         });
-        Checked { value, flaws }
+        Checked {
+            value,
+            flaws,
+            respelt,
+        }
     }
 
     /// Normalises and checks one value that stands at `path` of the specification (`/instances`), as `set` does.
@@ -141,8 +167,8 @@ fn reserved(
     flaws: &mut Vec<Flaw>,
 ) {
     match &node.content {
-        super::tree::Content::Scalar(_) => {}
-        super::tree::Content::Sequence(items) => {
+        Content::Scalar(_) => {}
+        Content::Sequence(items) => {
             for (index, item) in items.iter().enumerate() {
                 reserved(
                     item,
@@ -153,15 +179,18 @@ fn reserved(
                 );
             }
         }
-        super::tree::Content::Mapping(entries) => {
+        Content::Mapping(entries) => {
             for entry in entries {
                 let below = pointer::join(path, &entry.key);
                 if entry.key == "secretRef" {
-                    flaws.push(Flaw::new(
+                    let name = pointer::dotted(&format!("{base}{below}"));
+                    flaws.push(Flaw::at_key(
                         Code::Reserved,
-                        entry.key_position,
-                        format!("{} is reserved for secrets, which are not built yet", pointer::dotted(&format!("{base}{below}"))),
-                        "let the program read the secret from where it is kept; never write one into a manifest",
+                        node,
+                        entry,
+                        format!("{name} is reserved for secrets, which are not built yet"),
+                        "let the program read the secret from where it is kept; never write one \
+                         into a manifest",
                     ));
                     spoiled.insert(path.to_owned());
                     spoiled.insert(below);
@@ -178,6 +207,7 @@ struct View<'a> {
     schema: &'a Value,
     node: &'a Node,
     base: &'a str,
+    spec: Option<&'a Value>,
 }
 
 impl View<'_> {
@@ -191,7 +221,7 @@ impl View<'_> {
         let around = self.schema.pointer(parent).unwrap_or(&Value::Null);
         let name = self.name(path);
         let mut flaw = |code, message: String, hint: String| {
-            flaws.push(Flaw::new(code, self.value_position(path), message, hint));
+            flaws.push(Flaw::at_value(code, self.nearest(path), message, hint));
         };
         match error.kind() {
             Problem::AdditionalProperties { unexpected }
@@ -201,13 +231,15 @@ impl View<'_> {
                     if spoiled.contains(&below) {
                         continue;
                     }
-                    flaws.push(sentence::unknown_field(
-                        self.schema,
+                    let unknown = sentence::UnknownField {
+                        root: self.schema,
+                        base: self.base,
+                        spec: self.spec,
                         around,
-                        &name,
+                        parent: &name,
                         field,
-                        self.key_position(path, field),
-                    ));
+                    };
+                    flaws.push(unknown.flaw(self.nearest(path)));
                 }
             }
             Problem::Required { property } => {
@@ -224,24 +256,31 @@ impl View<'_> {
                 flaw(Code::MissingField, format!("{missing} is missing"), hint);
             }
             Problem::Type { .. } => {
-                let found = self.node.at(path);
-                let (message, hint) = sentence::wrong_type(&name, found, around);
-                flaw(Code::WrongType, message, hint);
+                flaws.push(wrong_type(&name, self.node, path, self.nearest(path), around));
             }
             Problem::Constant { expected_value }
                 if path == "/apiVersion" && self.base.is_empty() =>
             {
-                flaw(
-                    Code::ApiVersion,
-                    format!(
-                        "the apiVersion is {}, and only {expected_value} is known",
-                        self.found(path)
-                    ),
-                    format!(
-                        "write `apiVersion: {}`",
-                        expected_value.as_str().unwrap_or_default()
-                    ),
-                )
+                let expected = expected_value.as_str().unwrap_or_default();
+                let node = self.nearest(path);
+                let is_near = node
+                    .as_text()
+                    .is_some_and(|text| text.eq_ignore_ascii_case(expected));
+                let rewrite = Rewrite {
+                    range: node.range(),
+                    text: expected.to_owned(),
+                    is_certain: is_near,
+                };
+                let found = self.found(path);
+                flaws.push(
+                    Flaw::at_value(
+                        Code::ApiVersion,
+                        node,
+                        format!("the apiVersion is {found}, and only {expected_value} is known"),
+                        format!("write `apiVersion: {expected}`"),
+                    )
+                    .with_rewrite(Some(rewrite)),
+                );
             }
             Problem::Format { format } => {
                 let hint = words::format(format);
@@ -253,18 +292,15 @@ impl View<'_> {
             }
             Problem::PropertyNames { error: inner } => {
                 let key = inner.instance().as_str().unwrap_or_default().to_owned();
-                flaws.push(Flaw::new(
-                    Code::BadName,
-                    self.key_position(path, &key),
-                    format!(
-                        "\"{}\" is not a name that {name} may have",
-                        super::tree::cut(&key)
-                    ),
-                    format!(
-                        "write {}",
-                        words::schema(keyword.filter(|it| it.is_object()).unwrap_or(around))
-                    ),
-                ));
+                let shown = super::tree::cut(&key);
+                let message = format!("\"{shown}\" is not a name that {name} may have");
+                let wanted = words::schema(keyword.filter(|it| it.is_object()).unwrap_or(around));
+                let hint = format!("write {wanted}");
+                let parent = self.nearest(path);
+                flaws.push(match parent.get(&key) {
+                    Some(entry) => Flaw::at_key(Code::BadName, parent, entry, message, hint),
+                    None => Flaw::at_value(Code::BadName, parent, message, hint),
+                });
             }
             Problem::OneOfNotValid { context } | Problem::AnyOf { context } => {
                 self.tell_choice(path, keyword, context, spoiled, flaws);
@@ -301,17 +337,23 @@ impl View<'_> {
             // What is left are limits: lengths, ranges, counts, options, patterns.
             _ => {
                 let wanted = words::schema(around);
-                let hint = sentence::option_hint(around, self.node.at(path))
-                    .or_else(|| {
-                        around
-                            .get("pattern")
-                            .and_then(|_| words::description(around))
-                    })
-                    .unwrap_or_else(|| format!("write {wanted}"));
-                flaw(
-                    Code::BadValue,
-                    format!("{name} is {}, and must be {wanted}", self.found(path)),
-                    hint,
+                let meant = sentence::option(around, self.node.at(path));
+                let hint = match &meant {
+                    Some(meant) => format!("did you mean {}?", meant.word),
+                    None => around
+                        .get("pattern")
+                        .and_then(|_| words::description(around))
+                        .unwrap_or_else(|| format!("write {wanted}")),
+                };
+                let node = self.nearest(path);
+                let rewrite = meant.map(|meant| Rewrite {
+                    range: node.range(),
+                    text: meant.word.to_owned(),
+                    is_certain: meant.is_certain,
+                });
+                let message = format!("{name} is {}, and must be {wanted}", self.found(path));
+                flaws.push(
+                    Flaw::at_value(Code::BadValue, node, message, hint).with_rewrite(rewrite),
                 );
             }
         }
@@ -327,10 +369,10 @@ impl View<'_> {
         flaws: &mut Vec<Flaw>,
     ) {
         let name = self.name(path);
-        let position = self.value_position(path);
+        let node = self.nearest(path);
         if let Some(fields) = keyword.and_then(sentence::excluding_fields) {
             let (message, hint) = sentence::exactly_one(&name, &fields, self.node.at(path));
-            flaws.push(Flaw::new(Code::ExactlyOne, position, message, hint));
+            flaws.push(Flaw::at_value(Code::ExactlyOne, node, message, hint));
             return;
         }
         // A branch whose type fits, and which is only wrong further down or in its limits, was meant.
@@ -354,9 +396,9 @@ impl View<'_> {
             .map(|branches| branches.iter().map(words::schema).collect())
             .unwrap_or_default();
         let wanted = choices.join(", or ");
-        flaws.push(Flaw::new(
+        flaws.push(Flaw::at_value(
             Code::WrongType,
-            position,
+            node,
             format!("{name} is {}, and must be {wanted}", self.found(path)),
             format!("write {wanted}"),
         ));
@@ -377,24 +419,18 @@ impl View<'_> {
             .map_or_else(|| "not written".to_owned(), Node::describe)
     }
 
-    fn value_position(&self, path: &str) -> Position {
+    /// The value at a pointer, or the nearest written one that holds it.
+    fn nearest(&self, path: &str) -> &Node {
         let mut path = path;
         loop {
             if let Some(node) = self.node.at(path) {
-                return node.position;
+                return node;
             }
             if path.is_empty() {
-                return self.node.position;
+                return self.node;
             }
             path = parent_of(path);
         }
-    }
-
-    fn key_position(&self, path: &str, key: &str) -> Position {
-        self.node
-            .at(path)
-            .and_then(|node| node.get(key))
-            .map_or_else(|| self.value_position(path), |entry| entry.key_position)
     }
 }
 

@@ -2,48 +2,96 @@
 
 use serde_json::Value;
 
-use super::flaw::Flaw;
-use super::nearest::{known_elsewhere, nearest};
+use super::flaw::{Flaw, Rewrite};
+use super::nearest::{Meant, known_elsewhere, nearest};
 use super::pointer;
-use super::tree::{Content, Meaning, Node, Position, cut};
-use super::words;
+use super::syntax;
+use super::tree::{Node, cut};
 use crate::codes::Code;
 
-/// A field that is not known, with the field that was probably meant.
-pub(crate) fn unknown_field(
-    root: &Value,
-    around: &Value,
-    parent: &str,
-    field: &str,
-    position: Position,
-) -> Flaw {
-    let known: Vec<&str> = around
-        .get("properties")
-        .and_then(Value::as_object)
-        .map(|properties| properties.keys().map(String::as_str).collect())
-        .unwrap_or_default();
-    let shown = cut(field);
-    let hint = if let Some(meant) = nearest(field, known.iter().copied()) {
-        format!("did you mean `{meant}`?")
-    } else if let Some(place) = elsewhere(root, field) {
-        format!("`{shown}` stands at {place}")
-    } else if let Some(here) = known_elsewhere(field) {
-        format!("did you mean {here}?")
-    } else if known.is_empty() {
-        "leave it out".to_owned()
-    } else {
-        format!("known here: {}", known.join(", "))
-    };
-    Flaw::new(
-        Code::UnknownField,
-        position,
-        format!("{parent} has no field `{shown}`"),
-        hint,
-    )
+/// A field that is not known.
+pub(crate) struct UnknownField<'a> {
+    /// The whole schema.
+    pub(crate) root: &'a Value,
+    /// Where it stands in the document.
+    pub(crate) base: &'a str,
+    /// The schema of the specification below, where `root` is that of the document.
+    pub(crate) spec: Option<&'a Value>,
+    /// The schema of the mapping that has the field.
+    pub(crate) around: &'a Value,
+    /// The mapping, in words.
+    pub(crate) parent: &'a str,
+    pub(crate) field: &'a str,
 }
 
-/// Where a schema has a property of this name, dotted: the shallowest place, and of several the one that every object has.
-fn elsewhere(root: &Value, field: &str) -> Option<String> {
+impl UnknownField<'_> {
+    /// What is wrong, with the field that was probably meant, or where this one belongs.
+    pub(crate) fn flaw(&self, mapping: &Node) -> Flaw {
+        let field = self.field;
+        let shown = cut(field);
+        let known: Vec<&str> = self
+            .around
+            .get("properties")
+            .and_then(Value::as_object)
+            .map(|properties| properties.keys().map(String::as_str).collect())
+            .unwrap_or_default();
+        let entry = mapping.get(field);
+        if let (Some(entry), Some((word, _))) = (entry, syntax::glued_key(field))
+            && known.contains(&word)
+            && mapping.through.is_none()
+        {
+            return syntax::glued_at(word, entry.key_range.start);
+        }
+        let mut rewrite = None;
+        let hint = if let Some(meant) = nearest(field, known.iter().copied()) {
+            rewrite = entry.map(|entry| Rewrite {
+                range: entry.key_range,
+                text: meant.word.to_owned(),
+                is_certain: meant.is_certain && mapping.get(meant.word).is_none(),
+            });
+            format!("did you mean `{}`?", meant.word)
+        } else if let Some(place) = self.place() {
+            format!("`{shown}` stands at {place}")
+        } else if let Some(place) = self.other_name() {
+            format!("did you mean {place}?")
+        } else if known.is_empty() {
+            "leave it out".to_owned()
+        } else {
+            format!("known here: {}", known.join(", "))
+        };
+        let message = format!("{} has no field `{shown}`", self.parent);
+        match entry {
+            Some(entry) => Flaw::at_key(Code::UnknownField, mapping, entry, message, hint),
+            None => Flaw::at_value(Code::UnknownField, mapping, message, hint),
+        }
+        .with_rewrite(rewrite)
+    }
+
+    /// Where a field of this name stands, dotted.
+    fn place(&self) -> Option<String> {
+        elsewhere(self.root, self.base, self.field).or_else(|| {
+            let spec = self.spec?;
+            elsewhere(spec, "/spec", self.field)
+        })
+    }
+
+    /// Where what other systems call so stands.
+    fn other_name(&self) -> Option<String> {
+        let place = known_elsewhere(self.field)?;
+        let first = place.split('.').next()?;
+        let spec = if self.base == "/spec" {
+            self.root
+        } else {
+            self.spec?
+        };
+        spec.get("properties")?.get(first)?;
+        Some(format!("spec.{place}"))
+    }
+}
+
+/// Where a schema has a property of this name, dotted: the shallowest place, and of several the one
+/// that every object has.
+fn elsewhere(root: &Value, base: &str, field: &str) -> Option<String> {
     let mut level = vec![(root, String::new(), true)];
     for _ in 0..6 {
         let mut next = Vec::new();
@@ -57,7 +105,7 @@ fn elsewhere(root: &Value, field: &str) -> Option<String> {
                         .as_ref()
                         .is_none_or(|(needed, _)| is_needed && !needed)
                 {
-                    found = Some((is_needed, pointer::dotted(&format!("/spec{path}"))));
+                    found = Some((is_needed, pointer::dotted(&format!("{base}{path}"))));
                 }
                 let is_needed = is_needed && requires(schema, name);
                 next.push((super::normal::resolve(root, below), path, is_needed));
@@ -76,60 +124,6 @@ fn requires(schema: &Value, field: &str) -> bool {
         .get("required")
         .and_then(Value::as_array)
         .is_some_and(|all| all.iter().any(|name| name == field))
-}
-
-/// A value of the wrong type.
-pub(crate) fn wrong_type(name: &str, found: Option<&Node>, schema: &Value) -> (String, String) {
-    let wanted = words::types(schema);
-    let Some(node) = found else {
-        return (
-            format!("{name} must be {wanted}"),
-            format!("write {wanted}"),
-        );
-    };
-    let message = format!("{name} is {}, and must be {wanted}", node.describe());
-    let wants = |kind: &str| match schema.get("type") {
-        Some(Value::String(one)) => one == kind,
-        Some(Value::Array(many)) => many.iter().any(|one| one == kind),
-        _ => false,
-    };
-    let hint = match &node.content {
-        Content::Scalar(scalar) => match scalar.meaning {
-            Meaning::Null => "give it a value, or leave the field out".to_owned(),
-            Meaning::Bool(_) | Meaning::Number if wants("string") => {
-                format!("texts need quotes here: write \"{}\"", cut(&scalar.text))
-            }
-            Meaning::Text
-                if (wants("integer") || wants("number")) && scalar.text.parse::<i64>().is_ok() =>
-            {
-                format!("write {} without quotes", scalar.text)
-            }
-            Meaning::Text
-                if wants("boolean") && matches!(scalar.text.as_str(), "true" | "false") =>
-            {
-                format!("write {} without quotes", scalar.text)
-            }
-            Meaning::Bool(_) | Meaning::Number | Meaning::Text if wants("array") => {
-                format!("write a list: [{}]", cut(&scalar.text))
-            }
-            Meaning::Number if wants("integer") => "write a whole number".to_owned(),
-            Meaning::Bool(_) | Meaning::Number | Meaning::Text => format!("write {wanted}"),
-        },
-        Content::Sequence(_) if wants("string") => {
-            "write one text, without [ and - ".trim_end().to_owned()
-        }
-        Content::Sequence(_) if wants("object") => {
-            "write fields below it, without the - in front".to_owned()
-        }
-        Content::Mapping(_) if wants("array") => {
-            "write a list: a - in front of each item".to_owned()
-        }
-        Content::Mapping(_) if wants("string") => {
-            "write a text; one with `: ` or { in it needs quotes".to_owned()
-        }
-        Content::Sequence(_) | Content::Mapping(_) => format!("write {wanted}"),
-    };
-    (message, hint)
 }
 
 /// The fields of `oneOf: [{required: [a]}, {required: [b]}]`, where a schema says that exactly one of them must be there.
@@ -173,9 +167,8 @@ pub(crate) fn exactly_one(name: &str, fields: &[String], found: Option<&Node>) -
 }
 
 /// The option that was probably meant.
-pub(crate) fn option_hint(schema: &Value, found: Option<&Node>) -> Option<String> {
+pub(crate) fn option<'a>(schema: &'a Value, found: Option<&Node>) -> Option<Meant<'a>> {
     let options = schema.get("enum")?.as_array()?;
     let text = found?.as_text()?;
     nearest(text, options.iter().filter_map(Value::as_str))
-        .map(|meant| format!("did you mean {meant}?"))
 }

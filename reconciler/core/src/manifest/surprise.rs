@@ -1,6 +1,7 @@
 //! Plain scalars that YAML 1.1, YAML 1.2 and JSON people read differently.
 //!
-//! A value that one tool reads as a truth value and another as text is refused wherever it stands, so that no reader of the repository is ever surprised.
+//! A value that one tool reads as a truth value and another as text is refused wherever it stands,
+//! so that no reader of the repository is ever surprised.
 
 /// What to say about a surprising plain scalar.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,13 +10,19 @@ pub(crate) struct Surprise {
     pub(crate) message: String,
     /// What to write instead.
     pub(crate) hint: String,
+    /// The truth value that it is to some.
+    pub(crate) truth: Option<bool>,
+    /// The number that it is to some, as every reader reads it.
+    pub(crate) number: Option<String>,
 }
 
 /// Looks at a plain scalar (one without quotes); `None` where every reader agrees.
 pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
     let quoted = format!("write \"{text}\" for the text");
-    let surprise = |reading: String, instead: String| {
+    let surprise = |reading: &str, instead: &str| {
         Some(Surprise {
+            truth: None,
+            number: None,
             message: format!(
                 "{text} without quotes is read as {reading} by some readers and not by others"
             ),
@@ -26,17 +33,27 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
             },
         })
     };
+    let truth = |truth: bool| {
+        let found = surprise(
+            &truth.to_string(),
+            &format!("or {truth} for the truth value"),
+        )?;
+        Some(Surprise {
+            truth: Some(truth),
+            ..found
+        })
+    };
+    let number = |reading: &str, number: String| {
+        let found = surprise(reading, &format!("or {number} for the number"))?;
+        Some(Surprise {
+            number: Some(number),
+            ..found
+        })
+    };
     match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
-            return surprise("true".to_owned(), "or true for the truth value".to_owned());
-        }
-        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
-            return surprise(
-                "false".to_owned(),
-                "or false for the truth value".to_owned(),
-            );
-        }
-        "~" => return surprise("null".to_owned(), "or leave the field out".to_owned()),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return truth(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return truth(false),
+        "~" => return surprise("null", "or leave the field out"),
         _ => {}
     }
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -45,7 +62,7 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
         unsigned,
         ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN"
     ) {
-        return surprise("a number without a value".to_owned(), String::new());
+        return surprise("a number without a value", "");
     }
     let begins_like_number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     if !begins_like_number {
@@ -53,18 +70,19 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
     }
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if is_digits(unsigned) {
+        if is_beyond_numbers(text) {
+            return surprise("a rounded number", "");
+        }
         if text.starts_with('+') {
-            return surprise(
-                "a number".to_owned(),
-                format!("or {unsigned} for the number"),
-            );
+            return number("a number", unsigned.to_owned());
         }
         if unsigned.len() > 1 && unsigned.starts_with('0') {
             let stripped = unsigned.trim_start_matches('0');
             let stripped = if stripped.is_empty() { "0" } else { stripped };
+            // Which of the two numbers was meant, nobody can tell.
             return surprise(
-                "an octal number".to_owned(),
-                format!("or {sign}{stripped} for the number"),
+                "an octal number",
+                &format!("or {sign}{stripped} for the number"),
             );
         }
         return None;
@@ -82,8 +100,8 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
             return None;
         }
         return surprise(
-            "a decimal number".to_owned(),
-            "or the number with digits on both sides of the point".to_owned(),
+            "a decimal number",
+            "or the number with digits on both sides of the point",
         );
     }
     for (prefix, radix, name) in [
@@ -95,11 +113,8 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
             continue;
         };
         let digits = digits.replace('_', "");
-        if let Ok(number) = u64::from_str_radix(&digits, radix) {
-            return surprise(
-                format!("{name} number"),
-                format!("or {sign}{number} for the number"),
-            );
+        if let Ok(value) = u64::from_str_radix(&digits, radix) {
+            return number(&format!("{name} number"), format!("{sign}{value}"));
         }
     }
     if unsigned.contains('_')
@@ -107,21 +122,22 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
             .bytes()
             .all(|b| b.is_ascii_digit() || b == b'_' || b == b'.')
     {
-        return surprise(
-            "a number".to_owned(),
-            format!("or {sign}{} for the number", unsigned.replace('_', "")),
-        );
+        return number("a number", format!("{sign}{}", unsigned.replace('_', "")));
     }
     if is_exponential(unsigned) {
-        return surprise(
-            "a number".to_owned(),
-            "or the number with all its digits".to_owned(),
-        );
+        return surprise("a number", "or the number with all its digits");
     }
     if is_sexagesimal(unsigned) {
-        return surprise("a number to the base 60".to_owned(), String::new());
+        return surprise("a number to the base 60", "");
     }
     None
+}
+
+/// Whether a whole number is larger than what 64 bits hold, which is where readers begin to round.
+pub(crate) fn is_beyond_numbers(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    is_whole && text.parse::<i64>().is_err() && text.parse::<u64>().is_err()
 }
 
 /// `1e3`, `1.5E-7`.
@@ -195,6 +211,8 @@ mod tests {
             "-.INF",
             ".nan",
             "00.5",
+            "123456789012345678901234",
+            "-99999999999999999999",
         ] {
             assert!(of_plain(text).is_some(), "{text}");
         }
@@ -206,6 +224,7 @@ mod tests {
             "3",
             "0",
             "-7",
+            "18446744073709551615",
             "0.5",
             "10.25",
             "true",

@@ -23,10 +23,28 @@ impl Position {
     }
 }
 
+/// Two places: the first character, and the first one behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Range {
+    pub(crate) start: Position,
+    pub(crate) end: Position,
+}
+
+impl Range {
+    /// Where something can be put in, and nothing goes.
+    pub(crate) fn empty(at: Position) -> Self {
+        Self { start: at, end: at }
+    }
+}
+
 /// One value of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) position: Position,
+    /// The first character behind it.
+    pub(crate) end: Position,
+    /// The outermost alias that this value comes through.
+    pub(crate) through: Option<Range>,
     /// How many nodes this is, itself included, aliases unfolded.
     pub(crate) size: usize,
     pub(crate) content: Content,
@@ -43,7 +61,7 @@ pub(crate) enum Content {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) key: String,
-    pub(crate) key_position: Position,
+    pub(crate) key_range: Range,
     pub(crate) value: Node,
 }
 
@@ -66,6 +84,31 @@ pub(crate) enum Meaning {
 }
 
 impl Node {
+    /// Where it is written.
+    pub(crate) fn range(&self) -> Range {
+        Range {
+            start: self.position,
+            end: self.end,
+        }
+    }
+
+    /// The first place behind it that is its own: the alias's end where it comes through one.
+    pub(crate) fn last(&self) -> Position {
+        self.through.map_or(self.end, |alias| alias.end)
+    }
+
+    /// Says of it and all that it holds that it comes through an alias.
+    pub(crate) fn comes_through(&mut self, alias: Range) {
+        self.through = Some(alias);
+        match &mut self.content {
+            Content::Scalar(_) => {}
+            Content::Sequence(items) => items.iter_mut().for_each(|it| it.comes_through(alias)),
+            Content::Mapping(entries) => entries
+                .iter_mut()
+                .for_each(|entry| entry.value.comes_through(alias)),
+        }
+    }
+
     /// The value in words, for messages; long texts are cut.
     pub(crate) fn describe(&self) -> String {
         match &self.content {
@@ -152,6 +195,9 @@ pub(crate) fn cut(text: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Spans {
     position: Position,
+    end: Position,
+    /// The alias that it comes through; few do.
+    through: Option<Box<Range>>,
     children: Children,
 }
 
@@ -173,13 +219,15 @@ impl Spans {
                     .iter()
                     .map(|entry| {
                         let key = entry.key.as_str().into();
-                        (key, entry.key_position, Spans::of(&entry.value))
+                        (key, entry.key_range.start, Spans::of(&entry.value))
                     })
                     .collect(),
             ),
         };
         Self {
             position: node.position,
+            end: node.end,
+            through: node.through.map(Box::new),
             children,
         }
     }
@@ -189,25 +237,39 @@ impl Spans {
         self.position
     }
 
-    /// Where the value at a JSON pointer (`/spec/instances`) begins; for one that is not written, where the nearest that holds it begins.
+    /// Where the value at a JSON pointer (`/spec/instances`) begins; for one that is not written,
+    /// where the nearest that holds it begins.
     pub fn value(&self, path: &str) -> Position {
-        self.walk(path).1
+        self.find(path).1.position
     }
 
-    /// Where the key of a JSON pointer stands; for an item of a list, or what is not written, as [`Spans::value`].
+    /// Where the key of a JSON pointer stands; for an item of a list, or what is not written, as
+    /// [`Spans::value`].
     pub fn key(&self, path: &str) -> Position {
-        self.walk(path).0
+        self.find(path).0
     }
 
-    fn walk(&self, path: &str) -> (Position, Position) {
+    /// The range of the value at a JSON pointer or of the nearest that holds it, and the alias that
+    /// it comes through.
+    pub(crate) fn range(&self, path: &str) -> (Range, Option<Range>) {
+        let (_, spans) = self.find(path);
+        let range = Range {
+            start: spans.position,
+            end: spans.end,
+        };
+        (range, spans.through.as_deref().copied())
+    }
+
+    /// The key and the value at a JSON pointer, or the nearest that holds it.
+    fn find(&self, path: &str) -> (Position, &Spans) {
         let mut spans = self;
-        let mut at = (self.position, self.position);
+        let mut key = self.position;
         for part in pointer::parts(path) {
             let next = match &spans.children {
                 Children::None => None,
                 Children::Fields(fields) => fields
                     .iter()
-                    .find(|(key, _, _)| **key == *part)
+                    .find(|(name, _, _)| **name == *part)
                     .map(|(_, key, child)| (*key, child)),
                 Children::Items(items) => part
                     .parse::<usize>()
@@ -215,12 +277,12 @@ impl Spans {
                     .and_then(|index| items.get(index))
                     .map(|child| (child.position, child)),
             };
-            let Some((key, child)) = next else {
-                return (at.1, at.1);
+            let Some((found, child)) = next else {
+                return (spans.position, spans);
             };
-            at = (key, child.position);
+            key = found;
             spans = child;
         }
-        at
+        (key, spans)
     }
 }

@@ -12,7 +12,7 @@ pub(crate) fn format(format: &str) -> String {
     match format {
         "cpus" => "a number of cpus with at most 3 decimals, such as 0.5 or 2",
         "bytes" => "an amount with a binary unit, such as 256Mi or 1Gi",
-        "duration" => "a duration with a unit, such as 100ms, 30s, 10m or 2h",
+        "duration" => "a duration with units, such as 100ms, 30s, 1m30s or 2h",
         "name" | "port-name" => "a name of 1 to 63 of the characters a-z, 0-9 and -",
         "namespace" => {
             "a namespace: names of a-z, 0-9 and - with / between them, such as shop/checkout"

@@ -25,8 +25,7 @@ fn fault(line: u32) -> Fault {
         line,
         column: 3,
         message: "is no number".to_owned(),
-        hint: String::new(),
-        source_line: String::new(),
+        ..Fault::default()
     }
 }
 
