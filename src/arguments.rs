@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::output::Format;
+use crate::output::Output;
 use crate::{processes, verbs};
 
 /// Turns machines into one computer that is operated through git.
@@ -62,7 +62,7 @@ pub(crate) struct Common {
         default_value_t,
         value_name = "FORMAT"
     )]
-    pub(crate) output: Format,
+    pub(crate) output: Output,
 }
 
 /// What to do.
@@ -186,14 +186,14 @@ mod tests {
         ] {
             let arguments = parse(line).unwrap();
             assert_eq!(arguments.common.namespace.as_deref(), Some("shop"));
-            assert_eq!(arguments.common.output, Format::Json);
+            assert_eq!(arguments.common.output, Output::Json);
         }
     }
 
     #[test]
     fn dev_takes_text_and_a_port_range() {
         let arguments = parse("kelson dev repo -o text --port-range 21000-21099").unwrap();
-        assert_eq!(arguments.common.output, Format::Table);
+        assert_eq!(arguments.common.output, Output::Table);
         let Verb::Dev(dev) = arguments.verb else {
             panic!("not dev")
         };

@@ -17,7 +17,7 @@ pub(crate) struct Context {
 impl Context {
     /// In which form to answer.
     pub(crate) fn format(&self) -> Format {
-        self.common.output
+        self.common.output.format().unwrap_or_default()
     }
 
     /// The colours of stdout.

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-/// Replaces a file in one step: a reader sees all of the old content or all of the new one, also after a crash.
+/// Replaces a file in one step: a reader sees all of the old content or all of the new one, also
+/// after a crash. The permissions of the file before are kept.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -15,7 +16,11 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     name.push(".new");
     let beside = path.with_file_name(name);
     let write = || -> std::io::Result<()> {
+        let before = std::fs::metadata(path).ok();
         let mut file = File::create(&beside)?;
+        if let Some(before) = before {
+            file.set_permissions(before.permissions())?;
+        }
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&beside, path)?;
@@ -56,5 +61,17 @@ mod tests {
         assert_eq!(read_bounded(&path, 3).unwrap(), b"new");
         assert!(read_bounded(&path, 2).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        replace(&path, b"old").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        replace(&path, b"new").unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
     }
 }

@@ -42,6 +42,13 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
+    let is_validate = matches!(verb, Verb::Validate(_));
+    if context.common.output.format().is_none() && !is_validate {
+        let message = "only `kelson validate` prints sarif and github";
+        return Err(exit::Failure::usage(message)
+            .with_hint("-o table, json, yaml or wide")
+            .into());
+    }
     let exit = match verb {
         // Each task has these: they start fast, and have threads and signals as they came.
         Verb::Shim(shim) => return Ok(processes::shim::run_shim(&shim)),

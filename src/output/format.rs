@@ -7,8 +7,22 @@ use serde::Serialize;
 use super::emit::emit;
 
 /// In which form an answer is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For scripts; a line each where the answer goes on.
+    Json,
+    /// For people and scripts.
+    Yaml,
+    /// For people with a wide screen.
+    Wide,
+}
+
+/// What may be typed behind `-o`: the forms of every answer, and those of one verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Output {
     /// For people.
     #[default]
     #[value(alias = "text")]
@@ -19,6 +33,25 @@ pub(crate) enum Format {
     Yaml,
     /// For people with a wide screen.
     Wide,
+    /// For tools that show faults beside the code (`validate` only).
+    #[value(hide = true)]
+    Sarif,
+    /// For a workflow of GitHub (`validate` only).
+    #[value(hide = true)]
+    Github,
+}
+
+impl Output {
+    /// The form of an answer; `None` for what only `validate` prints.
+    pub(crate) fn format(self) -> Option<Format> {
+        match self {
+            Self::Table => Some(Format::Table),
+            Self::Json => Some(Format::Json),
+            Self::Yaml => Some(Format::Yaml),
+            Self::Wide => Some(Format::Wide),
+            Self::Sarif | Self::Github => None,
+        }
+    }
 }
 
 /// Shows an answer on stdout: as JSON, as YAML, or as what `table` makes of it.

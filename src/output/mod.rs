@@ -1,5 +1,6 @@
 //! How answers are shown: tables, JSON, YAML, colours, faults with their source line. Data goes to stdout, talk to stderr.
 
+mod annotations;
 mod emit;
 mod fault;
 mod format;
@@ -7,9 +8,10 @@ mod moment;
 mod style;
 mod table;
 
+pub(crate) use annotations::{github, sarif};
 pub(crate) use emit::{emit, say};
 pub(crate) use fault::{failure, fault};
-pub(crate) use format::{Format, from_yaml, print, to_yaml};
+pub(crate) use format::{Format, Output, from_yaml, print, to_yaml};
 pub(crate) use moment::{age, clock, now};
 pub(crate) use style::{Palette, Tint, plain};
 pub(crate) use table::{Cell, Table};

@@ -1,35 +1,94 @@
-//! `kelson validate`: checks manifests, without a kernel.
+//! `kelson validate`: checks manifests, without a kernel; puts right what is certain with `--fix`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use kelson_model::report::Validation;
+use kelson_model::source::Fault;
+use kelson_reconciler::source::{ManifestSource as _, WorkTree};
 use kelson_reconciler::validation;
+use kelson_reconciler_core::manifest::{Kinds, fix};
+use kelson_reconciler_core::render::replacement;
 
 use super::manifests::{Schedulers, Where};
 use crate::context::Context;
-use crate::exit::Exit;
-use crate::output::{Palette, Tint, fault, print};
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::output::{
+    Output, Palette, Tint, emit, fault, github, plain, print, sarif, say,
+};
 
 /// What may be typed behind `validate`.
 #[derive(Debug, Args)]
+#[command(after_help = "Besides the common forms, -o sarif prints a log of SARIF 2.1.0, and -o \
+github commands of a GitHub workflow.")]
 pub(crate) struct Validate {
     #[command(flatten)]
     place: Where,
+    /// Write what is meant beyond doubt into the files, and say what was written
+    #[arg(long, conflicts_with = "reference")]
+    fix: bool,
 }
 
 pub(crate) fn run(arguments: &Validate, context: &Context) -> Result<Exit> {
-    let source = arguments.place.open()?;
-    let desired = Schedulers::open()?.check(source.as_ref())?;
+    let mut schedulers = Schedulers::open()?;
+    let mut desired = schedulers.check(arguments.place.open()?.as_ref())?;
+    if arguments.fix && !desired.loaded.faults.is_empty() {
+        let tree = WorkTree::open(&arguments.place.repo, arguments.place.path.as_deref())?;
+        if mend(&tree, &schedulers.kinds())? {
+            desired = schedulers.check(arguments.place.open()?.as_ref())?;
+        }
+    }
     let validation = validation(&desired);
-    let palette = context.palette();
-    print(context.format(), &validation, |_| {
-        page(&validation, palette)
-    })?;
+    match context.common.output {
+        Output::Sarif => {
+            let mut text = serde_json::to_string_pretty(&sarif(&validation))?;
+            text.push('\n');
+            emit(&text)?;
+        }
+        Output::Github => emit(&github(&validation))?,
+        Output::Table | Output::Json | Output::Yaml | Output::Wide => {
+            let palette = context.palette();
+            print(context.format(), &validation, |_| page(&validation, palette))?;
+        }
+    }
     Ok(if validation.valid {
         Exit::Done
     } else {
         Exit::No
     })
+}
+
+/// Puts right what is certain, file by file; says on stderr what was written. `false` where there
+/// was nothing to do.
+fn mend(tree: &WorkTree, kinds: &Kinds) -> Result<bool> {
+    let mut is_any = false;
+    for file in &tree.files()?.files {
+        let bytes = tree.read(file)?;
+        let Some(fixed) = fix(&file.path, &bytes, kinds) else {
+            continue;
+        };
+        let path = tree.top().join(&*file.path);
+        let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if files::read_bounded(&path, limit).ok().as_deref() != Some(&*bytes) {
+            bail!(
+                Failure::usage(format!("{} changes at this moment", file.path))
+                    .with_hint("nothing of it was written; try again")
+            );
+        }
+        files::replace(&path, &fixed.bytes)?;
+        is_any = true;
+        for fault in &fixed.mended {
+            say(&written(fault));
+        }
+    }
+    Ok(is_any)
+}
+
+/// One line about what was put right.
+fn written(fault: &Fault) -> String {
+    let place = format!("{}:{}:{}", fault.file, fault.line, fault.column);
+    let what = replacement(fault).unwrap_or_default();
+    plain(&format!("fixed {place}: {} {}: {what}", fault.code, fault.message))
 }
 
 fn page(validation: &Validation, palette: Palette) -> String {

@@ -166,23 +166,27 @@ pub fn shown_source(fault: &Fault) -> ShownSource {
     }
 }
 
-/// What to write instead, where it fits into a line.
+/// What to write instead, and who would write it.
 pub fn replacement_line(fault: &Fault) -> Option<String> {
-    let replacement = fault.replacement.as_ref()?;
-    let verb = if replacement.certain {
+    let verb = if fault.replacement.as_ref()?.certain {
         "`kelson validate --fix` writes"
     } else {
         "perhaps"
     };
-    let text = &replacement.text;
+    Some(format!("{verb} {}", replacement(fault)?))
+}
+
+/// What to write instead, cut to a part of a line.
+pub fn replacement(fault: &Fault) -> Option<String> {
+    let text = fault.replacement.as_ref()?.text.as_str();
     if text.trim().is_empty() {
         let what = if text.contains('\n') { "a line" } else { "a space" };
-        return Some(format!("{verb} {what} here"));
+        return Some(what.to_owned());
     }
     let text = text.trim();
     let short: String = text.chars().take(MAX_VALUE).collect();
     let more = if short.len() < text.len() { "…" } else { "" };
-    Some(format!("{verb} {}{more}", short.replace('\n', "⏎")))
+    Some(format!("{}{more}", short.replace('\n', "⏎")))
 }
 
 fn line(mark: Mark, text: &str) -> Line {
