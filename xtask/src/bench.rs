@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: runs one workload in a release build. The workloads are the binaries of the package `kelson-bench`; each writes its figures to
-//! `bench/results/NAME.json` and its plot to `bench/results/NAME.svg`.
+//! `cargo xtask bench`: runs one workload in a release build. The workloads are the binaries of the
+//! package `kelson-bench`; each writes its figures to `bench/results/NAME.json` and its plot to
+//! `bench/results/NAME.svg`.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! `cargo xtask …`: what people and CI do with this workspace.
 //!
-//! Each task does all of its set-up itself and says what it cannot do, and why. Read next: `layers` (who may import whom), `test`, `demo`, `bench`.
+//! Each task does all of its set-up itself and says what it cannot do, and why. Read next: `layers`
+//! (who may import whom), `test`, `demo`, `bench`.
 
 mod bench;
 mod demo;

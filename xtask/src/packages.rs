@@ -1,7 +1,10 @@
-//! Unmodified servers of the distribution for the tests: Debian packages, fetched and unpacked under `target/test-packages`, never installed.
+//! Unmodified servers of the distribution for the tests: Debian packages, fetched and unpacked
+//! under `target/test-packages`, never installed.
 //!
-//! *Flow*: for each server, fetch its packages, unpack them, and fetch the libraries that they name until the program finds all of its own.
-//! *Guarantees*: a folder has the file `unpacked` only when the program starts; otherwise `NAME.reason` says why there is none. Nothing outside `target/` changes.
+//! *Flow*: for each server, fetch its packages, unpack them, and fetch the libraries that they name
+//! until the program finds all of its own. *Guarantees*: a folder has the file `unpacked` only when
+//! the program starts; otherwise `NAME.reason` says why there is none. Nothing outside `target/`
+//! changes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -195,7 +198,8 @@ impl Apt {
         .map(drop)
     }
 
-    /// The libraries that packages name as dependencies, but for the C library, which is part of every system.
+    /// The libraries that packages name as dependencies, but for the C library, which is part of
+    /// every system.
     fn libraries_of(&self, packages: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         let mut command = Command::new("apt-cache");
         command.args(&self.options).args([

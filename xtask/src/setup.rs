@@ -24,7 +24,8 @@ pub(crate) fn ensure_tools(root: &Path) -> Result<()> {
     ensure_guest_target(root)
 }
 
-/// Builds what is started as a process: `kelson` and the example server. Says how long it takes where nothing has been built yet.
+/// Builds what is started as a process: `kelson` and the example server. Says how long it takes
+/// where nothing has been built yet.
 pub(crate) fn build_programs(root: &Path) -> Result<()> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), |given| root.join(given));

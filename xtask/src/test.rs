@@ -1,4 +1,5 @@
-//! `cargo xtask test`: everything a change must pass, on a machine that has rustup, git and a C compiler.
+//! `cargo xtask test`: everything a change must pass, on a machine that has rustup, git and a C
+//! compiler.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,11 +8,13 @@ use anyhow::Result;
 
 use crate::{packages, setup, shell};
 
-/// Sets up what is missing, builds the programs that tests start, and runs all tests (or those that match the filters).
+/// Sets up what is missing, builds the programs that tests start, and runs all tests (or those that
+/// match the filters).
 pub(crate) fn run(root: &Path, filters: &[&str]) -> Result<()> {
     setup::ensure_tools(root)?;
     packages::ensure_all(root)?;
-    // Tests start these as processes; `cargo test` builds the programs of a package for that package's tests only.
+    // Tests start these as processes; `cargo test` builds the programs of a package for that
+    // package's tests only.
     setup::build_programs(root)?;
     if has_nextest(root) {
         shell::run(

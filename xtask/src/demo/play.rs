@@ -9,7 +9,8 @@ use super::stage::Stage;
 use super::{acts, stay};
 use crate::setup;
 
-/// Plays the acts. `--check` ends after the last one; `--act NAME` plays the first and that one only, and may be repeated.
+/// Plays the acts. `--check` ends after the last one; `--act NAME` plays the first and that one
+/// only, and may be repeated.
 pub(crate) fn run(root: &Path, args: &[&str]) -> Result<()> {
     let mut is_check = false;
     let mut wanted: Vec<&str> = Vec::new();

@@ -48,7 +48,8 @@ impl Stage {
         println!("   ✓ {what}");
     }
 
-    /// Waits until the revision is applied and everything is synced and healthy; returns the status.
+    /// Waits until the revision is applied and everything is synced and healthy; returns the
+    /// status.
     pub(crate) fn settle(&self, revision: &str) -> Result<Value> {
         self.dev.settle(revision)
     }
@@ -62,7 +63,8 @@ impl Stage {
         self.dev.wait_for(what, PATIENCE, look)
     }
 
-    /// Fetches `/` of every running task of a service; each must answer with `expected` somewhere in it.
+    /// Fetches `/` of every running task of a service; each must answer with `expected` somewhere
+    /// in it.
     pub(crate) fn fetch_all(&self, object: &str, expected: &str) -> Result<usize> {
         let tasks = self.dev.running(object)?;
         for task in &tasks {

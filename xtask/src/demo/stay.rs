@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use super::stage::Stage;
 
-/// Says what can be done, then repeats what `kelson dev` says until it ends. Ctrl-C ends this process, and with it the cluster.
+/// Says what can be done, then repeats what `kelson dev` says until it ends. Ctrl-C ends this
+/// process, and with it the cluster.
 pub(crate) fn run_until_ended(stage: &mut Stage) -> Result<()> {
     let repo = stage.repo.path().display().to_string();
     let programs = kelson_testkit::programs::folder()?;

@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use super::sources::Source;
 use super::{housekeeping, imports, lock, metadata, sources};
 
-/// Checks the workspace at `root`; an error follows when anything breaks a rule, after every violation has been printed.
+/// Checks the workspace at `root`; an error follows when anything breaks a rule, after every
+/// violation has been printed.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let packages = metadata::read(root)?;
     let files = Source::read_all(root, &packages)?;

@@ -1,4 +1,5 @@
-//! Rust source without what is not code: comments, literals and tests become blanks, so that what is left has its lines and columns.
+//! Rust source without what is not code: comments, literals and tests become blanks, so that what
+//! is left has its lines and columns.
 
 /// Blanks out comments, string and character literals.
 pub(crate) fn without_comments_and_literals(source: &str) -> String {
@@ -74,7 +75,8 @@ pub(crate) fn without_tests(code: &str) -> String {
     out
 }
 
-/// At which lines (from 1) `word` stands as a word of its own, or as a path of its own if it has `::`.
+/// At which lines (from 1) `word` stands as a word of its own, or as a path of its own if it has
+/// `::`.
 pub(crate) fn lines_with(code: &str, word: &str) -> Vec<usize> {
     code.lines()
         .enumerate()
@@ -95,7 +97,8 @@ pub(crate) fn lines_with(code: &str, word: &str) -> Vec<usize> {
         .collect()
 }
 
-/// At which lines (from 1) a path begins at the crate `name`: `name::x`, `use name;`. A module of ours called so (`super::name::x`) does not count.
+/// At which lines (from 1) a path begins at the crate `name`: `name::x`, `use name;`. A module of
+/// ours called so (`super::name::x`) does not count.
 pub(crate) fn lines_with_crate(code: &str, name: &str) -> Vec<usize> {
     code.lines()
         .enumerate()

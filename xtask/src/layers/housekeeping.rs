@@ -8,7 +8,8 @@ use super::violation::Violation;
 const MAX_LINES: usize = 700;
 /// What stands in a file of its own, not in a `lib.rs` or `mod.rs`.
 const NOT_IN_AN_INDEX: &[&str] = &["fn", "struct", "enum", "impl", "trait"];
-/// Below these folders a `lib.rs` may be a whole program: a component of one file is easier to copy.
+/// Below these folders a `lib.rs` may be a whole program: a component of one file is easier to
+/// copy.
 const ONE_FILE_PROGRAMS: &[&str] = &["tests/components/", "examples/"];
 /// Names that say nothing about what is in a module.
 const EMPTY_NAMES: &[&str] = &[

@@ -58,7 +58,8 @@ fn of_ours(room: &Room, dependency: &Dependency) -> Option<String> {
             "imports {name}, and may import {} only",
             allowed.join(", ")
         )),
-        // The binary ships: what exists for tests and for this workspace stays out of it. The demo uses the test harness.
+        // The binary ships: what exists for tests and for this workspace stays out of it. The demo
+        // uses the test harness.
         Imports::Everything
             if room.package == "kelson"
                 && matches!(name, "kelson-testkit" | "xtask" | "kelson-bench") =>
@@ -98,7 +99,8 @@ mod tests {
     use super::*;
     use crate::layers::metadata;
 
-    /// Metadata of a workspace in which each package has the given dependencies; a kind stands behind a colon.
+    /// Metadata of a workspace in which each package has the given dependencies; a kind stands
+    /// behind a colon.
     fn problems(packages: &[(&str, &[&str])]) -> Vec<String> {
         let packages: Vec<_> = packages
             .iter()

@@ -1,4 +1,5 @@
-//! What may stand in Cargo.lock. `cargo deny check` looks at more (advisories, licences) where it is installed; this much is checked everywhere.
+//! What may stand in Cargo.lock. `cargo deny check` looks at more (advisories, licences) where it
+//! is installed; this much is checked everywhere.
 
 use super::rooms::BANNED;
 use super::violation::Violation;

@@ -42,7 +42,8 @@ const fn above(package: &'static str) -> Room {
     }
 }
 
-/// Every package of the workspace. One that is missing here is a violation, so that a new room starts with a rule.
+/// Every package of the workspace. One that is missing here is a violation, so that a new room
+/// starts with a rule.
 pub(crate) const ROOMS: &[Room] = &[
     core("kelson-model", &[]),
     room("kelson-proto", &["kelson-model"]),
@@ -70,7 +71,8 @@ pub(crate) const ROOMS: &[Room] = &[
             "kelson-plugins-builder",
         ],
     ),
-    // The bundle builds the first-party schedulers in a target directory of their own and embeds the result: it imports none of them.
+    // The bundle builds the first-party schedulers in a target directory of their own and embeds
+    // the result: it imports none of them.
     room("kelson-plugins-bundle", &["kelson-plugins-builder"]),
     room("kelson-plugins-builder", &[]),
     room("kelson-sdk", &[]),
@@ -158,7 +160,8 @@ pub(crate) const KEPT: &[Kept] = &[
         packages: &["kelson-reconciler"],
         folders: &["reconciler/src/source"],
     },
-    // Reading manifests; the binary prints `-o yaml`; and it is what a bench holds our reading against.
+    // Reading manifests; the binary prints `-o yaml`; and it is what a bench holds our reading
+    // against.
     Kept {
         dependency: "yaml_serde",
         path: "serde_yaml",
@@ -196,7 +199,8 @@ pub(crate) const KEPT: &[Kept] = &[
     },
 ];
 
-/// Packages that may not be in the tree at all, however they would get there, and why. deny.toml has the same list.
+/// Packages that may not be in the tree at all, however they would get there, and why. deny.toml
+/// has the same list.
 pub(crate) const BANNED: &[(&str, &str)] = &[
     (
         "serde_yml",
@@ -209,7 +213,8 @@ pub(crate) const BANNED: &[(&str, &str)] = &[
     ),
 ];
 
-/// A word that may not stand in a core, and why. `::` and letters on both sides count: `std::fs` is not `std::fsx`.
+/// A word that may not stand in a core, and why. `::` and letters on both sides count: `std::fs` is
+/// not `std::fsx`.
 pub(crate) const NOT_IN_A_CORE: &[(&str, &str)] = &[
     ("SystemTime", "time is an argument"),
     ("Instant", "time is an argument"),

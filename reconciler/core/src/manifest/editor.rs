@@ -6,7 +6,8 @@ use super::envelope::envelope_schema;
 use super::kinds::Kinds;
 use super::pointer;
 
-/// A JSON Schema (draft 2020-12) of every manifest: the envelope, and for each kind its specification.
+/// A JSON Schema (draft 2020-12) of every manifest: the envelope, and for each kind its
+/// specification.
 pub fn editor_schema(kinds: &Kinds) -> Value {
     let mut root = envelope_schema();
     let mut definitions = serde_json::Map::new();

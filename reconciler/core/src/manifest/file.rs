@@ -23,7 +23,8 @@ use crate::codes::Code;
 pub(crate) struct Outcome {
     pub(crate) objects: Vec<Arc<LoadedObject>>,
     pub(crate) faults: Vec<Fault>,
-    /// Documents of a kind that nobody brings: a fault, or a reason to wait for a framework of the same commit.
+    /// Documents of a kind that nobody brings: a fault, or a reason to wait for a framework of the
+    /// same commit.
     pub(crate) unknown: Vec<UnknownKind>,
 }
 

@@ -80,8 +80,9 @@ pub fn framework_schema() -> Value {
     })
 }
 
-/// Checks `spec.config` of Framework objects by the schemas that their components bring. `component_of` names the component that a framework's description is
-/// from; where a commit pins another one, nothing can be said before that one has described itself.
+/// Checks `spec.config` of Framework objects by the schemas that their components bring.
+/// `component_of` names the component that a framework's description is from; where a commit pins
+/// another one, nothing can be said before that one has described itself.
 pub fn check_configs(
     mut loaded: Loaded,
     kinds: &Kinds,

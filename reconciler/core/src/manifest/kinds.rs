@@ -74,7 +74,8 @@ pub struct Kinds {
 }
 
 impl Kinds {
-    /// Compiles the kinds of frameworks, each with its name, and adds `Framework`. What cannot be used is left out and told.
+    /// Compiles the kinds of frameworks, each with its name, and adds `Framework`. What cannot be
+    /// used is left out and told.
     pub fn new<'a>(
         frameworks: impl IntoIterator<Item = (&'a str, &'a Description)>,
     ) -> (Self, Vec<KindsError>) {
@@ -161,7 +162,8 @@ impl Kinds {
         self.get(kind)?.framework.as_deref()
     }
 
-    /// The same kinds, where exactly these frameworks are still to describe their newest component: unknown kinds wait for them and for nobody else.
+    /// The same kinds, where exactly these frameworks are still to describe their newest component:
+    /// unknown kinds wait for them and for nobody else.
     #[must_use]
     pub fn awaiting(&self, awaited: BTreeSet<String>) -> Self {
         Self {
@@ -193,7 +195,8 @@ impl Kinds {
         nearest(kind, self.names())
     }
 
-    /// Normalises and checks a whole specification that no file spells, as after a field was set by hand.
+    /// Normalises and checks a whole specification that no file spells, as after a field was set by
+    /// hand.
     ///
     /// # Errors
     /// Says what is wrong, in one sentence.

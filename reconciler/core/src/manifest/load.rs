@@ -22,7 +22,8 @@ use crate::codes::Code;
 pub struct ManifestFile {
     /// With `/` between folders.
     pub path: Arc<str>,
-    /// The blob's id; equal ids mean equal bytes. Any text will do for files outside git, such as a digest.
+    /// The blob's id; equal ids mean equal bytes. Any text will do for files outside git, such as a
+    /// digest.
     pub blob: Arc<str>,
 }
 
@@ -60,7 +61,8 @@ impl LoadedObject {
     }
 }
 
-/// An object that cannot be judged before a framework of the same commit is there to say what its kind is.
+/// An object that cannot be judged before a framework of the same commit is there to say what its
+/// kind is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// The object.
@@ -74,7 +76,8 @@ pub struct Waiting {
 pub struct Loaded {
     /// The objects of good files, ordered by key; no two have the same.
     pub objects: Vec<Arc<LoadedObject>>,
-    /// Objects of kinds that a new framework of this commit may bring; they are wanted, and not judged yet.
+    /// Objects of kinds that a new framework of this commit may bring; they are wanted, and not
+    /// judged yet.
     pub waiting: Vec<Waiting>,
     /// Everything that is wrong, ordered by file and place; at most [`super::MAX_FAULTS`].
     pub faults: Vec<Fault>,
@@ -150,10 +153,11 @@ impl ParseCache {
     }
 }
 
-/// Loads the files of a commit. `read` is asked for the bytes of files that `cache` does not know; at most
-/// [`super::MAX_FILE_BYTES`] and one byte are needed to see that a file is too big.
+/// Loads the files of a commit. `read` is asked for the bytes of files that `cache` does not know;
+/// at most [`super::MAX_FILE_BYTES`] and one byte are needed to see that a file is too big.
 ///
-/// Pure but for the cache: the same files and kinds give the same result in whatever order the files come.
+/// Pure but for the cache: the same files and kinds give the same result in whatever order the
+/// files come.
 pub fn load(
     files: &[ManifestFile],
     kinds: &Kinds,

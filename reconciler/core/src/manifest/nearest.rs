@@ -31,8 +31,8 @@ pub(crate) fn nearest<'a>(
     })
 }
 
-/// How many letters must be put in, taken out, changed or swapped with their neighbour; texts beyond
-/// 64 letters are far from everything.
+/// How many letters must be put in, taken out, changed or swapped with their neighbour; texts
+/// beyond 64 letters are far from everything.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len() > 64 || b.len() > 64 {

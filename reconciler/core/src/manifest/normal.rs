@@ -1,6 +1,7 @@
 //! Normalises: the one place where defaults are filled in and quantities take their canonical form.
 //!
-//! Two manifests that mean the same have the same normal form, so that a diff of normal forms shows only what matters.
+//! Two manifests that mean the same have the same normal form, so that a diff of normal forms shows
+//! only what matters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +92,8 @@ pub(crate) fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 enum Branches {
     /// All: for finding a field's schema.
     All,
-    /// Those that surely apply: for filling in defaults. A choice counts where only one of its branches is about fields.
+    /// Those that surely apply: for filling in defaults. A choice counts where only one of its
+    /// branches is about fields.
     Sure,
 }
 

@@ -171,8 +171,8 @@ pub fn resolve(loaded: Loaded, find: impl FnMut(&str) -> Option<Digest>) -> Load
     pin(loaded, &mut Pinned::new(), find)
 }
 
-/// As [`resolve`], and an object that is the same as the last time, with the same files, is the same
-/// in memory, too.
+/// As [`resolve`], and an object that is the same as the last time, with the same files, is the
+/// same in memory, too.
 pub fn resolve_again(
     loaded: Loaded,
     cache: &mut ParseCache,

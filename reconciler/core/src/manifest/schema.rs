@@ -46,7 +46,8 @@ impl fmt::Debug for Schema {
 /// What became of a document.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// Normalised: defaults filled in, quantities canonical. Meaningful only where there are no flaws.
+    /// Normalised: defaults filled in, quantities canonical. Meaningful only where there are no
+    /// flaws.
     pub(crate) value: Value,
     pub(crate) flaws: Vec<Flaw>,
     /// What to write for values that readers differ on, by their place.
@@ -125,7 +126,8 @@ impl Schema {
         }
     }
 
-    /// Normalises and checks one value that stands at `path` of the specification (`/instances`), as `set` does.
+    /// Normalises and checks one value that stands at `path` of the specification (`/instances`),
+    /// as `set` does.
     pub(crate) fn check_value(&self, spec: &Value) -> Result<Value, String> {
         let value = normal::of_value(&self.json, spec)?;
         let wrong = self.validator.iter_errors(&value).next().map(|error| {
@@ -150,7 +152,8 @@ impl Schema {
     }
 }
 
-/// Codes that the checks here do not share with the reading of YAML, whose flaw at a place is told instead of theirs.
+/// Codes that the checks here do not share with the reading of YAML, whose flaw at a place is told
+/// instead of theirs.
 fn is_own(code: Code) -> bool {
     !matches!(
         code,
@@ -359,7 +362,8 @@ impl View<'_> {
         }
     }
 
-    /// None of several schemas fits: the one that was probably meant is told, where that can be seen.
+    /// None of several schemas fits: the one that was probably meant is told, where that can be
+    /// seen.
     fn tell_choice(
         &self,
         path: &str,
@@ -375,7 +379,8 @@ impl View<'_> {
             flaws.push(Flaw::at_value(Code::ExactlyOne, node, message, hint));
             return;
         }
-        // A branch whose type fits, and which is only wrong further down or in its limits, was meant.
+        // A branch whose type fits, and which is only wrong further down or in its limits, was
+        // meant.
         let mut meant = context.iter().filter(|errors| {
             !errors.iter().any(|error| {
                 error.instance_path().as_str() == path

@@ -126,7 +126,8 @@ fn requires(schema: &Value, field: &str) -> bool {
         .is_some_and(|all| all.iter().any(|name| name == field))
 }
 
-/// The fields of `oneOf: [{required: [a]}, {required: [b]}]`, where a schema says that exactly one of them must be there.
+/// The fields of `oneOf: [{required: [a]}, {required: [b]}]`, where a schema says that exactly one
+/// of them must be there.
 pub(crate) fn excluding_fields(choice: &Value) -> Option<Vec<String>> {
     choice
         .as_array()?

@@ -74,7 +74,8 @@ pub(crate) struct Scalar {
     pub(crate) meaning: Meaning,
 }
 
-/// What a scalar was read as. A number keeps its spelling only, so that decimals never pass through a float on their way to a quantity.
+/// What a scalar was read as. A number keeps its spelling only, so that decimals never pass through
+/// a float on their way to a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Null,
@@ -168,7 +169,8 @@ impl Scalar {
     }
 }
 
-/// A number as JSON, in one form: `3.0` is 3. A whole number beyond 64 bits becomes text, which no schema takes for a number.
+/// A number as JSON, in one form: `3.0` is 3. A whole number beyond 64 bits becomes text, which no
+/// schema takes for a number.
 fn number(text: &str) -> Value {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     if decimals.bytes().all(|b| b == b'0') {

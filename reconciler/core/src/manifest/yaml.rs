@@ -180,8 +180,8 @@ fn surprises(node: &Node, flaws: &mut Vec<Flaw>) {
     }
 }
 
-/// Lays the values of serde_yaml over the trees; fills in what each scalar means. `skipped` lines of
-/// the file stand before `text`.
+/// Lays the values of serde_yaml over the trees; fills in what each scalar means. `skipped` lines
+/// of the file stand before `text`.
 fn compare(text: &str, skipped: usize, trees: Vec<Document>, read: &mut Read) {
     let mut trees = trees.into_iter();
     let mut count = 0;
@@ -278,7 +278,8 @@ fn lay(node: &mut Node, value: &Yaml) -> Result<(), Position> {
     if agrees { Ok(()) } else { Err(position) }
 }
 
-/// Whether a key that one reader found is the text that the other found: a key is what is written, `8080` and `true` included.
+/// Whether a key that one reader found is the text that the other found: a key is what is written,
+/// `8080` and `true` included.
 fn is_key(key: &Yaml, text: &str) -> bool {
     match key {
         Yaml::String(key) => key == text,

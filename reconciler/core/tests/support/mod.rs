@@ -68,7 +68,8 @@ pub(crate) fn load_commit(commit: Commit<'_>) -> Loaded {
     load_with(commit, &kinds(), &mut ParseCache::default())
 }
 
-/// The digest of the one file that commits of these tests have besides manifests, `site/index.html`.
+/// The digest of the one file that commits of these tests have besides manifests,
+/// `site/index.html`.
 pub(crate) fn resolved(loaded: Loaded) -> Loaded {
     resolve(loaded, |path| {
         (path == "site/index.html").then(|| Digest::of(b"<h1>hello</h1>\n"))
