@@ -30,7 +30,7 @@ codes! {
     NotUtf8 = "K0101", "A manifest is not UTF-8";
     /// A field that the kind does not have.
     UnknownField = "K0102", "A field is not known";
-    /// Not YAML at all.
+    /// A document that no reader of YAML takes.
     Syntax = "K0103", "A manifest is not valid YAML";
     /// A tab where YAML wants spaces.
     Tab = "K0104", "A line is indented with a tab";
@@ -70,8 +70,8 @@ codes! {
     MissingFile = "K0121", "A file that a manifest refers to is not there";
     /// The file is there, and is not the one that the manifest pins.
     DigestMismatch = "K0122", "A file is not the one that the manifest pins";
-    /// A path that leaves the repository.
-    BadPath = "K0123", "A path leads out of the repository";
+    /// A path that leaves the repository, or names a folder.
+    BadPath = "K0123", "A path names no file of the repository";
     /// The framework that handles the kind refuses the specification.
     Rejected = "K0124", "The framework refuses the specification";
     /// A file of the tree that cannot be a manifest.

@@ -13,15 +13,15 @@ const MAX_VALUE: usize = 48;
 /// What a line is about; a terminal may colour by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// Something is new.
+    /// `+`: an object that will be made.
     Added,
-    /// Something changes.
+    /// `~`: an object or field that will change.
     Changed,
-    /// Something goes.
+    /// `-`: an object that will be removed.
     Removed,
-    /// Something is left as it is.
+    /// `=`: an object that is left as it is, and why.
     Kept,
-    /// Everything waits.
+    /// `!`: what waits for a person.
     Held,
 }
 
@@ -41,7 +41,7 @@ impl Mark {
 /// One line of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// What it is about.
+    /// Its kind, as the sign at its beginning says.
     pub mark: Mark,
     /// The whole line, its sign included.
     pub text: String,

@@ -18,6 +18,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     )?));
     violations.extend(files.iter().flat_map(sources::violations));
     violations.extend(files.iter().flat_map(housekeeping::of_source));
+    violations.extend(sources::wide_comments(root, &packages)?);
     for package in packages.iter().filter(|package| package.folder != root) {
         let path = package.folder.join("Cargo.toml");
         let name = path

@@ -27,37 +27,37 @@ pub enum KindsError {
     /// The kind is taken already.
     #[error("framework {framework} brings kind {kind}, which {owner} has already")]
     Taken {
-        /// Who comes second.
+        /// The name of the framework that comes second.
         framework: String,
-        /// The kind.
+        /// The name of the kind that both bring.
         kind: String,
-        /// Who has it.
+        /// The name of the framework that has it, or `Kelson`.
         owner: String,
     },
     /// The name of the kind is not upper camel case of at most 63 characters.
     #[error("framework {framework} brings kind '{kind}', which is not upper camel case")]
     Name {
-        /// Whose it is.
+        /// The name of the framework.
         framework: String,
-        /// The kind, cut.
+        /// The name that it gave, cut at 63 characters.
         kind: String,
     },
     /// The kind's schema is no JSON Schema, or its defaults contradict it.
     #[error("framework {framework}, kind {kind}: {reason}")]
     Schema {
-        /// Whose it is.
+        /// The name of the framework.
         framework: String,
-        /// The kind.
+        /// The name of its kind.
         kind: String,
-        /// What is wrong.
+        /// What the reader of schemas says, for the framework's author.
         reason: String,
     },
     /// The schema of a framework's configuration is no JSON Schema.
     #[error("framework {framework}, its configuration: {reason}")]
     ConfigSchema {
-        /// Whose it is.
+        /// The name of the framework.
         framework: String,
-        /// What is wrong.
+        /// What the reader of schemas says, for the framework's author.
         reason: String,
     },
 }

@@ -65,7 +65,7 @@ impl LoadedObject {
 /// kind is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// The object.
+    /// What its envelope names.
     pub key: ObjectKey,
     /// Where its document begins.
     pub origin: Origin,

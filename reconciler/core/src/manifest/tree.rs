@@ -7,9 +7,9 @@ use super::pointer;
 /// A place in a file; both begin at 1, the column counts characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Position {
-    /// The line.
+    /// Which line of the file; lines end with LF, CR LF or CR.
     pub line: u32,
-    /// The column.
+    /// Which character of the line, whatever its bytes or its width.
     pub column: u32,
 }
 

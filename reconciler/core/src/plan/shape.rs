@@ -29,13 +29,13 @@ pub struct Context<'a> {
     pub recently_pruned: usize,
 }
 
-/// What a step does.
+/// The kinds of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StepKind {
-    /// The object is new.
+    /// No object has this key yet.
     Create,
-    /// The object changes.
+    /// Its specification, labels or lifecycle differ from what git asks.
     Update,
     /// The object means the same: only where it stands in git, or how it is spelt, is recorded
     /// anew.
@@ -56,21 +56,21 @@ pub struct FieldChange {
     /// What will be; absent where the field goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
-    /// Where git says so.
+    /// The place of the field in git; absent for what stands nowhere, such as a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 
-/// One step.
+/// What happens to one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
     /// Steps of a lower wave come first: frameworks before the objects of their kinds, and the
     /// other way round when they go.
     pub wave: u32,
-    /// What it does.
+    /// Whether it makes, changes, moves or removes the object.
     pub kind: StepKind,
-    /// To which object.
+    /// What names the object; no other step of the plan has it.
     pub object: ObjectKey,
     /// The fields that change, of an update.
     #[serde(default)]
@@ -100,7 +100,7 @@ pub enum Why {
     WaitsForFramework,
     /// It was changed by hand, and `lifecycle.drift` is `report`.
     DriftReported,
-    /// Another source owns it.
+    /// Another source, named in the message, has accepted an object of this key.
     OtherSource,
     /// Its newest version was rolled back, and git still asks for it.
     RolledBack,
@@ -110,15 +110,15 @@ pub enum Why {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReportLine {
-    /// The object.
+    /// What names the object.
     pub object: ObjectKey,
-    /// Why.
+    /// The reason, for programs.
     pub why: Why,
     /// A sentence, and what ends the wait.
     pub message: String,
 }
 
-/// What should happen.
+/// What closes the difference between a revision and what is, and what does not happen and why.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
