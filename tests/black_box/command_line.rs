@@ -86,6 +86,32 @@ fn validate_needs_no_cluster_and_names_every_fault_with_its_position() {
 }
 
 #[test]
+fn validate_fixes_what_is_certain_and_shows_faults_to_machines() {
+    let repo = TestRepo::init().unwrap();
+    let good = service("web").yaml();
+    let slip = good.replace("instances:", "instnaces:");
+    repo.write("kelson/web.yaml", &slip).unwrap();
+    repo.write("kelson/other.yaml", "a: [\n").unwrap();
+
+    let github = alone(&repo).run(&["validate", "-o", "github"]).unwrap();
+    assert_eq!(github.code, Some(1), "{github}");
+    let command = "::error file=kelson/web.yaml,line=7,col=3,";
+    assert!(github.stdout.contains(command), "{github}");
+    let sarif = alone(&repo).run(&["validate", "-o", "sarif"]).unwrap();
+    let log = sarif.json().unwrap();
+    assert_eq!(log.get("version").unwrap(), "2.1.0");
+    let others = alone(&repo).run(&["status", "-o", "sarif"]).unwrap();
+    assert_eq!(others.code, Some(2), "{others}");
+
+    let fixed = alone(&repo).run(&["validate", "--fix"]).unwrap();
+    assert_eq!(fixed.code, Some(1), "{fixed}");
+    assert!(fixed.stderr.contains("fixed kelson/web.yaml:7:3"), "{fixed}");
+    assert!(fixed.stdout.contains("kelson/other.yaml:1:4"), "{fixed}");
+    let path = repo.path().join("kelson/web.yaml");
+    assert_eq!(std::fs::read_to_string(path).unwrap(), good);
+}
+
+#[test]
 fn the_quickstart_is_valid() {
     let repo = TestRepo::init().unwrap();
     repo.copy_from(&programs::workspace().unwrap().join("examples/quickstart"))

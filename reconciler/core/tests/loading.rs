@@ -195,6 +195,46 @@ fn bombs_end_at_their_budget() {
 }
 
 #[test]
+fn the_aliases_of_all_documents_of_a_file_have_one_budget() {
+    let list = format!("a: &a [{}x]\nb: *a\n", "x, ".repeat(9_999));
+    let document = format!("{list}---\n");
+    let few = document.repeat(5);
+    let many = document.repeat(20);
+    let expansions = |text: &str| {
+        let loaded = load_commit(&[("x.yaml", text.as_bytes())]);
+        let code = Code::Expansion.id();
+        loaded.faults.iter().filter(|it| it.code == code).count()
+    };
+    assert_eq!(expansions(&few), 1, "5 documents bring more than 50,000 values");
+    assert_eq!(expansions(&document.repeat(4)), 0);
+    assert_eq!(expansions(&many), 16, "each further document is told");
+}
+
+#[test]
+fn a_file_of_broken_documents_ends_at_the_limit_of_faults() {
+    for broken in ["---\n{\n", "---\n<<<<<<< a\n", "---\n\"\n", "---\na: *b\n", "---\na:b\nc: d\n"] {
+        let text = broken.repeat(MAX_FILE_BYTES / broken.len());
+        let loaded = load_commit(&[("x.yaml", text.as_bytes())]);
+        assert_eq!(loaded.faults.len(), MAX_FAULTS, "{broken:?}");
+        assert!(loaded.objects.is_empty());
+    }
+}
+
+#[test]
+fn what_comes_through_an_alias_is_told_at_both_places_by_a_framework_too() {
+    let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: &name web}\nspec:\n  \
+                run: {command: *name}\n";
+    let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+    let object = &loaded.objects[0];
+    let (message, hint) = (String::new(), String::new());
+    let fault = fault_at(object, "/spec/run/command", Code::Rejected, message, hint);
+    assert_eq!((fault.line, fault.column), (5, 18));
+    assert_eq!((fault.end_line, fault.end_column), (5, 23));
+    let related = &fault.related[0];
+    assert_eq!((related.line, related.column), (3, 18));
+}
+
+#[test]
 fn more_faults_than_are_listed_end_with_their_number() {
     let texts: Vec<(String, String)> = (0..1200)
         .map(|n| {

@@ -65,6 +65,28 @@ async fn a_file_renamed_and_broken_in_one_commit_prunes_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_of_another_program_holds_nothing_up_where_kelsonignore_names_it() {
+    let stand = Stand::with(&["a", "b", "c"]).await;
+    std::fs::remove_file(stand.repository.path.join("c.yaml")).unwrap();
+    let stranger = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {}\n";
+    let commit = stand.commit(&[("k8s/x.yaml", stranger)]);
+    stand.reported(&commit).await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.names(), ["a", "b", "c"]);
+        let faults: Vec<&str> = state.source.errors.iter().map(|it| &*it.code).collect();
+        assert_eq!(faults, ["K0114"]);
+        let hint = &state.source.errors[0].hint;
+        assert!(hint.contains(".kelsonignore"), "{hint}");
+    });
+    let ignored = stand.commit(&[(".kelsonignore", "k8s/\n")]);
+    stand.settled(&ignored).await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.names(), ["a", "b"]);
+        assert!(state.source.errors.is_empty());
+    });
+}
+
+#[tokio::test]
 async fn what_a_framework_does_not_accept_is_a_fault_at_its_place() {
     use crate::validator::{Problem, Validator};
     use serde_json::Value;
