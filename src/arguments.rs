@@ -1,4 +1,5 @@
-//! The command line: what can be typed, and what it means. A flag wins over its variable, a variable over the default.
+//! The command line: what can be typed, and what it means. A flag wins over its variable, a
+//! variable over the default.
 
 use clap::{Args, Parser, Subcommand};
 
@@ -29,7 +30,8 @@ pub(crate) struct Arguments {
 /// What every verb takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// The kernel's address [default: that of the `kelson dev` of this repository, else 127.0.0.1:7460]
+    /// The kernel's address [default: that of the `kelson dev` of this repository, else
+    /// 127.0.0.1:7460]
     #[arg(
         long,
         global = true,

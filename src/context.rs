@@ -51,7 +51,7 @@ impl Context {
         }
     }
 
-    /// The namespace that was asked for in so many words; `None` for all.
+    /// The namespace that was named with `-n`; `None` for all.
     ///
     /// # Errors
     /// When it is no name.

@@ -1,7 +1,9 @@
-//! Where a `dev` keeps its data, and how a client finds the `dev` of the repository that it stands in.
+//! Where a `dev` keeps its data, and how a client finds the `dev` of the repository that it stands
+//! in.
 //!
-//! A repository's own folder is `${XDG_STATE_HOME:-~/.local/state}/kelson/dev/<hash of its path>`. A `dev` with another data directory leaves
-//! a note there (`elsewhere.json`), so that clients find it as well.
+//! A repository's own folder is `${XDG_STATE_HOME:-~/.local/state}/kelson/dev/<hash of its path>`.
+//! A `dev` with another data directory leaves a note there (`elsewhere.json`), so that clients find
+//! it as well.
 
 use std::path::{Path, PathBuf};
 

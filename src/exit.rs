@@ -53,9 +53,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb could not do its work, in the words that are shown, with the exit code that it ends with.
+/// Why a verb could not do its work, in the words that are shown, with the exit code that it ends
+/// with.
 ///
-/// Any other error ends with [`Exit::Usage`]: what fails without the kernel's doing is a matter of usage or of local set-up.
+/// Any other error ends with [`Exit::Usage`]: what fails without the kernel's doing is a matter of
+/// usage or of local set-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// The exit code.

@@ -1,9 +1,11 @@
 //! `kelson`, the one binary: every verb of the command line, and the processes of a cluster.
 //!
-//! This room reads arguments, wires the parts together and prints. It decides nothing about a cluster: what should be is the reconciler's business, what is
-//! the kernel's, what runs the agent's.
+//! This room reads arguments, wires the parts together and prints. It decides nothing about a
+//! cluster: what should be is the reconciler's business, what is the kernel's, what runs the
+//! agent's.
 //!
-//! Read `arguments.rs` first (what can be typed), then `verbs/` (one file each) and `processes/` (`dev`, `kernel`, `agent`). `exit.rs` holds all exit codes.
+//! Read `arguments.rs` first (what can be typed), then `verbs/` (one file each) and `processes/`
+//! (`dev`, `kernel`, `agent`). `exit.rs` holds all exit codes.
 
 mod arguments;
 mod client;

@@ -1,7 +1,9 @@
-//! The documents agree with the sources: codes and pages, paths and links, the manifest reference and the schemas, the commands of the README.
+//! The documents agree with the sources: codes and pages, paths and links, the manifest reference
+//! and the schemas, the commands of the README.
 //!
-//! `KELSON_BLESS=1 cargo test -p kelson --test documents` writes the manifest reference anew; read the difference before you commit it.
-//! What the documents tell people to type is run by `tests/black_box/documents.rs`.
+//! `KELSON_BLESS=1 cargo test -p kelson --test documents` writes the manifest reference anew; read
+//! the difference before you commit it. What the documents tell people to type is run by
+//! `tests/black_box/documents.rs`.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;

@@ -35,12 +35,14 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Locks the data directory, finds out what can be isolated, takes over the tasks of an earlier run, and goes looking for the kernel.
+    /// Locks the data directory, finds out what can be isolated, takes over the tasks of an earlier
+    /// run, and goes looking for the kernel.
     ///
     /// The kernel need not be there: tasks run without it, and statuses wait.
     ///
     /// # Errors
-    /// Where another agent has the data directory, it cannot be used, or the kernel's address is not one.
+    /// Where another agent has the data directory, it cannot be used, or the kernel's address is
+    /// not one.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let channel = connect(&config.kernel)?;
         let prepared = tokio::task::spawn_blocking(move || Prepared::new(config, channel)).await;
@@ -98,7 +100,8 @@ impl Agent {
         }
     }
 
-    /// Puts the agent down; with `StopTasks` it comes back when all tasks have ended and the kernel, where there is one, was told.
+    /// Puts the agent down; with `StopTasks` it comes back when all tasks have ended and the
+    /// kernel, where there is one, was told.
     pub async fn stop(mut self, mode: ShutdownMode) {
         let _ = self.notices.send(Notice::Shutdown(mode)).await;
         if !self.supervisor.is_finished() {

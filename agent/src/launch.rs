@@ -97,7 +97,8 @@ impl Launcher {
         }
     }
 
-    /// Makes the directory, lays the files, makes the cgroups, and writes the specification durably, last.
+    /// Makes the directory, lays the files, makes the cgroups, and writes the specification
+    /// durably, last.
     ///
     /// # Errors
     /// Where something of it is not to be had; nothing of the task is left then but its directory.
@@ -194,14 +195,16 @@ impl Launcher {
         Ok(groups)
     }
 
-    /// Starts the shim when it is its turn, and reports what it says and how it ends; comes back when it is gone.
+    /// Starts the shim when it is its turn, and reports what it says and how it ends; comes back
+    /// when it is gone.
     pub(crate) async fn start(
         self: &Arc<Self>,
         task: TaskId,
         events: &mpsc::Sender<(TaskId, Input)>,
     ) {
         let directory = self.layout.task(task);
-        // Held until the shim has said something: so many are starting at a time, and the others wait.
+        // Held until the shim has said something: at most as many as there are permits start at a
+        // time, and the others wait.
         let turn = self.turn.acquire().await;
         let mut child = match self.spawn_shim(&directory) {
             Ok(child) => child,
@@ -229,7 +232,8 @@ impl Launcher {
         self.report_end(task, events).await;
     }
 
-    /// Reports what the directory says, the shim being gone; where it has recorded nothing, what may live of the task is ended first.
+    /// Reports what the directory says, the shim being gone; where it has recorded nothing, what
+    /// may live of the task is ended first.
     pub(crate) async fn report_end(
         self: &Arc<Self>,
         task: TaskId,
@@ -242,7 +246,8 @@ impl Launcher {
         let _ = events.send((task, said)).await;
     }
 
-    /// Comes back when nothing runs of a task any more: nothing that may live is reported as gone, or replaced.
+    /// Comes back when nothing runs of a task any more: nothing that may live is reported as gone,
+    /// or replaced.
     pub(crate) async fn end_for_good(self: &Arc<Self>, task: TaskId) {
         loop {
             let launcher = Arc::clone(self);

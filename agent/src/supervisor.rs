@@ -1,10 +1,12 @@
 //! The one loop that owns all tasks of this agent.
 //!
-//! *Flow*: what happens (orders, acknowledgements, shims, probes, time) comes in as messages; the machine of the task in question says
-//! what must be done; what takes time is done by spawned futures that answer with a message. After each message everything that the
-//! kernel has not heard yet is handed to the session, as far as that takes it.
+//! *Flow*: what happens (orders, acknowledgements, shims, probes, time) comes in as messages; the
+//! machine of the task in question says what must be done; what takes time is done by spawned
+//! futures that answer with a message. After each message everything that the kernel has not heard
+//! yet is handed to the session, as far as that takes it.
 //!
-//! *Guarantees*: no task directory is deleted before the kernel has recorded the end. All spawned futures end with the loop; shims do not.
+//! *Guarantees*: no task directory is deleted before the kernel has recorded the end. All spawned
+//! futures end with the loop; shims do not.
 
 mod effects;
 
@@ -352,7 +354,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells the kernel not to start anything here any more; without a session there is nobody who would.
+    /// Tells the kernel not to start anything here any more; without a session there is nobody who
+    /// would.
     fn say_leaving(&self) {
         let message =
             kelson_proto::v1::agent_message::Message::Leaving(kelson_proto::v1::Leaving {});

@@ -169,7 +169,8 @@ async fn a_shim_that_died_while_there_was_no_agent_leaves_a_lost_task_and_no_pro
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_was_written_down_and_never_started_is_started_once_by_the_next_agent() {
     let (kernel, directory) = (FakeKernel::start().await, tempfile::tempdir().unwrap());
-    // A shim that cannot run leaves a specification and nothing else, as a crash between the two does.
+    // A shim that cannot run leaves a specification and nothing else, as a crash between the two
+    // does.
     let mut config = support::config(directory.path(), &kernel);
     config.shim_exe = directory.path().join("slow");
     std::fs::write(

@@ -24,7 +24,8 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration, Duration) {
     )
 }
 
-/// The most memory that a process has held (`VmHWM`), in bytes; absent where the system does not say, or the process is gone.
+/// The most memory that a process has held (`VmHWM`), in bytes; absent where the system does not
+/// say, or the process is gone.
 #[must_use]
 pub fn peak_memory(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

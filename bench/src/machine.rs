@@ -14,7 +14,8 @@ pub struct Machine {
     pub memory: Option<u64>,
     /// The release of its kernel.
     pub kernel: Option<String>,
-    /// How many processes wanted to run while this was measured, on average over the last minute: above `cores`, others were in the way.
+    /// How many processes wanted to run while this was measured, on average over the last minute:
+    /// above `cores`, others were in the way.
     pub load: Option<f64>,
 }
 

@@ -38,7 +38,8 @@ impl Options {
         if self.is_quick { quick } else { whole }
     }
 
-    /// A folder on the disk of the build for what a workload writes; on many machines the temporary folder is in memory.
+    /// A folder on the disk of the build for what a workload writes; on many machines the temporary
+    /// folder is in memory.
     ///
     /// # Errors
     /// When it cannot be made.

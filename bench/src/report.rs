@@ -77,7 +77,8 @@ impl Report {
         self.notes.push(note.into());
     }
 
-    /// Writes both files, and prints the figures. A run that is quick, or not optimised, leaves the results of real ones alone.
+    /// Writes both files, and prints the figures. A run that is quick, or not optimised, leaves the
+    /// results of real ones alone.
     ///
     /// # Errors
     /// When they cannot be written.

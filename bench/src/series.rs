@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Samples in milliseconds (or whatever unit the measure says), in the order in which they were taken.
+/// Samples in milliseconds (or whatever unit the measure says), in the order in which they were
+/// taken.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Series(Vec<f64>);
 
@@ -23,7 +24,7 @@ impl Series {
         &self.0
     }
 
-    /// Takes `work` so many times.
+    /// Takes `work` this many times.
     ///
     /// # Errors
     /// The first error of `work`.

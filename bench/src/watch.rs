@@ -37,7 +37,8 @@ impl Batch {
     }
 }
 
-/// A watch that is open. A thread of its own takes the time of what comes in; it ends with the connection.
+/// A watch that is open. A thread of its own takes the time of what comes in; it ends with the
+/// connection.
 #[derive(Debug)]
 pub struct Watch {
     batches: Receiver<Result<Batch>>,

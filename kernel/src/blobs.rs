@@ -1,4 +1,5 @@
-//! Blobs: components and files by sha256, beside the log. A blob is durable before its digest is given.
+//! Blobs: components and files by sha256, beside the log. A blob is durable before its digest is
+//! given.
 
 use std::fs;
 use std::io::{self, Write};

@@ -1,7 +1,8 @@
 //! Heartbeats: every loop of the kernel says now and then that it goes on, and what it waits for.
 //!
-//! *Guarantees:* a loop that has not been heard of for longer than it said itself is late, and one that has ended says so; both are
-//! shown to whoever asks. *Caveats:* a loop that waits for something without a limit of time is never late while it waits.
+//! *Guarantees:* a loop that has not been heard of for longer than it said itself is late, and one
+//! that has ended says so; both are shown to whoever asks. *Caveats:* a loop that waits for
+//! something without a limit of time is never late while it waits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

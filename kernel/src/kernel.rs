@@ -1,4 +1,5 @@
-//! The kernel's handle: one member, its state, its scheduler host, and how everything else proposes.
+//! The kernel's handle: one member, its state, its scheduler host, and how everything else
+//! proposes.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,9 @@
 //! The kernel's shell: the replicated log, the leader's work, the API.
 //!
-//! This room decides when things happen: when an entry is proposed, when a round runs, when a session has ended. What is legal, and who is shown
-//! which offers, is decided by `kernel/core`. It never sees wasmtime (a `SchedulerHost` is handed in) and never sees git.
-//! Read `kernel.rs` first (the handle), then `leader/rounds.rs`, `api/mod.rs`, and `raft/mod.rs` for the log.
+//! This room decides when things happen: when an entry is proposed, when a round runs, when a
+//! session has ended. What is legal, and who is shown which offers, is decided by `kernel/core`. It
+//! never sees wasmtime (a `SchedulerHost` is handed in) and never sees git. Read `kernel.rs` first
+//! (the handle), then `leader/rounds.rs`, `api/mod.rs`, and `raft/mod.rs` for the log.
 
 pub mod api;
 pub mod blobs;

@@ -1,4 +1,5 @@
-//! The machine behind the log: decodes entries, applies them to the state, shows the state to everybody else.
+//! The machine behind the log: decodes entries, applies them to the state, shows the state to
+//! everybody else.
 
 use std::io::Read;
 

@@ -1,4 +1,5 @@
-//! A kernel that stops and starts again has the state that it had, also across snapshots and compactions.
+//! A kernel that stops and starts again has the state that it had, also across snapshots and
+//! compactions.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 

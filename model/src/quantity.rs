@@ -72,7 +72,11 @@ fn guess(text: &str) -> Option<Guess<'_>> {
     Some(Guess {
         whole: whole.parse().ok()?,
         part: (
-            if decimals.is_empty() { 0 } else { decimals.parse().ok()? },
+            if decimals.is_empty() {
+                0
+            } else {
+                decimals.parse().ok()?
+            },
             size,
         ),
         unit: unit.trim_start(),
@@ -179,10 +183,7 @@ impl FromStr for Bytes {
         }
         let wrong = || match meant_bytes(text) {
             Some(instead) => {
-                let wanted = format!(
-                    "a whole amount with a binary unit: write {}",
-                    instead.text
-                );
+                let wanted = format!("a whole amount with a binary unit: write {}", instead.text);
                 refuse(text, wanted).or(instead.text, instead.is_certain)
             }
             None => refuse(text, "an amount with a binary unit, such as 256Mi or 1Gi"),
@@ -250,7 +251,10 @@ impl FromStr for Millis {
     type Err = ParseQuantityError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
-            let error = refuse(text, "a duration with units, such as 100ms, 30s, 1m30s or 2h");
+            let error = refuse(
+                text,
+                "a duration with units, such as 100ms, 30s, 1m30s or 2h",
+            );
             match meant_millis(text) {
                 Some(instead) => error.or(instead.text, instead.is_certain),
                 None => error,
@@ -261,9 +265,7 @@ impl FromStr for Millis {
         // Units stand from the largest to the smallest, each at most once.
         let mut units = TIME_UNITS.iter();
         while !rest.is_empty() {
-            let end = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .ok_or_else(wrong)?;
+            let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
             let (digits, behind) = rest.split_at(end);
             let length = behind
                 .find(|c: char| c.is_ascii_digit())
@@ -464,7 +466,9 @@ mod tests {
         let millis = |text: &str| text.parse::<Millis>().map(|it| it.0).ok();
         assert_eq!(millis("1m30s"), Some(90_000));
         assert_eq!(millis("2h5m1s7ms"), Some(7_501_007));
-        for text in ["30s1m", "1m1m", "1m30", "m30s", "", "1m 30s", "-1m", "1m30x"] {
+        for text in [
+            "30s1m", "1m1m", "1m30", "m30s", "", "1m 30s", "-1m", "1m30x",
+        ] {
             assert_eq!(millis(text), None, "{text}");
         }
         let much = format!("{}h{}m", u64::MAX, u64::MAX);
@@ -473,9 +477,7 @@ mod tests {
 
     #[test]
     fn what_was_meant_is_spelt_as_it_has_to_be() {
-        let instead = |error: ParseQuantityError| {
-            error.instead.map(|it| (it.text, it.is_certain))
-        };
+        let instead = |error: ParseQuantityError| error.instead.map(|it| (it.text, it.is_certain));
         let bytes = |text: &str| instead(text.parse::<Bytes>().unwrap_err());
         assert_eq!(bytes("1.5Gi"), Some(("1536Mi".to_owned(), true)));
         assert_eq!(bytes("0.5GiB"), Some(("512Mi".to_owned(), true)));

@@ -113,7 +113,8 @@ impl ExitCause {
         Self::PortsTaken,
     ];
 
-    /// Whether the ground was taken from under the task: a new one elsewhere need not wait, since no loop can come of it.
+    /// Whether the ground was taken from under the task: a new one elsewhere need not wait, since
+    /// no loop can come of it.
     pub fn is_death_of_the_agent(self) -> bool {
         match self {
             Self::AgentGone | Self::MachineRestarted => true,
@@ -139,7 +140,8 @@ pub struct Exit {
     /// What lies behind it, where it was not the program's own doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<ExitCause>,
-    /// Ports of the agent's range at which other programs of its machine listen; told with [`ExitCause::PortsTaken`].
+    /// Ports of the agent's range at which other programs of its machine listen; told with
+    /// [`ExitCause::PortsTaken`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken_ports: Vec<u16>,
 }

@@ -120,7 +120,7 @@ pub struct Check {
     /// From the start of the task: failures do not count until the first success or the end of it.
     #[serde(default = "thirty_seconds")]
     pub grace: Millis,
-    /// So many failures in a row, and the task is unhealthy.
+    /// After this many failures in a row, the task is unhealthy.
     #[serde(default = "three")]
     pub failures: u32,
 }

@@ -1,7 +1,9 @@
-//! The wire: `kelson/v1` protobuf, the code generated from it, and conversions to and from the model.
+//! The wire: `kelson/v1` protobuf, the code generated from it, and conversions to and from the
+//! model.
 //!
-//! This room decides how things look between processes. It never decides what they mean. Read `kelson/v1/agents.proto` (the session
-//! of an agent) and `kelson/v1/kernel.proto` (clients of the kernel), then `convert.rs`.
+//! This room decides how things look between processes. It never decides what they mean. Read
+//! `kelson/v1/agents.proto` (the session of an agent) and `kelson/v1/kernel.proto` (clients of the
+//! kernel), then `convert.rs`.
 
 mod convert;
 

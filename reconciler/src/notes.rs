@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::source::{GitSource, SourceError, Uncommitted};
 
-/// So many paths are named.
+/// At most this many paths are named.
 const NAMED: usize = 3;
 
 /// Looks at the work tree now and then, at no more than a fiftieth of the time.

@@ -11,7 +11,7 @@ use crate::client::PortError;
 pub(crate) enum Trouble {
     /// There is a newer revision.
     Preempted,
-    /// The kernel is not where the plan was made from, for so many times in a row.
+    /// The kernel is not where the plan was made from, for this many times in a row.
     Moved(Refusal, u32),
     /// The kernel cannot be asked.
     Port(PortError),

@@ -1,7 +1,8 @@
 //! The simulated cluster.
 //!
-//! *Flow:* objects are accepted, rounds run real schedulers, simulated agents do as they are told, time moves when told. *Guarantees:* the
-//! same calls give the same state. *Assumes:* one caller. *Caveats:* there is no log: an entry is applied at once.
+//! *Flow:* objects are accepted, rounds run real schedulers, simulated agents do as they are told,
+//! time moves when told. *Guarantees:* the same calls give the same state. *Assumes:* one caller.
+//! *Caveats:* there is no log: an entry is applied at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -227,7 +228,8 @@ impl Cluster {
         self.request(Request::Accept(accept)).map(drop)
     }
 
-    /// Runs one round; every turn meets the fault, if there is one. Returns how many turns there were.
+    /// Runs one round; every turn meets the fault, if there is one. Returns how many turns there
+    /// were.
     pub fn round(&mut self, fault: Option<Fault>) -> usize {
         let round = plan_round(&self.state, &mut self.memory, self.now);
         for seat in &round.unsure {
@@ -303,7 +305,8 @@ impl Cluster {
         self.memory = RoundMemory::default();
     }
 
-    /// Lets every simulated agent do what it was told: tasks run and are healthy, those asked to end have ended. Returns how many moved.
+    /// Lets every simulated agent do what it was told: tasks run and are healthy, those asked to
+    /// end have ended. Returns how many moved.
     pub fn agents_obey(&mut self) -> usize {
         let mut by_agent: BTreeMap<AgentId, Vec<TaskStatus>> = BTreeMap::new();
         for task in self
@@ -365,7 +368,8 @@ impl Cluster {
         self.now = self.now.after(time);
     }
 
-    /// Runs rounds and lets agents obey, moving time by a second each time, until nothing has happened for a minute; at most an hour passes.
+    /// Runs rounds and lets agents obey, moving time by a second each time, until nothing has
+    /// happened for a minute; at most an hour passes.
     ///
     /// # Errors
     /// It never comes to rest, or an invariant breaks.
@@ -390,7 +394,8 @@ impl Cluster {
         bail!("the cluster did not come to rest within an hour")
     }
 
-    /// Checks what must hold at any time: the state's invariants, and that no round has overlooked a seat.
+    /// Checks what must hold at any time: the state's invariants, and that no round has overlooked
+    /// a seat.
     ///
     /// # Errors
     /// Says what does not hold.

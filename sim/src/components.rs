@@ -1,4 +1,5 @@
-//! Scheduler components for simulated clusters: the one in the box, and those of the tests, built from source.
+//! Scheduler components for simulated clusters: the one in the box, and those of the tests, built
+//! from source.
 
 use std::path::PathBuf;
 use std::sync::Arc;

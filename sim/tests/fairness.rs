@@ -79,7 +79,8 @@ fn room_that_a_namespace_gives_back_goes_to_the_one_below_its_share() {
         .accept(vec![web, flock("poor", 40)], Vec::new())
         .unwrap();
     for _ in 0..60 {
-        // Birds fly away one after another; each freed place goes to whoever is further below its share.
+        // Birds fly away one after another; each freed place goes to whoever is further below its
+        // share.
         let bird = cluster
             .state
             .tasks

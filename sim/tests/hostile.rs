@@ -1,4 +1,5 @@
-//! Schedulers that misbehave on purpose, beside one that does not: each leaves nothing behind and takes nothing away.
+//! Schedulers that misbehave on purpose, beside one that does not: each leaves nothing behind and
+//! takes nothing away.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

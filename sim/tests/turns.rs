@@ -1,4 +1,5 @@
-//! A turn is a transaction: whatever goes wrong between the sandbox and the log, the state ends as if it had not.
+//! A turn is a transaction: whatever goes wrong between the sandbox and the log, the state ends as
+//! if it had not.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
@@ -21,7 +22,8 @@ fn web() -> ObjectKey {
     ObjectKey::new("Service", "shop".parse().unwrap(), "web")
 }
 
-/// Runs a service from nothing to healthy; the first round with turns meets the fault, and `idle` is applied after it.
+/// Runs a service from nothing to healthy; the first round with turns meets the fault, and `idle`
+/// is applied after it.
 fn run(
     components: &Components,
     fault: Option<Fault>,
@@ -63,7 +65,8 @@ fn a_fault_in_any_turn_leaves_the_state_as_without_it() {
 #[test]
 fn a_turn_that_is_proposed_twice_counts_once() {
     let components = Components::new().unwrap();
-    // An entry that changes nothing stands where the second proposal stands: events and cursors carry the index.
+    // An entry that changes nothing stands where the second proposal stands: events and cursors
+    // carry the index.
     let nothing = Command::FoundCluster(FoundCluster {
         cluster: "another".to_owned(),
     });

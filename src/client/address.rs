@@ -16,8 +16,9 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// The address for the current directory: what `--addr` or KELSON_ADDR says, else that of the living `dev` named by KELSON_DATA_DIR, else that of
-    /// the living `dev` whose repository holds the directory, else [`DEFAULT`].
+    /// The address for the current directory: what `--addr` or KELSON_ADDR says, else that of the
+    /// living `dev` named by KELSON_DATA_DIR, else that of the living `dev` whose repository holds
+    /// the directory, else [`DEFAULT`].
     ///
     /// # Errors
     /// When the given text is no address.

@@ -166,7 +166,8 @@ impl Client {
         Err(connection::refusal(&self.address, &arrived))
     }
 
-    /// Watches rows of these kinds, all of them first or those after `resume`; lines are [`WatchBatch`]es.
+    /// Watches rows of these kinds, all of them first or those after `resume`; lines are
+    /// [`WatchBatch`]es.
     ///
     /// # Errors
     /// As [`Client::get`].

@@ -16,7 +16,8 @@ use crate::exit::{Exit, Failure};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take to begin, and to arrive; a preview of a large cluster takes its time.
+/// How long an answer may take to begin, and to arrive; a preview of a large cluster takes its
+/// time.
 const ANSWER: Duration = Duration::from_secs(120);
 /// Most bytes of an answer.
 const ANSWER_BYTES: usize = 64 << 20;

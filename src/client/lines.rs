@@ -98,7 +98,8 @@ impl ByteStream {
         }
     }
 
-    /// Waits for a change, on a stream of [`WatchBatch`]es, and for what comes along with it; `false` at the end of the stream.
+    /// Waits for a change, on a stream of [`WatchBatch`]es, and for what comes along with it;
+    /// `false` at the end of the stream.
     ///
     /// # Errors
     /// As [`ByteStream::line`].

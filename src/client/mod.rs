@@ -1,6 +1,7 @@
 //! The client of the kernel's HTTP API, as the verbs use it.
 //!
-//! Read `address.rs` (which kernel), `connection.rs` (one request), `api.rs` (what can be asked), `lines.rs` (streams).
+//! Read `address.rs` (which kernel), `connection.rs` (one request), `api.rs` (what can be asked),
+//! `lines.rs` (streams).
 
 mod address;
 mod api;

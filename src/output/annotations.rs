@@ -161,7 +161,10 @@ pub(crate) fn github(validation: &Validation) -> String {
             .iter()
             .find(|code| code.id() == fault.code)
             .map_or("", |code| code.title());
-        properties.push(format!("title={}", property(&format!("{}: {title}", fault.code))));
+        properties.push(format!(
+            "title={}",
+            property(&format!("{}: {title}", fault.code))
+        ));
         text.push_str(&format!(
             "::error {}::{}\n",
             properties.join(","),

@@ -17,7 +17,10 @@ pub(crate) fn fault(fault: &Fault, palette: Palette) -> String {
         let blank = " ".repeat(number.len());
         let bar = palette.paint(Tint::Dim, "|");
         let shown = shown_source(fault);
-        let (line, before) = (shown.line.replace('\t', " "), shown.before.replace('\t', " "));
+        let (line, before) = (
+            shown.line.replace('\t', " "),
+            shown.before.replace('\t', " "),
+        );
         let number = palette.paint(Tint::Dim, &number);
         text.push_str(&format!("  {number} {bar} {}\n", plain(&line)));
         if fault.column > 0 {

@@ -1,4 +1,5 @@
-//! How answers are shown: tables, JSON, YAML, colours, faults with their source line. Data goes to stdout, talk to stderr.
+//! How answers are shown: tables, JSON, YAML, colours, faults with their source line. Data goes to
+//! stdout, talk to stderr.
 
 mod annotations;
 mod emit;

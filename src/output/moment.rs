@@ -22,7 +22,8 @@ pub(crate) fn age(at: &str, now: Timestamp) -> String {
     }
 }
 
-/// The time of day of a time (RFC 3339), in the machine's time zone where it is known; the text itself for what is no time.
+/// The time of day of a time (RFC 3339), in the machine's time zone where it is known; the text
+/// itself for what is no time.
 pub(crate) fn clock(at: &str) -> String {
     at.parse::<Timestamp>().map_or_else(
         |_| at.to_owned(),

@@ -68,7 +68,8 @@ impl Palette {
     }
 }
 
-/// Takes control characters out of a text that somebody else wrote, so that it cannot steer the terminal.
+/// Takes control characters out of a text that somebody else wrote, so that it cannot steer the
+/// terminal.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {

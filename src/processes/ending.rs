@@ -23,8 +23,8 @@ pub(crate) struct Endings {
 }
 
 impl Endings {
-    /// Begins to take signals. With `is_supervised` the end of stdin is an ending as well: the other end of that pipe is held by `dev`, and the
-    /// system closes it however `dev` dies.
+    /// Begins to take signals. With `is_supervised` the end of stdin is an ending as well: the
+    /// other end of that pipe is held by `dev`, and the system closes it however `dev` dies.
     ///
     /// # Errors
     /// When the system does not let signals be taken.
@@ -32,7 +32,8 @@ impl Endings {
         let take = |kind| signal(kind).context("cannot take signals");
         let orphaned = if is_supervised {
             let (sender, receiver) = oneshot::channel();
-            // A thread of its own: reading stdin cannot be cancelled, and nothing waits for this thread at the end.
+            // A thread of its own: reading stdin cannot be cancelled, and nothing waits for this
+            // thread at the end.
             std::thread::Builder::new()
                 .name("orphaned".to_owned())
                 .spawn(move || {

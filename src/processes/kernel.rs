@@ -1,4 +1,5 @@
-//! `kelson kernel`: one member of the kernel as a process, and the reconciler where it follows a repository.
+//! `kelson kernel`: one member of the kernel as a process, and the reconciler where it follows a
+//! repository.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -167,8 +168,8 @@ async fn start_member(data_dir: &Path) -> Result<Member> {
     }
 }
 
-/// Loads the components that the state names already, so that after a restart no scheduler is asked before it is there. One that is missing or
-/// cannot be used is left to its seats' faults.
+/// Loads the components that the state names already, so that after a restart no scheduler is asked
+/// before it is there. One that is missing or cannot be used is left to its seats' faults.
 async fn load_frameworks(member: &Member) -> Result<()> {
     let own = member.clone();
     let loading = tokio::task::spawn_blocking(move || {
@@ -240,7 +241,8 @@ fn announce(data_dir: &Path, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Follows the repository, where one is given: a client of this kernel like any other, but for the sandbox that it asks.
+/// Follows the repository, where one is given: a client of this kernel like any other, but for the
+/// sandbox that it asks.
 fn spawn_reconciler(
     arguments: &Kernel,
     member: &Member,

@@ -1,4 +1,5 @@
-//! Loopback only: nothing of this version authenticates or encrypts, so nothing of it is reachable from another machine.
+//! Loopback only: nothing of this version authenticates or encrypts, so nothing of it is reachable
+//! from another machine.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 

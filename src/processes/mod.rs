@@ -1,4 +1,5 @@
-//! The processes of a cluster: `dev` raises a kernel and an agent as they are; `kernel` and `agent` wire the rooms together; `shim` and its gate hold a task.
+//! The processes of a cluster: `dev` raises a kernel and an agent as they are; `kernel` and `agent`
+//! wire the rooms together; `shim` and its gate hold a task.
 
 pub(crate) mod agent;
 pub(crate) mod dev;

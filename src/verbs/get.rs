@@ -84,7 +84,8 @@ fn table(list: &Value, palette: Palette) -> String {
     table.render(palette)
 }
 
-/// One object as the document that a manifest would be, with what the kernel adds below; nothing shows it better, so it is the table as well.
+/// One object as the document that a manifest would be, with what the kernel adds below; nothing
+/// shows it better, so it is the table as well.
 fn document(view: &Value) -> String {
     to_yaml(view).unwrap_or_else(|error| format!("{error:#}\n"))
 }

@@ -1,4 +1,5 @@
-//! Reading manifests on this side: from the working tree or a commit, checked as the reconciler checks them, without a kernel.
+//! Reading manifests on this side: from the working tree or a commit, checked as the reconciler
+//! checks them, without a kernel.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub(crate) struct Where {
     /// A commit, branch or tag, instead of the working tree
     #[arg(long = "ref", value_name = "REF")]
     pub(crate) reference: Option<String>,
-    /// The folder of the manifests, from the top of the repository [default: kelson/ if it is there, else the top]
+    /// The folder of the manifests, from the top of the repository [default: kelson/ if it is
+    /// there, else the top]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) path: Option<String>,
 }
@@ -80,7 +82,8 @@ pub(crate) struct Schedulers {
 }
 
 impl Schedulers {
-    /// Makes the sandbox and loads what comes in the box. Compiled components are kept in the user's cache.
+    /// Makes the sandbox and loads what comes in the box. Compiled components are kept in the
+    /// user's cache.
     ///
     /// # Errors
     /// When the cache cannot be used.
@@ -206,7 +209,8 @@ pub(crate) fn ask(
     }
 }
 
-/// `$XDG_CACHE_HOME/kelson/components`, else `~/.cache/…`, else a folder of this user among the temporary files.
+/// `$XDG_CACHE_HOME/kelson/components`, else `~/.cache/…`, else a folder of this user among the
+/// temporary files.
 fn cache_dir() -> PathBuf {
     let absolute = |name: &str| {
         std::env::var_os(name)

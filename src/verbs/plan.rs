@@ -1,4 +1,5 @@
-//! `kelson plan`: what manifests would change, with the placements that the real schedulers decide on a fork of the state.
+//! `kelson plan`: what manifests would change, with the placements that the real schedulers decide
+//! on a fork of the state.
 
 use std::collections::BTreeMap;
 
@@ -197,7 +198,8 @@ fn preview_lines(preview: &Value, palette: Palette) -> String {
     let mut text = String::new();
     let is_shown = |step: &&Step| !(step.launches.is_empty() && step.stops.is_empty());
     for (at, step) in preview.steps.iter().filter(is_shown).enumerate() {
-        // Steps in which nothing starts or ends are not shown, so the kernel's numbers would mislead.
+        // Steps in which nothing starts or ends are not shown, so the kernel's numbers would
+        // mislead.
         let assumes = match &step.assumes {
             None => "at once:",
             Some(_) => "assuming that what has started is healthy, and what was stopped has ended:",

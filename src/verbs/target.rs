@@ -174,7 +174,8 @@ pub(crate) fn keys(report: &StatusReport) -> Result<Vec<ObjectKey>> {
         .collect()
 }
 
-/// Finds a task by its id (`tsk_1`, in any namespace) or by its name (`web.2`; the one that has not ended).
+/// Finds a task by its id (`tsk_1`, in any namespace) or by its name (`web.2`; the one that has not
+/// ended).
 ///
 /// # Errors
 /// When there is none, or there are several.

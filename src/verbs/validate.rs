@@ -13,14 +13,14 @@ use super::manifests::{Schedulers, Where};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::output::{
-    Output, Palette, Tint, emit, fault, github, plain, print, sarif, say,
-};
+use crate::output::{Output, Palette, Tint, emit, fault, github, plain, print, sarif, say};
 
 /// What may be typed behind `validate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Besides the common forms, -o sarif prints a log of SARIF 2.1.0, and -o \
-github commands of a GitHub workflow.")]
+#[command(
+    after_help = "Besides the common forms, -o sarif prints a log of SARIF 2.1.0, and -o \
+github commands of a GitHub workflow."
+)]
 pub(crate) struct Validate {
     #[command(flatten)]
     place: Where,
@@ -48,7 +48,9 @@ pub(crate) fn run(arguments: &Validate, context: &Context) -> Result<Exit> {
         Output::Github => emit(&github(&validation))?,
         Output::Table | Output::Json | Output::Yaml | Output::Wide => {
             let palette = context.palette();
-            print(context.format(), &validation, |_| page(&validation, palette))?;
+            print(context.format(), &validation, |_| {
+                page(&validation, palette)
+            })?;
         }
     }
     Ok(if validation.valid {
@@ -88,7 +90,10 @@ fn mend(tree: &WorkTree, kinds: &Kinds) -> Result<bool> {
 fn written(fault: &Fault) -> String {
     let place = format!("{}:{}:{}", fault.file, fault.line, fault.column);
     let what = replacement(fault).unwrap_or_default();
-    plain(&format!("fixed {place}: {} {}: {what}", fault.code, fault.message))
+    plain(&format!(
+        "fixed {place}: {} {}: {what}",
+        fault.code, fault.message
+    ))
 }
 
 fn page(validation: &Validation, palette: Palette) -> String {

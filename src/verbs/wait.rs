@@ -1,4 +1,5 @@
-//! `kelson wait`: waits for an object, or for all of them; it looks again whenever the kernel says that something has changed.
+//! `kelson wait`: waits for an object, or for all of them; it looks again whenever the kernel says
+//! that something has changed.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};

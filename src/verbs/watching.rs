@@ -19,7 +19,8 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Shows what `fetch` returns, once, or again whenever it has changed; returns the last answer when it is not to go on.
+    /// Shows what `fetch` returns, once, or again whenever it has changed; returns the last answer
+    /// when it is not to go on.
     ///
     /// # Errors
     /// When nothing listens (any more), or the kernel refuses.

@@ -52,7 +52,8 @@ impl Outcome {
 }
 
 impl Cli {
-    /// The command line of the program at `program`, run in `folder` (usually the repository). Without an address it finds one by itself.
+    /// The command line of the program at `program`, run in `folder` (usually the repository).
+    /// Without an address it finds one by itself.
     #[must_use]
     pub fn new(
         program: impl Into<PathBuf>,
@@ -113,7 +114,8 @@ impl Cli {
         Ok(outcome.stdout)
     }
 
-    /// Runs a verb with `-o json` and returns what it printed; the verb may also exit with 1, which says no and still prints its answer.
+    /// Runs a verb with `-o json` and returns what it printed; the verb may also exit with 1, which
+    /// says no and still prints its answer.
     ///
     /// # Errors
     /// When it exits otherwise, or prints no JSON.

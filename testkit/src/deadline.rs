@@ -10,7 +10,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Looks again and again until `look` returns a value, and returns it.
 ///
 /// # Errors
-/// The first error of `look`; or, once the deadline has passed, `what` with the last thing that `look` did not find good enough.
+/// The first error of `look`; or, once the deadline has passed, `what` with the last thing that
+/// `look` did not find good enough.
 pub fn wait_for<T>(
     what: &str,
     deadline: Duration,

@@ -61,7 +61,8 @@ impl DevBuilder {
         self
     }
 
-    /// More arguments of `kelson dev`. A `--listen` or `--port-range` among them is taken instead of a free one.
+    /// More arguments of `kelson dev`. A `--listen` or `--port-range` among them is taken instead
+    /// of a free one.
     #[must_use]
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
@@ -85,7 +86,8 @@ impl DevBuilder {
     /// Starts it and waits until it is ready.
     ///
     /// # Errors
-    /// When it cannot be started, ends instead, or is not ready in time; with the end of what it said.
+    /// When it cannot be started, ends instead, or is not ready in time; with the end of what it
+    /// said.
     pub fn start(self) -> Result<Dev> {
         let program = match self.program {
             Some(program) => program,
@@ -125,7 +127,8 @@ impl DevBuilder {
     }
 }
 
-/// A running `kelson dev`, its data directory, and everything that it started. It can be asked whatever a [`Cli`] can.
+/// A running `kelson dev`, its data directory, and everything that it started. It can be asked
+/// whatever a [`Cli`] can.
 #[derive(Debug)]
 pub struct Dev {
     cli: Cli,
@@ -159,7 +162,8 @@ impl Dev {
         DevBuilder::default()
     }
 
-    /// Starts it again on the same data, after it has ended or was killed, and waits until it is ready.
+    /// Starts it again on the same data, after it has ended or was killed, and waits until it is
+    /// ready.
     ///
     /// # Errors
     /// When it still runs; otherwise as [`DevBuilder::start`].
@@ -315,7 +319,8 @@ impl Dev {
         })
     }
 
-    /// Waits until the revision is applied and everything is synced, healthy and in its full number; returns that status.
+    /// Waits until the revision is applied and everything is synced, healthy and in its full
+    /// number; returns that status.
     ///
     /// # Errors
     /// As [`Dev::wait_until`].

@@ -1,4 +1,5 @@
-//! What ends a cluster whose owner could not: a test that was killed, a demo that was left by Ctrl-C.
+//! What ends a cluster whose owner could not: a test that was killed, a demo that was left by
+//! Ctrl-C.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -7,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-/// Waits for the end of its input, which comes when the owner dies, however that happens; then kills what has the data directory in its environment
-/// and removes the folder. It is told both by its input, so that nothing about it names them.
+/// Waits for the end of its input, which comes when the owner dies, however that happens; then
+/// kills what has the data directory in its environment and removes the folder. It is told both by
+/// its input, so that nothing about it names them.
 const SCRIPT: &str = r#"
 read -r data || exit 0
 read -r folder || exit 0
@@ -27,7 +29,8 @@ done
 rm -rf "$folder"
 "#;
 
-/// A shell in a process group of its own, so that a Ctrl-C at the owner's terminal does not reach it.
+/// A shell in a process group of its own, so that a Ctrl-C at the owner's terminal does not reach
+/// it.
 #[derive(Debug)]
 pub(crate) struct Guardian(Child);
 

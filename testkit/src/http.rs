@@ -19,8 +19,9 @@ pub struct Response {
 /// Fetches `http://HOST:PORT/PATH`; connecting, and the whole answer, each have `timeout`.
 ///
 /// # Errors
-/// `ConnectionRefused` and other errors of the socket; `TimedOut` or `WouldBlock` when it took too long; `InvalidData` when what came is not a whole HTTP/1.1
-/// response; `InvalidInput` for another kind of address.
+/// `ConnectionRefused` and other errors of the socket; `TimedOut` or `WouldBlock` when it took too
+/// long; `InvalidData` when what came is not a whole HTTP/1.1 response; `InvalidInput` for another
+/// kind of address.
 pub fn get(url: &str, timeout: Duration) -> io::Result<Response> {
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {what}"));
     let rest = url

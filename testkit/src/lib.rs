@@ -1,10 +1,13 @@
-//! A harness for real processes: `kelson dev` on a repository of its own, asked only through its command line, as a user or a script would.
+//! A harness for real processes: `kelson dev` on a repository of its own, asked only through its
+//! command line, as a user or a script would.
 //!
-//! Used by `tests/` and by the demo. It decides nothing about Kelson and imports nothing of it: what it knows is the documented face (verbs, JSON, exit
-//! codes), so it fails when that face changes. Every wait has a deadline and ends with what was last seen; whatever a [`Dev`] started is dead when it is dropped.
+//! Used by `tests/` and by the demo. It decides nothing about Kelson and imports nothing of it:
+//! what it knows is the documented face (verbs, JSON, exit codes), so it fails when that face
+//! changes. Every wait has a deadline and ends with what was last seen; whatever a [`Dev`] started
+//! is dead when it is dropped.
 //!
-//! Read next: [`Dev`] (a running cluster), [`TestRepo`] (a git repository to commit to), [`Cli`] (the verbs), [`Visitor`] (a client that never stops asking),
-//! [`storm`] (random faults).
+//! Read next: [`Dev`] (a running cluster), [`TestRepo`] (a git repository to commit to), [`Cli`]
+//! (the verbs), [`Visitor`] (a client that never stops asking), [`storm`] (random faults).
 
 mod cli;
 mod deadline;

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-/// Where the first range begins; the last one ends below 32768, where Linux begins to give out ports of its own accord.
+/// Where the first range begins; the last one ends below 32768, where Linux begins to give out
+/// ports of its own accord.
 const FIRST: u16 = 20_000;
 /// How many ports a range has.
 const LENGTH: u16 = 100;
 /// How many ranges there are.
 const RANGES: u16 = 120;
 
-/// A range that no other harness on this machine has, for as long as this value lives: a locked file says so, and the lock ends with the process.
+/// A range that no other harness on this machine has, for as long as this value lives: a locked
+/// file says so, and the lock ends with the process.
 #[derive(Debug)]
 pub(crate) struct PortRange {
     first: u16,
@@ -25,7 +27,8 @@ impl PortRange {
         let folder: PathBuf = std::env::temp_dir().join("kelson-testkit-ports");
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        // Where to begin depends on the process, so that ranges are not all handed out again at once.
+        // Where to begin depends on the process, so that ranges are not all handed out again at
+        // once.
         let begin = u16::try_from(std::process::id() % u32::from(RANGES)).unwrap_or_default();
         for number in 0..RANGES {
             let number = (begin + number) % RANGES;

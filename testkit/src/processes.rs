@@ -1,7 +1,9 @@
-//! Finding and ending the processes that belong to a data directory: kernel, agent, shims and tasks.
+//! Finding and ending the processes that belong to a data directory: kernel, agent, shims and
+//! tasks.
 //!
-//! A process belongs if its command line, its environment or its working directory names the directory. So nothing has to be known of how the agent
-//! keeps its records, and a task that changed session or lost its parent is found as well.
+//! A process belongs if its command line, its environment or its working directory names the
+//! directory. So nothing has to be known of how the agent keeps its records, and a task that
+//! changed session or lost its parent is found as well.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

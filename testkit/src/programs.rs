@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The `kelson` binary: what cargo or nextest says, else the one beside this program's folder of dependencies.
+/// The `kelson` binary: what cargo or nextest says, else the one beside this program's folder of
+/// dependencies.
 ///
 /// # Errors
 /// When there is none; it is built by `cargo build`.
@@ -62,8 +63,8 @@ pub struct Package {
 }
 
 impl Package {
-    /// The one that is called `name` (`redis-server`, `nginx`), which `cargo xtask test` puts under `target/test-packages`; `None`, after printing why,
-    /// where it could not be had.
+    /// The one that is called `name` (`redis-server`, `nginx`), which `cargo xtask test` puts under
+    /// `target/test-packages`; `None`, after printing why, where it could not be had.
     ///
     /// # Errors
     /// When it is missing where `CI=true`: there a skipped test is a failure.

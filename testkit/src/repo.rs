@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-/// A repository with a working tree, on branch `main`. What is in a user's or a machine's git configuration has no say.
+/// A repository with a working tree, on branch `main`. What is in a user's or a machine's git
+/// configuration has no say.
 #[derive(Debug)]
 pub struct TestRepo {
     path: PathBuf,
@@ -169,7 +170,8 @@ impl TestRepo {
             .to_owned())
     }
 
-    /// Moves the branch and the working tree back to an older commit, as a force-push does; returns its id.
+    /// Moves the branch and the working tree back to an older commit, as a force-push does; returns
+    /// its id.
     ///
     /// # Errors
     /// When git fails.
@@ -178,7 +180,8 @@ impl TestRepo {
         self.head()
     }
 
-    /// Moves a branch to a commit that need not follow the one it is at, without touching the working tree: what a forced push does at the receiving end.
+    /// Moves a branch to a commit that need not follow the one it is at, without touching the
+    /// working tree: what a forced push does at the receiving end.
     ///
     /// # Errors
     /// When git fails.

@@ -1,8 +1,11 @@
-//! Random faults among commits: `kill -9` and SIGSTOP of every process of a cluster, and what must be true when the storm is over.
+//! Random faults among commits: `kill -9` and SIGSTOP of every process of a cluster, and what must
+//! be true when the storm is over.
 //!
-//! *Flow*: a repository of a few services whose tasks write down their id as they start; until the time is up a die says what happens next: a commit, a
-//! killed process, a process that is stopped for a while; then everything goes on again and the last commit must come true. *Guarantees*: one seed
-//! gives one sequence of choices; which process is hit also depends on what lives at that moment. *Caveats*: a storm on a busy machine is a milder one.
+//! *Flow*: a repository of a few services whose tasks write down their id as they start; until the
+//! time is up a die says what happens next: a commit, a killed process, a process that is stopped
+//! for a while; then everything goes on again and the last commit must come true. *Guarantees*: one
+//! seed gives one sequence of choices; which process is hit also depends on what lives at that
+//! moment. *Caveats*: a storm on a busy machine is a milder one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -38,10 +41,12 @@ pub struct Weather {
     pub starts: usize,
 }
 
-/// Lets a storm of this length loose on a cluster of its own; `say` hears of each thing that happens.
+/// Lets a storm of this length loose on a cluster of its own; `say` hears of each thing that
+/// happens.
 ///
 /// # Errors
-/// When a task was started twice under one id, something runs that should not, or the last commit does not come true.
+/// When a task was started twice under one id, something runs that should not, or the last commit
+/// does not come true.
 pub fn rage(seed: u64, length: Duration, mut say: impl FnMut(&str)) -> Result<Weather> {
     let mut storm = Storm::begin(seed)?;
     let began = Instant::now();
@@ -152,7 +157,8 @@ impl Storm {
         Ok(format!("stop    {sort} {} for {length:?}", victim.pid))
     }
 
-    /// A living process, each sort as likely as the others. `dev` itself is killed now and then, and never stopped: the harness asks through it.
+    /// A living process, each sort as likely as the others. `dev` itself is killed now and then,
+    /// and never stopped: the harness asks through it.
     fn victim(&mut self, may_be_dev: bool) -> Option<(&'static str, Process)> {
         let mut sorts: BTreeMap<&'static str, Vec<Process>> = BTreeMap::new();
         for process in self.dev.processes() {
@@ -217,7 +223,8 @@ impl Storm {
     }
 }
 
-/// Writes the manifest of a service whose tasks note their id before they become the example server.
+/// Writes the manifest of a service whose tasks note their id before they become the example
+/// server.
 fn write(repo: &TestRepo, starts: &Path, name: &str, instances: u32, version: u32) -> Result<()> {
     let manifest = service(name)
         .instances(instances)

@@ -39,8 +39,9 @@ impl Visits {
 
 /// A thread that asks a service's tasks in turn, one request after another.
 ///
-/// It is the client that a service may expect: it knows the healthy tasks from a list that is a moment old, and where a task refuses the *connection* it
-/// tries another. Whatever goes wrong after that, a broken or a bad answer, or nobody to ask, is a failure.
+/// It is the client that a service may expect: it knows the healthy tasks from a list that is a
+/// moment old, and where a task refuses the *connection* it tries another. Whatever goes wrong
+/// after that, a broken or a bad answer, or nobody to ask, is a failure.
 #[derive(Debug)]
 pub struct Visitor {
     stop: Arc<AtomicBool>,

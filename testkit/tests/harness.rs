@@ -1,4 +1,5 @@
-//! The harness itself, with a shell script in place of `kelson`: what it starts, waits for, and leaves behind.
+//! The harness itself, with a shell script in place of `kelson`: what it starts, waits for, and
+//! leaves behind.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::io::Write;
@@ -11,7 +12,8 @@ use kelson_testkit::{Dev, DevBuilder, TestRepo, processes};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Prints a ready line and starts two "tasks": one with a session of its own, one that has nothing of its parent but `HOME`.
+/// Prints a ready line and starts two "tasks": one with a session of its own, one that has nothing
+/// of its parent but `HOME`.
 const FAKE: &str = r#"#!/bin/sh
 case "$1" in
 dev)
@@ -44,7 +46,8 @@ impl Fake {
         let repo = TestRepo::init().unwrap();
         // Behind the dot, git and the agent leave it alone; it goes with the repository.
         let program = repo.path().join(".git/kelson");
-        // Written by another process: a file that this one has open for writing might be inherited by a child of another test, and then cannot be run.
+        // Written by another process: a file that this one has open for writing might be inherited
+        // by a child of another test, and then cannot be run.
         let mut writer = Command::new("sh")
             .args(["-c", "cat >\"$0\" && chmod +x \"$0\""])
             .arg(&program)

@@ -105,7 +105,10 @@ fn validate_fixes_what_is_certain_and_shows_faults_to_machines() {
 
     let fixed = alone(&repo).run(&["validate", "--fix"]).unwrap();
     assert_eq!(fixed.code, Some(1), "{fixed}");
-    assert!(fixed.stderr.contains("fixed kelson/web.yaml:7:3"), "{fixed}");
+    assert!(
+        fixed.stderr.contains("fixed kelson/web.yaml:7:3"),
+        "{fixed}"
+    );
     assert!(fixed.stdout.contains("kelson/other.yaml:1:4"), "{fixed}");
     let path = repo.path().join("kelson/web.yaml");
     assert_eq!(std::fs::read_to_string(path).unwrap(), good);

@@ -1,4 +1,5 @@
-//! `kill -9` of each process at each step of a rollout: no task is started twice under one id, none is lost, and the rollout ends.
+//! `kill -9` of each process at each step of a rollout: no task is started twice under one id, none
+//! is lost, and the rollout ends.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,7 +1,9 @@
-//! The documents do what they say: every command of a `console` block is run, in its order, by a shell; the reference of verbs names every verb and flag.
+//! The documents do what they say: every command of a `console` block is run, in its order, by a
+//! shell; the reference of verbs names every verb and flag.
 //!
-//! In a block, a line that begins with `$ ` is a command, and the lines below it are what somebody saw. A command must exit with 0, or with N where it ends in
-//! `# exits N`. `$ kelson dev` starts a cluster on the folder, as a person would in a second terminal, and `^C` ends it.
+//! In a block, a line that begins with `$ ` is a command, and the lines below it are what somebody
+//! saw. A command must exit with 0, or with N where it ends in `# exits N`. `$ kelson dev` starts a
+//! cluster on the folder, as a person would in a second terminal, and `^C` ends it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -147,7 +147,8 @@ fn a_file_that_is_no_component_is_refused_and_explained() {
     assert_eq!(cluster.answers("Service/web"), ["web 1"]);
 }
 
-/// Every scheduler that misbehaves on purpose: its package, its kind, and a word of its explanation.
+/// Every scheduler that misbehaves on purpose: its package, its kind, and a word of its
+/// explanation.
 const HOSTILE: [(&str, &str, &str); 7] = [
     ("endless-loop", "Loop", "fuel"),
     ("memory-hog", "Hog", "memory"),

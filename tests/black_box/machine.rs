@@ -1,4 +1,5 @@
-//! What happens to the machine itself: a full disk, limits that are met, limits that are changed by hand.
+//! What happens to the machine itself: a full disk, limits that are met, limits that are changed by
+//! hand.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +11,8 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, DEADLINE, file, pid, text};
 
-/// The memory limit file of a task's group (version 1 of control groups); nothing where none is enforced.
+/// The memory limit file of a task's group (version 1 of control groups); nothing where none is
+/// enforced.
 fn memory_limit(pid: u32) -> Option<PathBuf> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let line = groups

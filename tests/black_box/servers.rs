@@ -1,4 +1,5 @@
-//! Unmodified servers of the distribution as services: they answer, survive the death of the agent, and take a new configuration by rolling restart.
+//! Unmodified servers of the distribution as services: they answer, survive the death of the agent,
+//! and take a new configuration by rolling restart.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -11,7 +12,8 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, DEADLINE, pid};
 
-/// A service of one task of an unpacked program, with one file of configuration that stands beside the manifest.
+/// A service of one task of an unpacked program, with one file of configuration that stands beside
+/// the manifest.
 fn manifest(package: &Package, name: &str, program: &str, args: &str) -> String {
     format!(
         "apiVersion: kelson/v1

@@ -6,7 +6,7 @@ use kelson_model::id::{Index, TaskId};
 
 use crate::launch::TaskOrder;
 
-/// So many forgotten tasks are remembered, so that a late order does not bring one back.
+/// At most this many forgotten tasks are remembered, so that a late order does not bring one back.
 const REMEMBERED: usize = 4096;
 
 /// What the kernel wants of one task.
@@ -70,7 +70,8 @@ pub enum Decision {
         /// The task.
         task: TaskId,
     },
-    /// The kernel does not list it any more: end it, and once its end is acknowledged, delete what is left.
+    /// The kernel does not list it any more: end it, and once its end is acknowledged, delete what
+    /// is left.
     Omitted {
         /// The task.
         task: TaskId,
@@ -79,8 +80,9 @@ pub enum Decision {
 
 /// The orders that this agent holds.
 ///
-/// *Guarantees*: a task is started at most once, whatever is repeated, reordered or replayed; an order with an older generation than
-/// the one that is held is ignored; after a full batch exactly the tasks that it lists may run.
+/// *Guarantees*: a task is started at most once, whatever is repeated, reordered or replayed; an
+/// order with an older generation than the one that is held is ignored; after a full batch exactly
+/// the tasks that it lists may run.
 #[derive(Debug, Clone, Default)]
 pub struct Assignments {
     index: Index,

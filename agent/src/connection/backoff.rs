@@ -5,7 +5,8 @@ use std::time::Duration;
 const FIRST: u64 = 100;
 const LONGEST: u64 = 5000;
 
-/// Doubles from 100 ms to 5 s; the half of each pause is drawn, so that agents do not come all at once.
+/// Doubles from 100 ms to 5 s; the half of each pause is drawn, so that agents do not come all at
+/// once.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     attempts: u32,

@@ -32,7 +32,7 @@ struct LogReader {
 }
 
 impl LogReader {
-    /// Begins so many bytes before the end; 0: at the oldest that is kept.
+    /// Begins at most this many bytes before the end; 0: at the oldest that is kept.
     fn open(path: PathBuf, tail: u64) -> Self {
         let mut reader = Self { path, file: None };
         let sizes: Vec<(u32, u64)> = (0..MAX_FILES)

@@ -84,7 +84,8 @@ impl From<tonic::Status> for SessionError {
 /// *Guarantees*: after each Attach everything that is not acknowledged is sent again.
 ///
 /// # Errors
-/// Where the kernel says that another incarnation of this agent has taken over, or the identity cannot be kept.
+/// Where the kernel says that another incarnation of this agent has taken over, or the identity
+/// cannot be kept.
 pub(crate) async fn run_connection(mut attachment: Attachment) -> AgentError {
     let mut backoff = Backoff::default();
     loop {
@@ -134,7 +135,8 @@ impl Attachment {
             .max_decoding_message_size(kelson_proto::MAX_MESSAGE)
             .max_encoding_message_size(kelson_proto::MAX_MESSAGE);
         let (out, outgoing) = mpsc::channel(OUTGOING);
-        // Outputs have a place of their own, so that a busy one does not hold up statuses and heartbeats.
+        // Outputs have a place of their own, so that a busy one does not hold up statuses and
+        // heartbeats.
         let (output, outgoing_output) = mpsc::channel(OUTGOING_OUTPUT);
         let outgoing = ReceiverStream::new(outgoing).merge(ReceiverStream::new(outgoing_output));
         let attach = v1::Attach {

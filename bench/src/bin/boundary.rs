@@ -1,6 +1,8 @@
-//! `boundary`: what crossing into the sandbox costs: turns with 1 to 5,000 offers that are looked at, or all taken; a fresh instance; a restore.
+//! `boundary`: what crossing into the sandbox costs: turns with 1 to 5,000 offers that are looked
+//! at, or all taken; a fresh instance; a restore.
 //!
-//! The reference is the same work on the same rows without a sandbox, in the same run: its ratio says more than any time on a shared machine.
+//! The reference is the same work on the same rows without a sandbox, in the same run: its ratio
+//! says more than any time on a shared machine.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -173,7 +175,7 @@ fn each(name: String, calls: &Series, empty: &Series, count: u32) -> Measure {
     Measure::of_unit(name, "ns", &nanos.collect())
 }
 
-/// Microseconds of so many calls.
+/// Microseconds of this many calls.
 fn micros<E>(samples: usize, mut call: impl FnMut() -> Result<Duration, E>) -> Result<Series, E> {
     (0..samples)
         .map(|_| Ok(call()?.as_secs_f64() * 1e6))
@@ -272,7 +274,7 @@ impl Bench {
         })
     }
 
-    /// A fresh instance, a restore of so many rows, and a turn without any.
+    /// A fresh instance, a restore of this many rows, and a turn without any.
     fn restore(&self, rows: u32) -> Result<Series, TurnFault> {
         let mut turn = self.base.clone();
         turn.is_throw_away = true;

@@ -1,8 +1,11 @@
-//! `commit-running`: one file changes in a local repository of 1,000 services; how long until the new task runs, and where the time goes.
+//! `commit-running`: one file changes in a local repository of 1,000 services; how long until the
+//! new task runs, and where the time goes.
 //!
-//! The commits are made beforehand, so that the clock starts when the branch moves to the next one, as `git commit` does it last of all, and stops when the
-//! kernel's watch shows the new task running. Kernel, agent, shim and task are real processes, raised by `kelson dev`. The reference, in the same run: what
-//! cannot be saved, which is one durable write and one start of the same program.
+//! The commits are made beforehand, so that the clock starts when the branch moves to the next one,
+//! as `git commit` does it last of all, and stops when the kernel's watch shows the new task
+//! running. Kernel, agent, shim and task are real processes, raised by `kelson dev`. The reference,
+//! in the same run: what cannot be saved, which is one durable write and one start of the same
+//! program.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -239,7 +242,8 @@ impl Bench {
         })
     }
 
-    /// Whether the batch shows a task of this round in this state; the first generation is 1, and each round makes one more.
+    /// Whether the batch shows a task of this round in this state; the first generation is 1, and
+    /// each round makes one more.
     fn task(&self, batch: &Batch, round: u64, state: &str) -> bool {
         batch.rows_of("task").any(|row| {
             row.get("state").is_some_and(|found| found == state)
@@ -257,7 +261,8 @@ fn move_branch(branch: &Path, commit: &str) -> Result<()> {
     std::fs::rename(&lock, branch).context("the branch cannot be moved")
 }
 
-/// A repository whose branch is at the first commit, and the commits that follow, each of which changes one file.
+/// A repository whose branch is at the first commit, and the commits that follow, each of which
+/// changes one file.
 fn repository(path: &Path, services: usize, rounds: usize) -> Result<(TestRepo, Vec<String>)> {
     let repo = TestRepo::init_at(path)?;
     let changed = services / 2;

@@ -1,8 +1,10 @@
-//! `reconcile`: a repository of 10,000 manifests, through the reconciler's own loader, plan and drift scan, without a kernel.
+//! `reconcile`: a repository of 10,000 manifests, through the reconciler's own loader, plan and
+//! drift scan, without a kernel.
 //!
-//! Cold: nothing is remembered, every manifest is read from git, parsed, checked and judged by its framework. Nothing changed: what one beat of the watcher
-//! costs. One file changed: from a new commit to a plan. Drift scan: all objects against what is. The reference is serde reading the same YAML from memory into
-//! typed structs.
+//! Cold: nothing is remembered, every manifest is read from git, parsed, checked and judged by its
+//! framework. Nothing changed: what one beat of the watcher costs. One file changed: from a new
+//! commit to a plan. Drift scan: all objects against what is. The reference is serde reading the
+//! same YAML from memory into typed structs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,10 +1,11 @@
 //! The allocator: cuts offers for demands.
 //!
-//! *Flow:* the seat furthest below its weighted share gets room for one more task of its first demand, again and again, until
-//! nothing more fits or nobody wants more. *Guarantees:* offers of one round never overlap, so turns may run in parallel and none is
-//! refused for want of room; the result depends on the state alone. *Caveats:* an agent that a demand was shown and that its
-//! scheduler declined is not cut again for that demand before it has new room or the demand changes; the caller keeps that memory, and the
-//! one of the room that turns under way were shown.
+//! *Flow:* the seat furthest below its weighted share gets room for one more task of its first
+//! demand, again and again, until nothing more fits or nobody wants more. *Guarantees:* offers of
+//! one round never overlap, so turns may run in parallel and none is refused for want of room; the
+//! result depends on the state alone. *Caveats:* an agent that a demand was shown and that its
+//! scheduler declined is not cut again for that demand before it has new room or the demand
+//! changes; the caller keeps that memory, and the one of the room that turns under way were shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,13 +52,14 @@ struct Open<'a> {
     demand: &'a Demand,
     template: Arc<TaskTemplate>,
     left: u32,
-    /// Agents that may suit, best first: (rank, second rank, agent). Looked for when it is this demand's turn.
+    /// Agents that may suit, best first: (rank, second rank, agent). Looked for when it is this
+    /// demand's turn.
     candidates: Option<BTreeSet<(u64, u64, AgentId)>>,
     given: BTreeMap<AgentId, u32>,
 }
 
-/// Cuts offers for the demands of these seats from what is neither used nor kept for others. `is_declined` says whether an agent is
-/// not to be shown to a demand again.
+/// Cuts offers for the demands of these seats from what is neither used nor kept for others.
+/// `is_declined` says whether an agent is not to be shown to a demand again.
 pub(crate) fn cut_offers(
     state: &State,
     seats: &BTreeMap<SeatId, Arc<Vec<Demand>>>,
@@ -177,7 +179,7 @@ impl Room {
     }
 }
 
-/// So many times as much.
+/// This many times as much.
 fn times(resources: &Resources, count: u32) -> Resources {
     let count = u64::from(count);
     Resources {
@@ -187,8 +189,8 @@ fn times(resources: &Resources, count: u32) -> Resources {
     }
 }
 
-/// Shapes that fit on no agent any more: while a round is cut, room only shrinks. So a thousand demands that wait for room cost no more
-/// than one.
+/// Shapes that fit on no agent any more: while a round is cut, room only shrinks. So a thousand
+/// demands that wait for room cost no more than one.
 #[derive(Default)]
 struct Nowhere {
     shapes: Vec<Resources>,
@@ -229,7 +231,8 @@ fn may_launch(state: &State, seat: &SeatId, demand: &Demand) -> bool {
     })
 }
 
-/// The template whose shape a demand asks for; nothing where the demand names something that is not there any more.
+/// The template whose shape a demand asks for; nothing where the demand names something that is not
+/// there any more.
 pub(crate) fn demanded_template(state: &State, demand: &Demand) -> Option<Arc<TaskTemplate>> {
     let object = state.object_of(demand.workload)?;
     let generation = object.generation_of(demand.generation)?;
@@ -294,7 +297,8 @@ pub(crate) fn has_free_ports(
     u32::try_from(of_range).is_ok_and(|of_range| of_range <= free_ports) && fixed_are_free
 }
 
-/// Whether a port that is asked for takes one of the agent's range: a number in it, or whichever is free.
+/// Whether a port that is asked for takes one of the agent's range: a number in it, or whichever is
+/// free.
 fn is_of_range(port: Option<u16>, range: PortRange) -> bool {
     port.is_none_or(|number| (range.first..=range.last).contains(&number))
 }
@@ -305,7 +309,8 @@ fn has_ports(template: &TaskTemplate, room: &Room, is_used: impl Fn(u16) -> bool
     })
 }
 
-/// Gives one task of a demand a place; returns what it takes, or nothing where no place is left or no more is wanted.
+/// Gives one task of a demand a place; returns what it takes, or nothing where no place is left or
+/// no more is wanted.
 fn place_one(open: &mut Open<'_>, rooms: &mut BTreeMap<AgentId, Room>) -> Option<Resources> {
     if open.left == 0 {
         return None;

@@ -1,8 +1,9 @@
 //! Apply: the deterministic function of an entry on the state.
 //!
-//! *Flow:* an entry is a command with who asks and when; `apply` finds out whether it was asked before, carries it out in the
-//! command's own file, and remembers the reply for its client. *Guarantees:* the same entries give the same state everywhere; a
-//! refused command has changed nothing but the index and the time. *Assumes:* the shell hands entries over once, in log order.
+//! *Flow:* an entry is a command with who asks and when; `apply` finds out whether it was asked
+//! before, carries it out in the command's own file, and remembers the reply for its client.
+//! *Guarantees:* the same entries give the same state everywhere; a refused command has changed
+//! nothing but the index and the time. *Assumes:* the shell hands entries over once, in log order.
 
 use kelson_model::id::Index;
 use kelson_model::principal::Principal;

@@ -65,7 +65,8 @@ pub fn assignment(state: &State, task: &Task) -> Assignment {
             let own = object
                 .generation_of(task.generation)
                 .and_then(|generation| generation.templates.get(place));
-            // Its own generation may not be kept any more while newer ones still run the same template.
+            // Its own generation may not be kept any more while newer ones still run the same
+            // template.
             let same = || {
                 object.history.iter().rev().find_map(|generation| {
                     let is_same = generation.template_ids.get(place) == Some(&task.template_id);

@@ -7,8 +7,9 @@ use crate::port::Demand;
 /// Most rows of demand that a seat may hold.
 pub const MOST_DEMANDS: usize = 100_000;
 
-/// The demand that a turn leaves behind: `whole` replaces what is held, then each of `changes` replaces the row of its key, ends it
-/// (`count` 0) or is added. Nothing where it is what is held already.
+/// The demand that a turn leaves behind: `whole` replaces what is held, then each of `changes`
+/// replaces the row of its key, ends it (`count` 0) or is added. Nothing where it is what is held
+/// already.
 ///
 /// # Errors
 /// There would be more rows than a seat may hold.

@@ -1,7 +1,7 @@
 //! Fairness: who is furthest below its share.
 //!
-//! Weighted dominant resource fairness, first between namespaces, then between the seats of a namespace. Shares are integers:
-//! billionths of the whole, divided by the weight.
+//! Weighted dominant resource fairness, first between namespaces, then between the seats of a
+//! namespace. Shares are integers: billionths of the whole, divided by the weight.
 
 use std::collections::{BTreeMap, BTreeSet};
 

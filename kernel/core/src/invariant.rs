@@ -1,4 +1,5 @@
-//! Invariants: what must hold after every entry. Tests check them; a member may check them on request.
+//! Invariants: what must hold after every entry. Tests check them; a member may check them on
+//! request.
 
 use std::collections::BTreeMap;
 

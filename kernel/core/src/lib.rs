@@ -1,9 +1,11 @@
-//! The kernel's pure part: the cluster's state, the commands that change it, and who is shown which offers.
+//! The kernel's pure part: the cluster's state, the commands that change it, and who is shown which
+//! offers.
 //!
-//! This room decides what is legal (`command/`, one file per command, called by `apply.rs`; what several share is in `lifecycle/`) and
-//! what is shown to whom (`round.rs`, `allocator.rs`, `fairness.rs`). It never does I/O, reads no clock and makes no random number: the shell puts
-//! time, ids of clients and principals into the commands. The same commands give the same state on every member.
-//! Read `state.rs` first, then `apply.rs`, then `round.rs`.
+//! This room decides what is legal (`command/`, one file per command, called by `apply.rs`; what
+//! several share is in `lifecycle/`) and what is shown to whom (`round.rs`, `allocator.rs`,
+//! `fairness.rs`). It never does I/O, reads no clock and makes no random number: the shell puts
+//! time, ids of clients and principals into the commands. The same commands give the same state on
+//! every member. Read `state.rs` first, then `apply.rs`, then `round.rs`.
 
 mod allocator;
 mod apply;

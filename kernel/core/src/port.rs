@@ -1,6 +1,7 @@
 //! The scheduler port: what the kernel hands to a scheduler for one call, and what it takes back.
 //!
-//! The rows are plain values; how they cross into a sandbox is the host's business (`plugins/host`). The kernel never sees wasmtime.
+//! The rows are plain values; how they cross into a sandbox is the host's business
+//! (`plugins/host`). The kernel never sees wasmtime.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use kelson_model::task::{CheckState, StopReason, TaskState};
 use kelson_model::time::ClusterTime;
 use serde::{Deserialize, Serialize};
 
-/// One framework in one namespace: the unit of turn, cursor, state, limits, back-off and fair share.
+/// One framework in one namespace: the unit of turn, cursor, state, limits, back-off and fair
+/// share.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeatId {
     /// The framework's object.
@@ -149,7 +151,8 @@ pub struct SeatRows {
     pub agents: Vec<AgentRow>,
 }
 
-/// Reads of one seat beyond the changed rows: made when they are asked for, from the state of the turn.
+/// Reads of one seat beyond the changed rows: made when they are asked for, from the state of the
+/// turn.
 pub trait SeatView: Send + Sync {
     /// All rows, for `restore`.
     fn all_rows(&self) -> SeatRows;
@@ -367,7 +370,8 @@ pub enum TurnFault {
         /// What it said, cut at 1,000 bytes.
         message: String,
     },
-    /// Its outcome broke the treaty: columns of unequal length, an offer that is not of this turn, too many operations.
+    /// Its outcome broke the treaty: columns of unequal length, an offer that is not of this turn,
+    /// too many operations.
     #[error("broke the treaty: {message}")]
     Malformed {
         /// What exactly.
@@ -401,9 +405,11 @@ pub struct Problem {
     pub message: String,
 }
 
-/// A host of scheduler components. Calls block; different seats may be called at the same time from different threads.
+/// A host of scheduler components. Calls block; different seats may be called at the same time from
+/// different threads.
 pub trait SchedulerHost: Send + Sync + 'static {
-    /// Compiles a component (or takes it from the cache) and asks it to describe itself. Loading twice is cheap.
+    /// Compiles a component (or takes it from the cache) and asks it to describe itself. Loading
+    /// twice is cheap.
     ///
     /// # Errors
     /// Says why the component cannot be used.
@@ -442,6 +448,7 @@ pub trait SchedulerHost: Send + Sync + 'static {
         arguments: &str,
     ) -> Result<String, TurnFault>;
 
-    /// Says that the last turn of this seat did not become true (void in apply, lost, a new leader): its instance is dropped.
+    /// Says that the last turn of this seat did not become true (void in apply, lost, a new
+    /// leader): its instance is dropped.
     fn drop_instance(&self, seat: &SeatId);
 }

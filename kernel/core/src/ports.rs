@@ -1,4 +1,5 @@
-//! Ports: which of an agent's ports a new task is given, and which are known to be used by something else.
+//! Ports: which of an agent's ports a new task is given, and which are known to be used by
+//! something else.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +12,11 @@ use crate::record::Agent;
 /// So long, in ms, a port that something else on the machine was seen to use is not picked.
 const TAKEN_FOR: u64 = 600_000;
 
-/// Picks ports, by name: the asked one where one is asked for, else the next free one of the agent's range after the one given last.
-/// Also says which one of the range was given last then.
+/// Picks ports, by name: the asked one where one is asked for, else the next free one of the
+/// agent's range after the one given last. Also says which one of the range was given last then.
 ///
-/// A port that something else on the machine was seen to use is picked only where no other is left; one that is asked for is given all
-/// the same, and the agent looks again.
+/// A port that something else on the machine was seen to use is picked only where no other is left;
+/// one that is asked for is given all the same, and the agent looks again.
 pub(crate) fn give_ports(
     agent: &Agent,
     template: &TaskTemplate,

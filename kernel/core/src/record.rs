@@ -19,9 +19,11 @@ use crate::reply::Reply;
 
 /// A slot whose task stayed healthy for so long begins again with its first attempt.
 pub const STEADY: Millis = Millis(60_000);
-/// How many ended tasks of a slot are kept, at most: the youngest, whether their scheduler has done with them or not.
+/// How many ended tasks of a slot are kept, at most: the youngest, whether their scheduler has done
+/// with them or not.
 pub const KEPT_ENDED_OF_SLOT: usize = 4;
-/// How many of the ended tasks that the scheduler of a workload has done with are kept for people, at most.
+/// How many of the ended tasks that the scheduler of a workload has done with are kept for people,
+/// at most.
 pub const KEPT_FORGOTTEN: usize = 10;
 
 /// One task.
@@ -137,7 +139,8 @@ pub struct Agent {
     /// Ports that its machine uses for something else, and until when that is believed.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub taken_ports: OrdMap<u16, ClusterTime>,
-    /// How often room was made on it or its description changed: a declined offer is shown again after that.
+    /// How often room was made on it or its description changed: a declined offer is shown again
+    /// after that.
     pub room_version: u64,
 }
 

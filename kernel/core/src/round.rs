@@ -1,11 +1,13 @@
 //! Rounds: which seats get a turn now, with which changes and which offers.
 //!
-//! *Flow:* the leader calls `plan_round` after every change, whenever a turn has ended, and at every wake-up; each planned turn runs in
-//! its sandbox, and what it wants is proposed when it ends. *Guarantees:* a seat that has unseen changes, demand with new room, or a due
-//! wake-up gets a turn; a seat whose turn is under way is left alone and the room that it was shown is kept for it; a round in which
-//! there is nothing to do plans nothing and costs what changed, not what there is. *Assumes:* one leader, which hands the same memory to
-//! every call and tells it once how each turn ended. *Caveats:* the memory is the leader's own; a new leader starts with an empty one
-//! and shows every row once more.
+//! *Flow:* the leader calls `plan_round` after every change, whenever a turn has ended, and at
+//! every wake-up; each planned turn runs in its sandbox, and what it wants is proposed when it
+//! ends. *Guarantees:* a seat that has unseen changes, demand with new room, or a due wake-up gets
+//! a turn; a seat whose turn is under way is left alone and the room that it was shown is kept for
+//! it; a round in which there is nothing to do plans nothing and costs what changed, not what there
+//! is. *Assumes:* one leader, which hands the same memory to every call and tells it once how each
+//! turn ended. *Caveats:* the memory is the leader's own; a new leader starts with an empty one and
+//! shows every row once more.
 
 mod changes;
 mod memory;
@@ -56,7 +58,8 @@ pub struct PlannedTurn {
 pub struct Round {
     /// In fair-share order, in which they are begun.
     pub turns: Vec<PlannedTurn>,
-    /// Seats whose instances may remember what is gone: they are dropped before these turns, and see all rows when they come back.
+    /// Seats whose instances may remember what is gone: they are dropped before these turns, and
+    /// see all rows when they come back.
     pub unsure: Vec<SeatId>,
     /// When the next round is due even if nothing changes.
     pub wake_at: Option<ClusterTime>,
@@ -185,9 +188,11 @@ fn cut_for(
     })
 }
 
-/// Whether an outcome of a turn that began at `now` would leave the state as it is: then no entry is written.
+/// Whether an outcome of a turn that began at `now` would leave the state as it is: then no entry
+/// is written.
 ///
-/// A wish to be woken that is due is never the same as one before: the one before was answered by this very turn.
+/// A wish to be woken that is due is never the same as one before: the one before was answered by
+/// this very turn.
 pub fn says_nothing(state: &State, seat: &SeatId, outcome: &TurnOutcome, now: ClusterTime) -> bool {
     let Some(record) = state.seats.get(seat) else {
         return true;

@@ -79,7 +79,8 @@ pub(crate) fn all_rows(state: &State, seat: &SeatId) -> SeatRows {
     rows_of(state, seat, &changes, &[])
 }
 
-/// These rows of a seat, and the agents named beside them. A row that is gone appears with its `gone` flag.
+/// These rows of a seat, and the agents named beside them. A row that is gone appears with its
+/// `gone` flag.
 pub(crate) fn rows_of(
     state: &State,
     seat: &SeatId,

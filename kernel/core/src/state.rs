@@ -1,9 +1,11 @@
-//! The state: everything that the kernel owns, in persistent maps. Anyone may read them; only the files below this one write.
+//! The state: everything that the kernel owns, in persistent maps. Anyone may read them; only the
+//! files below this one write.
 //!
-//! A clone costs nothing. What is stored are the [`Records`]; a [`State`] is these and what is derived from them: who changed when
-//! (`state/journal.rs`) and which tasks belong to whom (`state/task_index.rs`). Rows are written in `state/write.rs` and what they
-//! take is accounted in `state/ledger.rs`, which keep the derived parts in step. Commands call these, or what several of them share
-//! (`lifecycle/`), and touch no map themselves.
+//! A clone costs nothing. What is stored are the [`Records`]; a [`State`] is these and what is
+//! derived from them: who changed when (`state/journal.rs`) and which tasks belong to whom
+//! (`state/task_index.rs`). Rows are written in `state/write.rs` and what they take is accounted in
+//! `state/ledger.rs`, which keep the derived parts in step. Commands call these, or what several of
+//! them share (`lifecycle/`), and touch no map themselves.
 
 mod journal;
 mod ledger;
@@ -98,7 +100,8 @@ pub struct Records {
     pub room_version: u64,
 }
 
-/// The records and what is derived from them. It reads as its [`Records`], and nothing outside this room writes it.
+/// The records and what is derived from them. It reads as its [`Records`], and nothing outside this
+/// room writes it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Records", into = "Records")]
 pub struct State {
@@ -124,7 +127,8 @@ impl From<State> for Records {
 }
 
 impl From<Records> for State {
-    /// Makes the derived parts anew, as after a snapshot: every row counts as changed by the entry that it was made after.
+    /// Makes the derived parts anew, as after a snapshot: every row counts as changed by the entry
+    /// that it was made after.
     fn from(mut records: Records) -> Self {
         number_events(&mut records.events);
         complete_objects(&mut records.objects);
@@ -148,7 +152,8 @@ impl State {
         self.objects.get(self.workloads.get(&workload)?)
     }
 
-    /// The tasks of a workload: those that live, then those that have ended; by slot and then by age.
+    /// The tasks of a workload: those that live, then those that have ended; by slot and then by
+    /// age.
     pub fn tasks_of(&self, workload: WorkloadId) -> impl Iterator<Item = &Arc<Task>> + '_ {
         self.known(self.task_index.of_workload(workload))
     }
@@ -193,7 +198,8 @@ impl State {
         ids.filter_map(|id| self.tasks.get(&id))
     }
 
-    /// The framework that handles a kind in a namespace: the first by key, those from git before those in the box.
+    /// The framework that handles a kind in a namespace: the first by key, those from git before
+    /// those in the box.
     pub fn framework_for(&self, kind: &str, namespace: &Namespace) -> Option<&Arc<Framework>> {
         let handles = |framework: &&Arc<Framework>| {
             framework.kind(kind).is_some() && framework.serves(namespace)
@@ -268,7 +274,8 @@ fn complete_objects(objects: &mut OrdMap<ObjectKey, Arc<Object>>) {
     }
 }
 
-/// Numbers the events of each entry, of which a snapshot of an earlier version does not know the places.
+/// Numbers the events of each entry, of which a snapshot of an earlier version does not know the
+/// places.
 fn number_events(events: &mut Vector<Arc<Event>>) {
     let mut before: Option<(Index, u32)> = None;
     for event in events.iter_mut() {

@@ -1,13 +1,15 @@
 //! How much a turn may say: the bytes that its entry takes, counted from above as its wishes come.
 //!
-//! What a turn may say and what an entry of the log holds are one number. Whoever collects wishes counts them here, so that a turn
-//! that is complete always fits its entry; the shell that knows how entries are encoded holds the prices against that encoding.
+//! What a turn may say and what an entry of the log holds are one number. Whoever collects wishes
+//! counts them here, so that a turn that is complete always fits its entry; the shell that knows
+//! how entries are encoded holds the prices against that encoding.
 
 use crate::port::{Demand, Op, Operation, StateWrite};
 
 /// Bytes that one turn may say.
 pub const TURN_BYTES: u64 = 252 * 1024;
-/// Bytes of an entry that are left for what is not said by the scheduler: seat, component, cursor, principal.
+/// Bytes of an entry that are left for what is not said by the scheduler: seat, component, cursor,
+/// principal.
 pub const ENTRY_HEAD_BYTES: u64 = 4 * 1024;
 
 /// What one row counts, beside its texts, keys and values.
@@ -85,7 +87,7 @@ pub fn operation_bytes(operation: &Operation) -> u64 {
     u64::from(price.bytes()).saturating_add(texts)
 }
 
-/// What so many rows of demand count.
+/// What this many rows of demand count.
 pub fn demand_bytes(rows: usize) -> u64 {
     u64::try_from(rows)
         .unwrap_or(u64::MAX)

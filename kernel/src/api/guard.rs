@@ -1,7 +1,9 @@
-//! The guard: keeps web pages from talking to a kernel on the same machine through somebody's browser.
+//! The guard: keeps web pages from talking to a kernel on the same machine through somebody's
+//! browser.
 //!
-//! The API of this version authenticates nobody and listens on loopback only. A browser there is the one way in for a stranger: a page may send
-//! requests to 127.0.0.1 (then it says its origin), or let its own name point there (then the host is that name). Both are refused.
+//! The API of this version authenticates nobody and listens on loopback only. A browser there is
+//! the one way in for a stranger: a page may send requests to 127.0.0.1 (then it says its origin),
+//! or let its own name point there (then the host is that name). Both are refused.
 
 use axum::extract::Request;
 use axum::http::{StatusCode, Uri, header};

@@ -30,7 +30,8 @@ impl LogRelay {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a chunk of an agent to the client that asked for it; a client that does not read is dropped.
+    /// Takes a chunk of an agent to the client that asked for it; a client that does not read is
+    /// dropped.
     pub(crate) async fn take(&self, chunk: v1::LogChunk) {
         let (request, is_end) = (chunk.request, chunk.end);
         let client = self.lock().get(&request).cloned();
@@ -54,7 +55,7 @@ pub(crate) struct LogQuery {
     pub(crate) task: TaskId,
     /// `stdout` or `stderr`.
     pub(crate) stream: String,
-    /// Only the last so many bytes at first; 0: all.
+    /// At most this many bytes of the end at first; 0: all.
     pub(crate) tail: u64,
     /// Whether to go on.
     pub(crate) follow: bool,

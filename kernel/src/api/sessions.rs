@@ -1,8 +1,10 @@
 //! Agents' sessions: one stream each, assignments down, status updates up.
 //!
-//! *Flow:* an agent attaches (one log entry), gets all its assignments, then each change; its updates are recorded and acknowledged. *Guarantees:*
-//! an agent has one session, the newest; assignments of a session are in order; an acknowledged update is in the log. *Assumes:* agents send
-//! something at least once a lease. *Caveats:* a session that does not keep up with its assignments is ended; the agent attaches again.
+//! *Flow:* an agent attaches (one log entry), gets all its assignments, then each change; its
+//! updates are recorded and acknowledged. *Guarantees:* an agent has one session, the newest;
+//! assignments of a session are in order; an acknowledged update is in the log. *Assumes:* agents
+//! send something at least once a lease. *Caveats:* a session that does not keep up with its
+//! assignments is ended; the agent attaches again.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -63,7 +65,8 @@ impl Sessions {
         self.lock().contains_key(&agent)
     }
 
-    /// Sends to an agent; false where it has no session or does not keep up (which ends the session).
+    /// Sends to an agent; false where it has no session or does not keep up (which ends the
+    /// session).
     pub(crate) fn send(&self, agent: AgentId, down: Down) -> bool {
         let mut sessions = self.lock();
         let Some(session) = sessions.get(&agent) else {
@@ -76,7 +79,8 @@ impl Sessions {
         false
     }
 
-    /// Begins a session: ends the agent's older one, then queues the greeting and all assignments before anything else can be queued.
+    /// Begins a session: ends the agent's older one, then queues the greeting and all assignments
+    /// before anything else can be queued.
     fn begin(
         &self,
         kernel: &Kernel,
@@ -165,8 +169,9 @@ fn reason_name(reason: StopReason) -> &'static str {
 
 /// Sends changed assignments to their agents, for ever; returns when the log has stopped.
 ///
-/// *Flow:* on every new state, the tasks changed since the last one are grouped by agent. *Guarantees:* a change is sent after the full list of a
-/// session that began before it. *Caveats:* cost follows change, not the number of agents.
+/// *Flow:* on every new state, the tasks changed since the last one are grouped by agent.
+/// *Guarantees:* a change is sent after the full list of a session that began before it. *Caveats:*
+/// cost follows change, not the number of agents.
 pub async fn run_dispatch(kernel: Kernel) {
     let mut view = kernel.watch();
     let mut seen = view.borrow_and_update().index;

@@ -1,4 +1,5 @@
-//! The watch: rows of the state as JSON, all of them at first, then each change, with a token to go on from.
+//! The watch: rows of the state as JSON, all of them at first, then each change, with a token to go
+//! on from.
 
 use kelson_kernel_core::record::Task;
 use kelson_kernel_core::{RowKey, State, report};
@@ -50,7 +51,8 @@ pub(crate) const KINDS: [&str; 7] = [
     "event",
 ];
 
-/// Streams batches of these kinds (none: all) from `resume` on. The sending task ends when the receiver is dropped or the log has stopped.
+/// Streams batches of these kinds (none: all) from `resume` on. The sending task ends when the
+/// receiver is dropped or the log has stopped.
 pub(crate) fn open_watch(
     kernel: &Kernel,
     kinds: Vec<String>,

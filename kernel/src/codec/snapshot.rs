@@ -45,7 +45,8 @@ pub fn read_snapshot(from: &mut dyn Read) -> Result<State, CodecError> {
     Ok(State::from(records))
 }
 
-/// Names the content of a state: equal states have equal hashes on every member. What only counts entries is left out: index and term.
+/// Names the content of a state: equal states have equal hashes on every member. What only counts
+/// entries is left out: index and term.
 pub fn state_hash(state: &State) -> String {
     let mut content = Records::clone(state);
     content.index = kelson_model::id::Index(0);

@@ -1,8 +1,9 @@
 //! Components: loads what the state asks for, and says what came of it.
 //!
-//! *Flow:* the frameworks in the box first; then, after every change, each Framework object whose component is not the one in force.
-//! *Guarantees:* a component that cannot be used leaves the one before in force, and its fault in the state. *Assumes:* the blob is stored
-//! before the object names it.
+//! *Flow:* the frameworks in the box first; then, after every change, each Framework object whose
+//! component is not the one in force. *Guarantees:* a component that cannot be used leaves the one
+//! before in force, and its fault in the state. *Assumes:* the blob is stored before the object
+//! names it.
 
 use kelson_kernel_core::State;
 use kelson_kernel_core::command::{Command, FailFramework, InstallFramework};

@@ -11,8 +11,9 @@ use crate::kernel::{Kernel, SubmitError};
 
 /// Watches leases for ever.
 ///
-/// *Flow:* a few times per lease, each agent that the state calls ready and that has no session is timed; after a lease without one it is
-/// marked. *Guarantees:* an agent that attaches again within the lease is never marked; a new incarnation is left alone by the command itself.
+/// *Flow:* a few times per lease, each agent that the state calls ready and that has no session is
+/// timed; after a lease without one it is marked. *Guarantees:* an agent that attaches again within
+/// the lease is never marked; a new incarnation is left alone by the command itself.
 ///
 /// # Errors
 /// The log does not take the change.

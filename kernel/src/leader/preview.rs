@@ -1,8 +1,10 @@
 //! Previews: runs the real schedulers against a fork of the state.
 //!
-//! *Flow:* fork the state, accept the given objects in the fork, run rounds until nothing happens; then assume that what was launched turns
-//! healthy and what was asked to end has ended, and go on. *Guarantees:* nothing of it is proposed; the state hash of the member is the same
-//! after as before; the first step is what the next round would do. *Caveats:* later steps assume, and say so; time moves only by wake-ups.
+//! *Flow:* fork the state, accept the given objects in the fork, run rounds until nothing happens;
+//! then assume that what was launched turns healthy and what was asked to end has ended, and go on.
+//! *Guarantees:* nothing of it is proposed; the state hash of the member is the same after as
+//! before; the first step is what the next round would do. *Caveats:* later steps assume, and say
+//! so; time moves only by wake-ups.
 
 use kelson_kernel_core::command::{Command, RecordStatuses};
 use kelson_kernel_core::explain_demand;

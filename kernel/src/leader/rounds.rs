@@ -1,10 +1,12 @@
 //! Rounds: plans turns, runs them in the sandbox, proposes what they want.
 //!
-//! *Flow:* plan whenever something has changed, a turn has ended, a wake-up is due or somebody pokes; run the planned turns on a pool of
-//! the machine's size; propose what each wants when it ends. *Guarantees:* no seat waits for another one's turn; a turn that is void, lost
-//! or not accepted has changed nothing, its instance is dropped, and its changes are shown again; an outcome that says nothing new writes
-//! no entry; nothing but the end of the log ends the loop. *Assumes:* this member leads. *Caveats:* a turn that waits for a place in
-//! the pool sees the state as of when it was planned.
+//! *Flow:* plan whenever something has changed, a turn has ended, a wake-up is due or somebody
+//! pokes; run the planned turns on a pool of the machine's size; propose what each wants when it
+//! ends. *Guarantees:* no seat waits for another one's turn; a turn that is void, lost or not
+//! accepted has changed nothing, its instance is dropped, and its changes are shown again; an
+//! outcome that says nothing new writes no entry; nothing but the end of the log ends the loop.
+//! *Assumes:* this member leads. *Caveats:* a turn that waits for a place in the pool sees the
+//! state as of when it was planned.
 
 use std::future::Future;
 use std::sync::{Arc, MutexGuard};
@@ -76,7 +78,7 @@ pub async fn run_rounds(kernel: Kernel) {
     run_rounds_on(kernel, heart, places).await;
 }
 
-/// Runs rounds with so many turns at a time.
+/// Runs rounds with at most this many turns at a time.
 pub(crate) async fn run_rounds_on(ground: impl Ground, heart: Heart, places: usize) {
     let mut view = ground.watch();
     let mut pokes = ground.watch_pokes();

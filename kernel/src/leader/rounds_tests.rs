@@ -235,7 +235,8 @@ impl World {
         assert!(in_time.is_ok(), "never: {what}");
     }
 
-    /// Waits until no turn is under way and none is due for a while, and checks that nobody was overlooked.
+    /// Waits until no turn is under way and none is due for a while, and checks that nobody was
+    /// overlooked.
     async fn rest(&self) {
         sleep(Duration::from_secs(2)).await;
         self.until("a rest", |world| {

@@ -1,8 +1,10 @@
 //! When snapshots are made, and how the log is cut behind them.
 //!
-//! *Flow*: the replica counts what was logged and wakes the loop here; the loop asks openraft for a snapshot, waits for its outcome, and purges the log up to
-//! the older of the two snapshots that are kept, so that a damaged newest one costs nothing. *Guarantees*: one attempt at a time; a failed attempt is told
-//! and leaves everything as it was. *Caveats*: entries that a lagging member still needs are purged later.
+//! *Flow*: the replica counts what was logged and wakes the loop here; the loop asks openraft for a
+//! snapshot, waits for its outcome, and purges the log up to the older of the two snapshots that
+//! are kept, so that a damaged newest one costs nothing. *Guarantees*: one attempt at a time; a
+//! failed attempt is told and leaves everything as it was. *Caveats*: entries that a lagging member
+//! still needs are purged later.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +21,8 @@ use super::snapshot::{SnapshotDirectory, SnapshotError};
 use super::types::TypeConfig;
 use crate::heart::Heart;
 
-/// How long a snapshot waits for the log to be purged after it; a purge that is held up happens later.
+/// How long a snapshot waits for the log to be purged after it; a purge that is held up happens
+/// later.
 const PURGE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a snapshot may take before somebody should look.
 const SNAPSHOT: Duration = Duration::from_secs(120);
@@ -49,7 +52,8 @@ impl Compaction {
     pub(crate) fn note_written(&self, written: u64) {
         if written.saturating_sub(self.written_at_last.load(Ordering::Relaxed)) >= self.after_bytes
         {
-            // Counted from here even if the attempt fails: a full disk must not make one attempt per entry.
+            // Counted from here even if the attempt fails: a full disk must not make one attempt
+            // per entry.
             self.written_at_last.store(written, Ordering::Relaxed);
             self.due.notify_one();
         }
@@ -153,7 +157,8 @@ impl Compactor {
             .metrics(knows, "the snapshot is known")
             .await
             .map_err(|_| stopped())?;
-        // On a full disk room comes before the comfort of a second snapshot and of entries for members that lag.
+        // On a full disk room comes before the comfort of a second snapshot and of entries for
+        // members that lag.
         let upto = if self.reserve.is_missing() {
             Some(newest.index)
         } else {

@@ -14,9 +14,11 @@ pub struct MemberConfig {
     pub member: u64,
     /// The data directory; made if it is missing.
     pub directory: PathBuf,
-    /// The cluster that the directory must belong to; `None` takes what is there, or draws a new one for an empty directory.
+    /// The cluster that the directory must belong to; `None` takes what is there, or draws a new
+    /// one for an empty directory.
     pub cluster: Option<ClusterId>,
-    /// Where this member's API listens, as `host:port`, for the others to know; empty when it does not matter yet.
+    /// Where this member's API listens, as `host:port`, for the others to know; empty when it does
+    /// not matter yet.
     pub address: String,
     /// From which length on a segment of the log is finished, in bytes.
     pub segment_bytes: u64,
@@ -32,7 +34,8 @@ pub struct MemberConfig {
     pub heartbeat: Duration,
     /// How long a member waits for its leader at least before it stands for election.
     pub election_min: Duration,
-    /// How long at most; also how long a leader may go without a majority before it refuses proposals.
+    /// How long at most; also how long a leader may go without a majority before it refuses
+    /// proposals.
     pub election_max: Duration,
     /// How long a proposal or a read barrier waits for its answer.
     pub patience: Duration,
@@ -76,7 +79,8 @@ impl MemberConfig {
             election_timeout_min: millis(self.election_min),
             election_timeout_max: millis(self.election_max),
             enable_pre_vote: Some(true),
-            // The machine is in memory and the commit mark is not synced, so a member that led before must be elected again before it leads.
+            // The machine is in memory and the commit mark is not synced, so a member that led
+            // before must be elected again before it leads.
             enable_leader_restore: Some(false),
             snapshot_policy: openraft::SnapshotPolicy::Never,
             // Purging is ours too: it keeps what the older of the two snapshots needs.

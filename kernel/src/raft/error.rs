@@ -94,7 +94,8 @@ pub enum RaftError {
         /// The last entry in the newest usable snapshot.
         snapshot: Option<u64>,
     },
-    /// The member had to stop: its log, its snapshots or its machine failed. The process must end and be started again.
+    /// The member had to stop: its log, its snapshots or its machine failed. The process must end
+    /// and be started again.
     #[error("the member stopped: {0}")]
     Fatal(String),
 }
@@ -139,7 +140,8 @@ pub enum ProposeError {
     /// Nobody led before the deadline. The payload is not in the log.
     #[error("no leader was found in time")]
     NoLeaderInTime,
-    /// The answer did not come in time, or leadership was lost meanwhile: the payload may be committed, now or later.
+    /// The answer did not come in time, or leadership was lost meanwhile: the payload may be
+    /// committed, now or later.
     #[error("the outcome is unknown: {reason}")]
     Unknown {
         /// What happened.

@@ -1,6 +1,7 @@
 //! Who a data directory belongs to: one member of one cluster, for ever.
 //!
-//! A member id used twice, or a log of one cluster read by another, can lose committed entries; so both are written once and compared at each start.
+//! A member id used twice, or a log of one cluster read by another, can lose committed entries; so
+//! both are written once and compared at each start.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -13,7 +14,8 @@ use super::wire::Fields;
 const MAGIC: &[u8; 8] = b"KELSONID";
 const VERSION: u32 = 1;
 
-/// The name of a cluster: 128 random bits, drawn when its first member starts on an empty directory.
+/// The name of a cluster: 128 random bits, drawn when its first member starts on an empty
+/// directory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId([u8; 16]);
 
@@ -110,7 +112,8 @@ impl Identity {
     }
 }
 
-/// Reads the identity of `directory`, or writes one when the directory has none; compares with what the caller expects.
+/// Reads the identity of `directory`, or writes one when the directory has none; compares with what
+/// the caller expects.
 pub(crate) fn ensure_identity(
     directory: &Path,
     member: u64,

@@ -8,7 +8,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::error::RaftError;
 
-/// Holds the directory for as long as it lives; the operating system lets go when the process dies, however it dies.
+/// Holds the directory for as long as it lives; the operating system lets go when the process dies,
+/// however it dies.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
     _file: File,
@@ -40,7 +41,8 @@ impl DirectoryLock {
             }
             Err(errno) => return Err(RaftError::io("locking", &path, errno.into())),
         }
-        // The process id is for people, so a full disk must not stop a member that could otherwise start.
+        // The process id is for people, so a full disk must not stop a member that could otherwise
+        // start.
         if let Err(error) = write_holder(&mut file) {
             tracing::debug!(path = %path.display(), %error, "could not note the process id in the lock file");
         }

@@ -31,8 +31,10 @@ pub(super) const RETRY: Duration = Duration::from_millis(2);
 
 /// A running member; clones are the same member.
 ///
-/// *Guarantees*: what [`propose`](Member::propose) has answered survives `kill -9` and is applied once on every member, in one order. A failure of disk or
-/// machine ends the member for good: [`stopped`](Member::stopped) says so and the process must exit. *Assumes*: it lives in a tokio runtime with timers.
+/// *Guarantees*: what [`propose`](Member::propose) has answered survives `kill -9` and is applied
+/// once on every member, in one order. A failure of disk or machine ends the member for good:
+/// [`stopped`](Member::stopped) says so and the process must exit. *Assumes*: it lives in a tokio
+/// runtime with timers.
 #[derive(Clone)]
 pub struct Member {
     pub(super) inner: Arc<Inner>,
@@ -45,7 +47,8 @@ pub struct Leadership {
     pub term: u64,
     /// The member that leads in it, when there is one.
     pub leader: Option<u64>,
-    /// Whether that is this member. Before it acts on its state it still has to pass a [read barrier](Member::read_barrier).
+    /// Whether that is this member. Before it acts on its state it still has to pass a [read
+    /// barrier](Member::read_barrier).
     pub is_mine: bool,
 }
 
@@ -73,12 +76,15 @@ struct Opened {
 }
 
 impl Member {
-    /// Starts a member on its data directory: makes a cluster of one when the directory is empty, otherwise goes on where it stopped.
+    /// Starts a member on its data directory: makes a cluster of one when the directory is empty,
+    /// otherwise goes on where it stopped.
     ///
-    /// Returns when the member can answer: a sole member has then won its election and applied everything that was committed.
+    /// Returns when the member can answer: a sole member has then won its election and applied
+    /// everything that was committed.
     ///
     /// # Errors
-    /// When the directory is in use, belongs to another member or cluster, is damaged, or cannot be read or written.
+    /// When the directory is in use, belongs to another member or cluster, is damaged, or cannot be
+    /// read or written.
     pub async fn start(config: MemberConfig, machine: impl Machine) -> Result<Self, RaftError> {
         let mut openraft_config = config.to_openraft()?;
         let settings = config.clone();
@@ -197,7 +203,8 @@ impl Member {
             return Ok(());
         }
         if !is_new {
-            // Alone, there is nobody whose time-out it would have to wait for. A new cluster has called its election itself.
+            // Alone, there is nobody whose time-out it would have to wait for. A new cluster has
+            // called its election itself.
             raft.trigger()
                 .elect(false)
                 .await
@@ -222,7 +229,8 @@ impl Member {
         Ok(())
     }
 
-    /// Waits until everything committed before this call is applied here, and this member was leader all the while: what is read then is not stale.
+    /// Waits until everything committed before this call is applied here, and this member was
+    /// leader all the while: what is read then is not stale.
     ///
     /// # Errors
     /// When another member leads, or no majority answers in time.
@@ -308,7 +316,8 @@ impl Member {
         self.inner.log.written_bytes()
     }
 
-    /// Makes a snapshot of everything applied so far, and removes from the log what is no longer needed.
+    /// Makes a snapshot of everything applied so far, and removes from the log what is no longer
+    /// needed.
     ///
     /// # Errors
     /// When nothing was applied yet, or the snapshot cannot be written.
@@ -323,7 +332,8 @@ impl Member {
             .unwrap_or_else(|_| Err(Arc::new(SnapshotError::Stopped)))
     }
 
-    /// Completes when the member has failed for good; the process must then exit. Never completes for one that was shut down in order.
+    /// Completes when the member has failed for good; the process must then exit. Never completes
+    /// for one that was shut down in order.
     pub fn stopped(&self) -> impl Future<Output = RaftError> + Send + use<> {
         let mut failure = self.inner.failure.clone();
         async move {
@@ -338,7 +348,8 @@ impl Member {
         }
     }
 
-    /// Stops in order: what was queued becomes durable, and the data directory is free again when this returns.
+    /// Stops in order: what was queued becomes durable, and the data directory is free again when
+    /// this returns.
     pub async fn shutdown(&self) {
         self.inner.stop.send_replace(true);
         if let Err(error) = self.inner.raft.shutdown().await {
@@ -347,7 +358,8 @@ impl Member {
         close(self.inner.log.clone()).await;
     }
 
-    /// Right after an election, and after a pause of the process, a leader has to hear from a majority before it goes on: that takes a moment.
+    /// Right after an election, and after a pause of the process, a leader has to hear from a
+    /// majority before it goes on: that takes a moment.
     pub(super) fn may_lead_soon(&self, forward: &ForwardToLeader<TypeConfig>) -> bool {
         match forward.reason {
             ForwardReason::LeaseExpired => true,

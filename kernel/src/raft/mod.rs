@@ -1,7 +1,9 @@
-//! The replicated log: what every member agrees on, in which order, and that it survives a power cut.
+//! The replicated log: what every member agrees on, in which order, and that it survives a power
+//! cut.
 //!
-//! This room decides nothing about resources, tasks or frameworks: it carries opaque payloads to a [`Machine`] in one order on every member, and
-//! keeps them on disk. It is the only user of openraft, and no openraft type leaves it: neither in an interface, nor on disk, nor on a wire.
+//! This room decides nothing about resources, tasks or frameworks: it carries opaque payloads to a
+//! [`Machine`] in one order on every member, and keeps them on disk. It is the only user of
+//! openraft, and no openraft type leaves it: neither in an interface, nor on disk, nor on a wire.
 //!
 //! The data directory of a member:
 //!
@@ -13,7 +15,8 @@
 //! snapshots/         the newest snapshot of the machine and the one before it
 //! ```
 //!
-//! Read `member.rs` first (the handle that the kernel holds), then `machine.rs` (what the kernel gives), `log/mod.rs` and `snapshot/mod.rs`.
+//! Read `member.rs` first (the handle that the kernel holds), then `machine.rs` (what the kernel
+//! gives), `log/mod.rs` and `snapshot/mod.rs`.
 
 mod compaction;
 mod config;

@@ -1,4 +1,5 @@
-//! The way to other members. There is none yet: a cluster has one member, and whoever adds another is told so.
+//! The way to other members. There is none yet: a cluster has one member, and whoever adds another
+//! is told so.
 
 use std::future::Future;
 
@@ -16,7 +17,8 @@ use super::types::{Peer, TypeConfig, Vote};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Network;
 
-/// A connection to one other member: it answers everything with "unreachable", and names the member.
+/// A connection to one other member: it answers everything with "unreachable", and names the
+/// member.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     target: u64,

@@ -24,7 +24,8 @@ pub struct Committed {
 }
 
 impl Member {
-    /// Proposes a payload; answers when it is committed and applied here. Many callers at once share one sync of the disk.
+    /// Proposes a payload; answers when it is committed and applied here. Many callers at once
+    /// share one sync of the disk.
     ///
     /// Dropping the future does not take the payload back.
     ///
@@ -34,7 +35,8 @@ impl Member {
         self.propose_fenced(payload.into(), None).await
     }
 
-    /// Proposes a payload that is only meant for this term: refused when another leader came in between.
+    /// Proposes a payload that is only meant for this term: refused when another leader came in
+    /// between.
     ///
     /// # Errors
     /// As [`propose`](Member::propose), and `TermOver`.
@@ -86,7 +88,8 @@ impl Member {
         }
     }
 
-    /// Proposes payloads together: they take consecutive places in the log, in this order, each with its own answer.
+    /// Proposes payloads together: they take consecutive places in the log, in this order, each
+    /// with its own answer.
     ///
     /// # Errors
     /// The whole is refused when one of them is too large, or when none of them reached the log.
@@ -124,7 +127,8 @@ impl Member {
                     }),
                     Ok(Some(Ok(Err(error)))) => match self.refusal(error, None) {
                         Some(refusal) => Err(refusal),
-                        // They stand or fall together before they are in the log, so the first refusal speaks for all.
+                        // They stand or fall together before they are in the log, so the first
+                        // refusal speaks for all.
                         None => {
                             is_refused = true;
                             continue;
@@ -152,7 +156,8 @@ impl Member {
         Ok(())
     }
 
-    /// Says what a refused write means for its proposer; `None` when it never reached the log and may be tried again.
+    /// Says what a refused write means for its proposer; `None` when it never reached the log and
+    /// may be tried again.
     fn refusal(
         &self,
         error: ClientWriteError<TypeConfig>,

@@ -249,8 +249,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
                 tracing::error!(%error, "a snapshot could not be made");
                 let failed = error.to_io();
                 self.compaction.finish(Some(Arc::new(error)));
-                // openraft stops a member whose snapshot fails. The log still holds everything, so a full disk is no reason for that: a snapshot of
-                // nothing tells openraft that nothing has changed.
+                // openraft stops a member whose snapshot fails. The log still holds everything, so
+                // a full disk is no reason for that: a snapshot of nothing tells openraft that
+                // nothing has changed.
                 if self.is_forced {
                     Err(failed)
                 } else {

@@ -1,9 +1,12 @@
 //! A little space kept back for the day when the disk is full.
 //!
-//! *Flow*: the reserve is a file of real blocks. When a write of the log meets a full disk, the file is removed and the member stops with an error that
-//! says so. The next start finds that space free: enough for the vote and the entry of its election, and so for a compaction of what snapshots already
-//! cover. *Guarantees*: while the reserve is missing and cannot be made again, [`Reserve::is_missing`] says so and the member takes no proposals, so
-//! the space given back is not eaten by the load that filled the disk. *Caveats*: other programs on the same disk can still take it.
+//! *Flow*: the reserve is a file of real blocks. When a write of the log meets a full disk, the
+//! file is removed and the member stops with an error that says so. The next start finds that space
+//! free: enough for the vote and the entry of its election, and so for a compaction of what
+//! snapshots already cover. *Guarantees*: while the reserve is missing and cannot be made again,
+//! [`Reserve::is_missing`] says so and the member takes no proposals, so the space given back is
+//! not eaten by the load that filled the disk. *Caveats*: other programs on the same disk can still
+//! take it.
 
 use std::fs::{self, File};
 use std::io;
@@ -32,7 +35,8 @@ impl Reserve {
         reserve
     }
 
-    /// Makes the reserve again if it is gone and the disk has room for it twice over; says whether it is there now.
+    /// Makes the reserve again if it is gone and the disk has room for it twice over; says whether
+    /// it is there now.
     pub(crate) fn ensure(&self) -> bool {
         if self.bytes == 0 {
             return true;

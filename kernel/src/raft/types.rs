@@ -1,4 +1,5 @@
-//! The types that openraft is configured with, and how those that reach the disk become our own bytes.
+//! The types that openraft is configured with, and how those that reach the disk become our own
+//! bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +12,8 @@ use super::machine::Position;
 use super::wire::Fields;
 
 openraft::declare_raft_types!(
-    /// How Kelson uses openraft: at most one leader per term (so that a term alone fences a leader), opaque payloads, addresses as members.
+    /// How Kelson uses openraft: at most one leader per term (so that a term alone fences a
+    /// leader), opaque payloads, addresses as members.
     pub(crate) TypeConfig:
         D = Payload,
         R = Reply,
@@ -128,7 +130,8 @@ pub(crate) fn take_optional_log_id(fields: &mut Fields<'_>) -> Option<Option<Log
     }
 }
 
-/// Appends a membership: the voter sets (two of them while a change is under way), then every member with its address.
+/// Appends a membership: the voter sets (two of them while a change is under way), then every
+/// member with its address.
 pub(crate) fn put_membership(out: &mut Vec<u8>, membership: &Membership) {
     let put_count = |out: &mut Vec<u8>, count: usize| {
         out.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes())

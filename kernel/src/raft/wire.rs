@@ -1,6 +1,8 @@
-//! Bounded reading of little-endian fields, for the headers and records that this room keeps on disk.
+//! Bounded reading of little-endian fields, for the headers and records that this room keeps on
+//! disk.
 
-/// Reads fields from the front of a byte slice; every read says `None` rather than running past the end.
+/// Reads fields from the front of a byte slice; every read says `None` rather than running past the
+/// end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],

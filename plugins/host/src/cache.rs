@@ -1,7 +1,9 @@
-//! Compiled components on disk: `<sha256>-<engine>.cwasm`, and beside it the checksum of what was written.
+//! Compiled components on disk: `<sha256>-<engine>.cwasm`, and beside it the checksum of what was
+//! written.
 //!
-//! A file is used only if its checksum holds, and it is compared and used as one reading. The folder is closed to other users. Nothing here is ever needed:
-//! a file that cannot be read or written costs a compilation.
+//! A file is used only if its checksum holds, and it is compared and used as one reading. The
+//! folder is closed to other users. Nothing here is ever needed: a file that cannot be read or
+//! written costs a compilation.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};

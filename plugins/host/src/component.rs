@@ -1,4 +1,5 @@
-//! A component that is ready to be instantiated: compiled, its imports looked at, its exports found.
+//! A component that is ready to be instantiated: compiled, its imports looked at, its exports
+//! found.
 
 use kelson_kernel_core::port::LoadFault;
 use kelson_model::framework::{Description, Limits};

@@ -1,7 +1,7 @@
 //! The guard above the fuel: how much time of a processor one call may take.
 //!
-//! Counted is what the calling thread itself has used, so a machine that is busy with others trips nothing: whoever trips has done
-//! the work that fuel does not see, and will do it again.
+//! Counted is what the calling thread itself has used, so a machine that is busy with others trips
+//! nothing: whoever trips has done the work that fuel does not see, and will do it again.
 
 use std::time::Duration;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine};
 
-/// Makes the engine. Whatever could make two runs differ is off: threads, the freedom of NaNs, relaxed SIMD.
+/// Makes the engine. Whatever could make two runs differ is off: threads, the freedom of NaNs,
+/// relaxed SIMD.
 pub(crate) fn make() -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config

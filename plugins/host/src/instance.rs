@@ -270,7 +270,8 @@ pub(crate) struct Warm {
     component: Digest,
     config: Arc<str>,
     last_turn: u64,
-    /// Whether the last turn wished for nothing that could have become true without a new turn number.
+    /// Whether the last turn wished for nothing that could have become true without a new turn
+    /// number.
     was_idle: bool,
 }
 
@@ -288,7 +289,8 @@ impl Warm {
 
     /// Whether what it knows is what a restored instance would know before `request`.
     ///
-    /// The turn must be the next one. A turn that changed nothing writes no entry and takes no number, so its number may come again.
+    /// The turn must be the next one. A turn that changed nothing writes no entry and takes no
+    /// number, so its number may come again.
     pub(crate) fn is_fit_for(&self, request: &TurnRequest) -> bool {
         let is_next = request.turn_no == self.last_turn.saturating_add(1)
             || (self.was_idle && request.turn_no == self.last_turn);

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 /// Fuel of one call, before what the rows that it is shown add: about 50 ms of compiled code.
 ///
-/// A unit is about one instruction. A core of today gets through two thousand million of them a second where memory is the limit, and seven in the tightest
-/// loop (`cargo xtask bench boundary` measures it).
+/// A unit is about one instruction. A core of today gets through two thousand million of them a
+/// second where memory is the limit, and seven in the tightest loop (`cargo xtask bench boundary`
+/// measures it).
 pub(crate) const TURN_FUEL: u64 = 150_000_000;
-/// Fuel of a call that begins the life of an instance: `restore`, `describe`, and what runs before either.
+/// Fuel of a call that begins the life of an instance: `restore`, `describe`, and what runs before
+/// either.
 pub(crate) const RESTORE_FUEL: u64 = 2_000_000_000;
 /// Fuel that each row shown adds to a call's budget: a few microseconds.
 pub(crate) const FUEL_PER_ROW: u64 = 10_000;

@@ -1,5 +1,6 @@
-//! What host functions cost a guest. Instructions cost fuel, but copying a row set costs none; without a price a guest could keep the host busy with
-//! little code of its own. The price is counted in units of fuel and depends on nothing but the calls, so it is the same on every run.
+//! What host functions cost a guest. Instructions cost fuel, but copying a row set costs none;
+//! without a price a guest could keep the host busy with little code of its own. The price is
+//! counted in units of fuel and depends on nothing but the calls, so it is the same on every run.
 
 use crate::fault::Breach;
 

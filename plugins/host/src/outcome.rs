@@ -1,4 +1,5 @@
-//! The import `outcome`: columns become operations, checked as they come. What breaks the treaty ends the call there and then.
+//! The import `outcome`: columns become operations, checked as they come. What breaks the treaty
+//! ends the call there and then.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +69,8 @@ struct DemandColumns {
 }
 
 impl DemandColumns {
-    /// Checks that the columns have one length, at most `limit`, and that no key stands twice; makes rows of them.
+    /// Checks that the columns have one length, at most `limit`, and that no key stands twice;
+    /// makes rows of them.
     fn rows(self, function: &str, limit: usize) -> Result<Vec<Demand>, Breach> {
         let columns = [
             self.workload.len(),

@@ -1,4 +1,5 @@
-//! What stands on the host's side of one instance: the tables it reads, the outcome it fills, and the accounts of what it uses.
+//! What stands on the host's side of one instance: the tables it reads, the outcome it fills, and
+//! the accounts of what it uses.
 
 use kelson_kernel_core::turn_size::TURN_BYTES;
 use kelson_model::framework::Limits;

@@ -40,7 +40,8 @@ impl Seats {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a call on a seat. If one is going on already, the lease has no instance and keeps none.
+    /// Begins a call on a seat. If one is going on already, the lease has no instance and keeps
+    /// none.
     pub(crate) fn lease(&self, seat: &SeatId) -> Lease<'_> {
         let busy = Slot::Busy { is_dropped: false };
         let mut slots = self.slots();

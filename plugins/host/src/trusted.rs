@@ -11,6 +11,7 @@ use wasmtime::component::Component;
 ///
 /// The caller vouches that `code` is what [`Component::serialize`] returned, byte for byte.
 pub(crate) fn component(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes come from a file that this user wrote into a folder closed to others, and their checksum was just compared.
+    // SAFETY: the bytes come from a file that this user wrote into a folder closed to others, and
+    // their checksum was just compared.
     unsafe { Component::deserialize(engine, code) }
 }

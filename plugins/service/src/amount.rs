@@ -5,9 +5,9 @@ use kelson_sdk::serde_json::Value;
 /// `2` or `"25%"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
-    /// So many.
+    /// A number of tasks.
     Count(u32),
-    /// So many hundredths of all instances.
+    /// A share in hundredths of all instances.
     Percent(u32),
 }
 

@@ -2,7 +2,8 @@
 
 use kelson_sdk::Task;
 
-/// After so long a healthy life, in ms, a failure is the first of a new row, however many there were before.
+/// After so long a healthy life, in ms, a failure is the first of a new row, however many there
+/// were before.
 const STEADY: u64 = 60_000;
 
 /// The pace of restarts.
@@ -35,9 +36,10 @@ impl Backoff {
 
     /// From when on the slot of an ended task may be tried again, in cluster time.
     ///
-    /// At once where a person asked it to end or its agent died under it, after a long healthy life, and where the first try of the slot
-    /// was healthy for `min_healthy`: no loop can come of these. Everything else pauses, a death by a signal from nowhere included:
-    /// a program that faults looks the same.
+    /// At once where a person asked it to end or its agent died under it, after a long healthy
+    /// life, and where the first try of the slot was healthy for `min_healthy`: no loop can come of
+    /// these. Everything else pauses, a death by a signal from nowhere included: a program that
+    /// faults looks the same.
     pub fn retry_at(&self, ended: &Task, min_healthy: u64) -> u64 {
         let healthy_for = ended
             .healthy_since

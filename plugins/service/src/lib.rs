@@ -1,10 +1,13 @@
-//! The scheduler of `kind: Service`: keeps `instances` tasks running, and rolls a new version out with its health in view.
+//! The scheduler of `kind: Service`: keeps `instances` tasks running, and rolls a new version out
+//! with its health in view.
 //!
-//! It decides which slots need a task, from which generation, when a failed one is tried again, when an old one may go, and when a
-//! version is given up. It never decides whether that is legal (the kernel does) nor how a task runs (its agent does). Everything is
-//! derived from the rows of the turn: nothing that matters is remembered, so a restored instance answers as a warm one.
+//! It decides which slots need a task, from which generation, when a failed one is tried again,
+//! when an old one may go, and when a version is given up. It never decides whether that is legal
+//! (the kernel does) nor how a task runs (its agent does). Everything is derived from the rows of
+//! the turn: nothing that matters is remembered, so a restored instance answers as a warm one.
 //!
-//! Read next: [`plan_workload`] (the whole decision, pure), `service.rs` (from turns to plans and back), `schema.rs` (the manifest).
+//! Read next: [`plan_workload`] (the whole decision, pure), `service.rs` (from turns to plans and
+//! back), `schema.rs` (the manifest).
 
 mod amount;
 mod backoff;

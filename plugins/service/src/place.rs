@@ -12,7 +12,8 @@ pub(crate) struct Placed {
     pub(crate) offer: Offer,
 }
 
-/// Gives offers to starts, most urgent first; what is left over has none. `load` says how many tasks of the Service an agent has.
+/// Gives offers to starts, most urgent first; what is left over has none. `load` says how many
+/// tasks of the Service an agent has.
 pub(crate) fn place(
     starts: &[Start],
     offers: &[Offer],

@@ -1,9 +1,11 @@
-//! The whole decision about one Service: a pure function of its specification, its rows and the time.
+//! The whole decision about one Service: a pure function of its specification, its rows and the
+//! time.
 //!
-//! *Guarantees*: the same rows give the same plan; a plan that was carried out is followed by an empty one, until something happens. At
-//! most `maxSurge` slots hold two tasks; a working task of an older version is ended only where its slot has a proved new one, or where
-//! at least `instances` - `maxUnavailable` slots stay served. A slot that keeps failing holds its place in the surge, so a broken
-//! version is tried in as many slots as the surge allows and in no more.
+//! *Guarantees*: the same rows give the same plan; a plan that was carried out is followed by an
+//! empty one, until something happens. At most `maxSurge` slots hold two tasks; a working task of
+//! an older version is ended only where its slot has a proved new one, or where at least
+//! `instances` - `maxUnavailable` slots stay served. A slot that keeps failing holds its place in
+//! the surge, so a broken version is tried in as many slots as the surge allows and in no more.
 //! *Assumes*: what was refused of a plan is seen as rows that did not change, and so planned again.
 
 use kelson_sdk::quantity::duration_text;
@@ -13,7 +15,7 @@ use crate::slots::{Slot, has_proved, is_working, sort};
 use crate::spec::{OnFailure, Spec};
 use crate::status::{Waiting, how_it_ended};
 
-/// So many failures in a row make a loop.
+/// At least this many failures in a row make a loop.
 const LOOP: u32 = 3;
 /// How long demand may stand before a missing offer is worth a word, in ms.
 const PATIENCE: u64 = 2000;
@@ -182,7 +184,8 @@ impl Pace {
         let is_done = seats
             .iter()
             .all(|seat| seat.is_fresh_proved && seat.stale.is_none());
-        // What was good once and is short of a task again is counted from when that began, not from its rollout.
+        // What was good once and is short of a task again is counted from when that began, not from
+        // its rollout.
         let is_settled = view.row.good_generation == Some(view.row.generation);
         let moved_at = seats.iter().map(|seat| seat.slot.moved_at);
         let from = if is_settled || view.want.is_rollback {
@@ -215,7 +218,8 @@ fn may_roll_back(view: &View<'_>) -> bool {
             .is_some_and(|good| good != view.row.template_id)
 }
 
-/// Plans the end of a Service that was removed: needs no specification, which may not be kept any more.
+/// Plans the end of a Service that was removed: needs no specification, which may not be kept any
+/// more.
 pub fn plan_removal<'a>(tasks: impl Iterator<Item = &'a Task>) -> Plan {
     let mut plan = Plan::default();
     for task in tasks {
@@ -241,7 +245,8 @@ fn plan_suspended(view: &View<'_>) -> Plan {
     }
 }
 
-/// Ends what no slot may hold: unhealthy tasks, seconds of a sort, and old ones that do not work. Forgets what need not be seen.
+/// Ends what no slot may hold: unhealthy tasks, seconds of a sort, and old ones that do not work.
+/// Forgets what need not be seen.
 fn weed<'a>(view: &View<'_>, slot: Slot<'a>, plan: &mut Plan) -> Seat<'a> {
     plan.forgets.extend(slot.forgettable().map(|task| task.id));
     let works = |task: &Task| is_working(task, (view.is_reachable)(task.agent));
@@ -300,7 +305,8 @@ fn retire(view: &View<'_>, seats: &mut [Seat<'_>], plan: &mut Plan) {
         .count();
     let unserved = seats.iter().filter(|seat| !seat.is_served()).count();
     let most = usize::try_from(view.spec.update.max_unavailable).unwrap_or(usize::MAX);
-    // A working task may go while enough others serve; one that does not serve, while few enough are on their way.
+    // A working task may go while enough others serve; one that does not serve, while few enough
+    // are on their way.
     let mut working_may_go = most.saturating_sub(unserved);
     let mut idle_may_go = most.saturating_sub(away);
     for seat in seats.iter_mut() {
@@ -540,7 +546,8 @@ fn wait_of(view: &View<'_>, seat: &Seat<'_>, starting: &[u32]) -> Waiting {
     }
 }
 
-/// Says that offers are missing where demand has stood for a while; else looks again when it would have.
+/// Says that offers are missing where demand has stood for a while; else looks again when it would
+/// have.
 pub(crate) fn tell_missing_offers(plan: &mut Plan, unmet: &[Start], shape: &str, now: u64) {
     let Some(since) = unmet.iter().map(|start| start.since).min() else {
         return;

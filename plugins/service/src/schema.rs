@@ -1,6 +1,7 @@
 //! What the framework says about itself: the manifest of `kind: Service` as a JSON Schema.
 //!
-//! It is the contract with people: every field has its default and a sentence for editors, and unknown fields are refused everywhere.
+//! It is the contract with people: every field has its default and a sentence for editors, and
+//! unknown fields are refused everywhere.
 
 use kelson_sdk::serde_json::{Value, json};
 use kelson_sdk::{Description, Kind};
@@ -194,7 +195,7 @@ fn check(description: &str) -> Value {
             "interval": {"description": "Between two probes; every 100ms until the first success.", "type": "string", "format": "duration", "default": "10s"},
             "timeout": {"description": "After which a probe has failed.", "type": "string", "format": "duration", "default": "2s"},
             "grace": {"description": "From the start of the task, how long failures do not count before the first success.", "type": "string", "format": "duration", "default": "30s"},
-            "failures": {"description": "So many failures in a row, and the task is unhealthy.", "type": "integer", "minimum": 1, "maximum": 1000, "default": 3}
+            "failures": {"description": "After this many failures in a row, the task is unhealthy.", "type": "integer", "minimum": 1, "maximum": 1000, "default": 3}
         }
     })
 }

@@ -1,4 +1,5 @@
-//! From turns to plans and back: which Services are looked at, and how their plans become operations, demand and wake-ups.
+//! From turns to plans and back: which Services are looked at, and how their plans become
+//! operations, demand and wake-ups.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -17,18 +18,21 @@ use crate::{schema, validate};
 
 /// Operations of one turn; the rest waits for the next, which is asked for at once.
 const OPERATIONS: usize = 2000;
-/// Bytes that are left for what one Service says beside the operations that can be cut: its status, a rollback, notes.
+/// Bytes that are left for what one Service says beside the operations that can be cut: its status,
+/// a rollback, notes.
 const WORDS: u64 = 4096;
-/// Slots and tasks looked at in one turn, whatever a Service costs by itself counted as so many: half of what the fuel of a turn is
-/// enough for. A single larger Service is looked at whole, which its largest number of instances keeps within the fuel.
+/// Slots and tasks looked at in one turn, whatever a Service costs by itself counted as this many:
+/// half of what the fuel of a turn is enough for. A single larger Service is looked at whole, which
+/// its largest number of instances keeps within the fuel.
 const ROWS: usize = 12_000;
 const ROWS_OF_A_SERVICE: usize = 40;
 
 /// The scheduler of Services of one seat.
 ///
-/// *Flow*: a turn looks at Services that changed, were offered something, were refused something, or are due by time; each is planned
-/// whole, from its rows. *Guarantees*: a Service with nothing to do costs nothing. *Caveats*: what was said last is remembered only
-/// here, so a restored instance may say it once more.
+/// *Flow*: a turn looks at Services that changed, were offered something, were refused something,
+/// or are due by time; each is planned whole, from its rows. *Guarantees*: a Service with nothing
+/// to do costs nothing. *Caveats*: what was said last is remembered only here, so a restored
+/// instance may say it once more.
 #[derive(Debug, Default)]
 pub struct Service {
     memos: BTreeMap<u64, Memo>,
@@ -36,7 +40,8 @@ pub struct Service {
     pending: BTreeSet<u64>,
     /// Asked for something in the last turn, which may have been refused.
     asked: BTreeSet<u64>,
-    /// The Service that was looked at last when there was no room for all: the next turn begins behind it, so that none starves.
+    /// The Service that was looked at last when there was no room for all: the next turn begins
+    /// behind it, so that none starves.
     last: u64,
 }
 
@@ -126,7 +131,8 @@ impl Service {
         due
     }
 
-    /// Plans one Service and asks for what its plan says. Returns how many slots and tasks were looked at.
+    /// Plans one Service and asks for what its plan says. Returns how many slots and tasks were
+    /// looked at.
     fn tend(
         &mut self,
         row: &Workload,
@@ -328,7 +334,8 @@ fn unreadable(row: &Workload, want: Want, error: &str) -> Status {
 
 const KEY_BITS: u32 = 10;
 
-/// Names the demand of a generation, so that an offer for an older one is recognised: launching from it would void the turn.
+/// Names the demand of a generation, so that an offer for an older one is recognised: launching
+/// from it would void the turn.
 fn key_of(workload: u64, generation: u64) -> u64 {
     (workload << KEY_BITS) | (generation & ((1 << KEY_BITS) - 1))
 }

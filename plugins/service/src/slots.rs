@@ -1,7 +1,8 @@
 //! The tasks of a workload, sorted into its slots.
 //!
-//! A slot is a place for one task, 0 to `instances` - 1. A task of a new version takes the slot of the task that it replaces, so two
-//! share a slot while a surge lasts; nothing else about a slot is remembered, and so nothing can get out of step.
+//! A slot is a place for one task, 0 to `instances` - 1. A task of a new version takes the slot of
+//! the task that it replaces, so two share a slot while a surge lasts; nothing else about a slot is
+//! remembered, and so nothing can get out of step.
 
 use kelson_sdk::{Check, Task, TaskState};
 
@@ -21,7 +22,8 @@ pub(crate) struct Slot<'a> {
     pub(crate) moved_at: u64,
 }
 
-/// Sorts tasks into slots; they come by slot and then by age. `wanted` names the content of the wanted template.
+/// Sorts tasks into slots; they come by slot and then by age. `wanted` names the content of the
+/// wanted template.
 pub(crate) fn sort<'a>(tasks: &'a [&'a Task], wanted: u64) -> impl Iterator<Item = Slot<'a>> {
     tasks
         .chunk_by(|left, right| left.slot == right.slot)
@@ -73,7 +75,8 @@ impl<'a> Slot<'a> {
         tasks.filter(|task| task.state.is_terminal())
     }
 
-    /// Ended tasks that no one needs to see any more: all but the youngest task of the slot and the youngest that failed.
+    /// Ended tasks that no one needs to see any more: all but the youngest task of the slot and the
+    /// youngest that failed.
     pub(crate) fn forgettable(&self) -> impl Iterator<Item = &'a Task> + use<'a> {
         let youngest = self.tasks.last().map_or(0, |task| task.id);
         let tells = |task: &&Task| task.state != TaskState::Killed || task.is_ended_by_hand;

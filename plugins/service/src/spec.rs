@@ -65,7 +65,8 @@ fn thousandths(value: &Value) -> Option<u64> {
     format!("{:.0}", number * 1000.0).parse().ok()
 }
 
-/// Whether a port of the specification asks for a number of its own, so that two tasks cannot be on one agent at a time.
+/// Whether a port of the specification asks for a number of its own, so that two tasks cannot be on
+/// one agent at a time.
 pub(crate) fn has_fixed_port(spec: &Value) -> bool {
     let ports = spec.get("ports").and_then(Value::as_array);
     ports.is_some_and(|ports| {

@@ -12,7 +12,7 @@ pub enum Waiting {
     ToBeHealthy(u32),
     /// A healthy task to become ready.
     ToBeReady(u32),
-    /// A working task to stay healthy for so many ms.
+    /// A working task to stay healthy for this many ms.
     ToStayHealthy(u32, u64),
     /// A task whose agent cannot be reached.
     ToBeReached(u32),

@@ -1,4 +1,5 @@
-//! What is wrong with a Service beyond its schema: names that must meet, paths that must stay inside, numbers that must fit together.
+//! What is wrong with a Service beyond its schema: names that must meet, paths that must stay
+//! inside, numbers that must fit together.
 
 use std::collections::BTreeSet;
 

@@ -180,7 +180,11 @@ pub fn replacement_line(fault: &Fault) -> Option<String> {
 pub fn replacement(fault: &Fault) -> Option<String> {
     let text = fault.replacement.as_ref()?.text.as_str();
     if text.trim().is_empty() {
-        let what = if text.contains('\n') { "a line" } else { "a space" };
+        let what = if text.contains('\n') {
+            "a line"
+        } else {
+            "a space"
+        };
         return Some(what.to_owned());
     }
     let text = text.trim();

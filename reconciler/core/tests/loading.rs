@@ -205,18 +205,31 @@ fn the_aliases_of_all_documents_of_a_file_have_one_budget() {
         let code = Code::Expansion.id();
         loaded.faults.iter().filter(|it| it.code == code).count()
     };
-    assert_eq!(expansions(&few), 1, "5 documents bring more than 50,000 values");
+    assert_eq!(
+        expansions(&few),
+        1,
+        "5 documents bring more than 50,000 values"
+    );
     assert_eq!(expansions(&document.repeat(4)), 0);
     assert_eq!(expansions(&many), 16, "each further document is told");
 }
 
 #[test]
 fn a_file_of_broken_documents_ends_at_the_limit_of_faults() {
-    for broken in ["---\n{\n", "---\n<<<<<<< a\n", "---\n\"\n", "---\na: *b\n", "---\na:b\nc: d\n"] {
+    for broken in [
+        "---\n{\n",
+        "---\n<<<<<<< a\n",
+        "---\n\"\n",
+        "---\na: *b\n",
+        "---\na:b\nc: d\n",
+    ] {
         let text = broken.repeat(MAX_FILE_BYTES / broken.len());
         let loaded = load_commit(&[("x.yaml", text.as_bytes())]);
         // Some of them are told at one place, and once.
-        assert!((500..=MAX_FAULTS).contains(&loaded.faults.len()), "{broken:?}");
+        assert!(
+            (500..=MAX_FAULTS).contains(&loaded.faults.len()),
+            "{broken:?}"
+        );
         assert!(loaded.objects.is_empty());
     }
 }

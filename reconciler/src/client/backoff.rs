@@ -6,7 +6,8 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Waits that double, each cut by chance to between a half and the whole, so that clients do not come back all at once.
+/// Waits that double, each cut by chance to between a half and the whole, so that clients do not
+/// come back all at once.
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,

@@ -8,7 +8,7 @@ use kelson_proto::{BLOB_CHUNK, v1};
 use tonic::Status;
 use tonic::transport::Channel;
 
-/// So many digests are asked for at once.
+/// At most this many digests are asked for at once.
 const DIGESTS: usize = 1_000;
 
 pub(super) async fn missing(

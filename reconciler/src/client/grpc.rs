@@ -26,7 +26,8 @@ const MAX_BATCH: usize = 128 << 20;
 
 /// The kernel over gRPC.
 ///
-/// *Guarantees*: connects when it is first asked and again whenever the connection is lost; see [`KernelPort`]. Dropping it ends what it started.
+/// *Guarantees*: connects when it is first asked and again whenever the connection is lost; see
+/// [`KernelPort`]. Dropping it ends what it started.
 ///
 /// *Assumes*: a tokio runtime with time and network.
 #[derive(Debug)]

@@ -117,8 +117,9 @@ pub struct Batch {
 
 /// What a client asks of the kernel.
 ///
-/// *Guarantees*: a request that is given to [`submit`](Self::submit) is carried out once at the most, however often the connection breaks; requests are
-/// carried out in the order in which they are answered. A watch misses no row: what it cannot make up for begins again with `is_restart`.
+/// *Guarantees*: a request that is given to [`submit`](Self::submit) is carried out once at the
+/// most, however often the connection breaks; requests are carried out in the order in which they
+/// are answered. A watch misses no row: what it cannot make up for begins again with `is_restart`.
 pub trait KernelPort: Send + Sync + 'static {
     /// Asks for a change. Refusals are answers.
     fn submit(&self, request: Request) -> Asking<'_, Answer>;

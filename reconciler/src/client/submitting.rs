@@ -24,8 +24,9 @@ struct Open {
 
 /// Carries requests to the kernel until nobody can give any more.
 ///
-/// *Flow*: one request is under way at a time, since the kernel remembers of each client the last one only. A connection that breaks is opened again, and the
-/// request whose answer was lost goes out again under its old sequence. A request that nobody waits for any more is dropped.
+/// *Flow*: one request is under way at a time, since the kernel remembers of each client the last
+/// one only. A connection that breaks is opened again, and the request whose answer was lost goes
+/// out again under its old sequence. A request that nobody waits for any more is dropped.
 pub(super) async fn run_submitting(
     mut client: KernelClient<Channel>,
     address: String,
@@ -99,7 +100,8 @@ async fn attempt(
         }
         None => {
             let (requests, outgoing) = mpsc::channel(1);
-            // Given before the call, since a kernel may answer with its head only once it has something to read.
+            // Given before the call, since a kernel may answer with its head only once it has
+            // something to read.
             requests.send(message).await.map_err(|_| gone())?;
             let answers = client
                 .submit(ReceiverStream::new(outgoing))

@@ -14,7 +14,8 @@ use super::port::{Batch, BatchStream, Row, RowKind};
 struct Watching {
     client: KernelClient<Channel>,
     kinds: Vec<String>,
-    /// The last state that was known as a whole. A break before that begins again where the last whole one was.
+    /// The last state that was known as a whole. A break before that begins again where the last
+    /// whole one was.
     resume: u64,
     open: Option<Streaming<v1::WatchBatch>>,
     backoff: Backoff,

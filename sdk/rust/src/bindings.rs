@@ -1,4 +1,5 @@
-//! The code that is generated from `wit/`: the only place of the SDK that knows the binary interface.
+//! The code that is generated from `wit/`: the only place of the SDK that knows the binary
+//! interface.
 
 /// Generated from the treaty; [`crate::export_scheduler!`] uses it, authors do not.
 #[doc(hidden)]

@@ -50,7 +50,8 @@ impl<'a> Budget<'a> {
         })
     }
 
-    /// What a row counts with texts of so many bytes; a kind that the kernel does not know counts as much as the dearest.
+    /// What a row counts with texts of this many bytes; a kind that the kernel does not know counts
+    /// as much as the dearest.
     pub(crate) fn price(&self, row: Row, texts: usize) -> u64 {
         let prices = &self.limits().prices;
         let known = prices.get(row as usize).or_else(|| prices.iter().max());

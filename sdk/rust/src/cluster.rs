@@ -1,4 +1,5 @@
-//! The seat's rows, kept up to date from turn to turn. A cache: it is rebuilt by `restore` whenever the instance was dropped.
+//! The seat's rows, kept up to date from turn to turn. A cache: it is rebuilt by `restore` whenever
+//! the instance was dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,8 @@ pub struct Cluster {
     workloads: BTreeMap<u64, Workload>,
     /// By workload, slot and id, so that the tasks of a workload and of a slot are ranges.
     tasks: BTreeMap<(u64, u32, u64), Task>,
-    /// Where each task stands in `tasks`: the row of one that is gone may carry no more than its id.
+    /// Where each task stands in `tasks`: the row of one that is gone may carry no more than its
+    /// id.
     places: BTreeMap<u64, (u64, u32)>,
     agents: BTreeMap<u32, Agent>,
     changes: Changes,

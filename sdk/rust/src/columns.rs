@@ -147,7 +147,8 @@ pub(crate) fn of_workloads(rows: &[Workload]) -> WorkloadColumns {
     }
 }
 
-/// Puts rows into columns, for the stage of native tests; the flag says whether the kernel has forgotten the task.
+/// Puts rows into columns, for the stage of native tests; the flag says whether the kernel has
+/// forgotten the task.
 pub(crate) fn of_tasks(rows: &[(Task, bool)]) -> TaskColumns {
     let flags = |(row, is_gone): &(Task, bool)| {
         u32::from(row.is_ready) * READY

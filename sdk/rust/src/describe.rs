@@ -24,9 +24,11 @@ pub struct Description {
 pub struct Kind {
     /// Upper camel case, `Service`.
     pub kind: String,
-    /// A JSON Schema (draft 2020-12) of `spec` with `default`s; the formats `cpus`, `bytes`, `duration` and `port-name` are known.
+    /// A JSON Schema (draft 2020-12) of `spec` with `default`s; the formats `cpus`, `bytes`,
+    /// `duration` and `port-name` are known.
     pub schema: Value,
-    /// JSON pointers into the specification where task templates stand; a launch names one by its place in this list.
+    /// JSON pointers into the specification where task templates stand; a launch names one by its
+    /// place in this list.
     pub templates: Vec<String>,
     /// A JSON pointer to the wished number of tasks; absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]

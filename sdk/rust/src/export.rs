@@ -1,9 +1,10 @@
 //! The macro that makes a component out of a scheduler.
 
-/// Exports a type that implements [`Scheduler`](crate::Scheduler) as the component's scheduler; once per crate.
+/// Exports a type that implements [`Scheduler`](crate::Scheduler) as the component's scheduler;
+/// once per crate.
 ///
-/// The crate is a `cdylib` for `wasm32-unknown-unknown`, so that it imports the treaty and nothing else. Elsewhere the macro expands to
-/// nothing, and the crate's logic is tested natively.
+/// The crate is a `cdylib` for `wasm32-unknown-unknown`, so that it imports the treaty and nothing
+/// else. Elsewhere the macro expands to nothing, and the crate's logic is tested natively.
 #[macro_export]
 macro_rules! export_scheduler {
     ($scheduler:ty) => {

@@ -1,8 +1,10 @@
-//! What a framework author uses in Rust: a scheduler is a type that implements [`Scheduler`] and is exported with [`export_scheduler!`].
+//! What a framework author uses in Rust: a scheduler is a type that implements [`Scheduler`] and is
+//! exported with [`export_scheduler!`].
 //!
-//! This crate decides how rows cross the boundary: bulk data comes and goes as columns of numbers, the author sees [`Cluster`] and
-//! [`Turn`] and never a column. It decides nothing about placement, and it has no clock, randomness or I/O: a scheduler is a function
-//! of what it is shown. All of it but the exported functions compiles natively as well, so that a scheduler's logic is tested with
+//! This crate decides how rows cross the boundary: bulk data comes and goes as columns of numbers,
+//! the author sees [`Cluster`] and [`Turn`] and never a column. It decides nothing about placement,
+//! and it has no clock, randomness or I/O: a scheduler is a function of what it is shown. All of it
+//! but the exported functions compiles natively as well, so that a scheduler's logic is tested with
 //! `cargo test` on a [`testing::Stage`].
 //!
 //! Read next: `wit/` (the treaty), [`Scheduler`], `docs/guides/write-a-framework.md`.

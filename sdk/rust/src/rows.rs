@@ -114,7 +114,8 @@ pub struct Task {
     pub is_ended_by_hand: bool,
     /// Whether the memory limit killed it.
     pub is_out_of_memory: bool,
-    /// Whether its agent or the machine died under it: no fault of the program, so a new try need not wait.
+    /// Whether its agent or the machine died under it: no fault of the program, so a new try need
+    /// not wait.
     pub is_agent_lost: bool,
     /// Cluster time in ms since which it is in `state`.
     pub state_since: u64,
@@ -122,7 +123,8 @@ pub struct Task {
     pub healthy_since: Option<u64>,
     /// Its exit status.
     pub exit_code: Option<i32>,
-    /// How often its slot was tried in a row without a task that stayed healthy, this one included; begins at 1.
+    /// How often its slot was tried in a row without a task that stayed healthy, this one included;
+    /// begins at 1.
     pub attempts: u32,
 }
 

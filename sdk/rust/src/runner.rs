@@ -1,4 +1,5 @@
-//! From the exported functions to a scheduler: restores, reads the tables, takes the turn, hands over what it wants.
+//! From the exported functions to a scheduler: restores, reads the tables, takes the turn, hands
+//! over what it wants.
 
 use crate::cluster::Cluster;
 use crate::columns;
@@ -10,9 +11,9 @@ use crate::turn::Turn;
 
 /// One seat's scheduler with its cached rows.
 ///
-/// *Flow*: `restore` once, then `turn` again and again. *Guarantees*: a turn that ends in an error has asked for nothing (but state
-/// writes, which the kernel buffers). *Assumes*: the host drops the instance after a void turn, so that what is cached here is what
-/// the kernel holds.
+/// *Flow*: `restore` once, then `turn` again and again. *Guarantees*: a turn that ends in an error
+/// has asked for nothing (but state writes, which the kernel buffers). *Assumes*: the host drops
+/// the instance after a void turn, so that what is cached here is what the kernel holds.
 #[derive(Debug, Default)]
 pub struct Runner<S> {
     scheduler: S,

@@ -6,7 +6,8 @@ use crate::rows::{Agent, AgentState, Check, Task, TaskState, Workload};
 use crate::testing::{Asked, Stage, TurnBytes};
 use crate::turn::{Demand, KillReason, Level, Placement};
 
-/// Demands one task of every workload, ends every task in slot 13, and fails where a workload is called 666.
+/// Demands one task of every workload, ends every task in slot 13, and fails where a workload is
+/// called 666.
 #[derive(Debug, Default)]
 struct Simple {
     seen: Vec<u64>,

@@ -9,9 +9,10 @@ use crate::turn::Turn;
 
 /// A scheduler: a function of what it is shown.
 ///
-/// One value of the type serves one seat (one framework in one namespace). It may be dropped between any two turns and made anew with
-/// `Default`; the cluster is then restored and handed to the next turn with everything in [`Cluster::changes`]. So whatever it keeps is
-/// a cache: a restored scheduler must answer as a warm one would.
+/// One value of the type serves one seat (one framework in one namespace). It may be dropped
+/// between any two turns and made anew with `Default`; the cluster is then restored and handed to
+/// the next turn with everything in [`Cluster::changes`]. So whatever it keeps is a cache: a
+/// restored scheduler must answer as a warm one would.
 pub trait Scheduler: Default + 'static {
     /// Says what the framework is. Pure.
     fn describe() -> Description;
@@ -24,7 +25,8 @@ pub trait Scheduler: Default + 'static {
     /// Answers what has changed. A turn with nothing to do should ask for nothing.
     ///
     /// # Errors
-    /// An error voids the turn: nothing of it has happened, the instance is dropped, and the seat backs off.
+    /// An error voids the turn: nothing of it has happened, the instance is dropped, and the seat
+    /// backs off.
     fn turn(&mut self, cluster: &Cluster, turn: &mut Turn<'_>) -> Result<(), String>;
 
     /// Answers a read-only verb of the framework.

@@ -1,4 +1,5 @@
-//! The seat's demand: what the scheduler wants, what the kernel holds of it, and how the difference crosses in parts.
+//! The seat's demand: what the scheduler wants, what the kernel holds of it, and how the difference
+//! crosses in parts.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::budget::{Budget, Row};
 use crate::treaty::Treaty;
 use crate::turn::{Demand, Placement};
 
-/// A demand of at most so many rows is stated anew whole where it has changed.
+/// A demand of at most this many rows is stated anew whole where it has changed.
 const SMALL: usize = 100;
 
 /// What is wanted, and what the kernel holds.
@@ -33,7 +34,8 @@ impl Stated {
         Ok(())
     }
 
-    /// Sends what the kernel does not hold yet, as far as the turn has room. Returns whether something is left for the next turn.
+    /// Sends what the kernel does not hold yet, as far as the turn has room. Returns whether
+    /// something is left for the next turn.
     pub(crate) fn send(&mut self, treaty: &dyn Treaty, budget: &Budget<'_>) -> bool {
         let Some(wanted) = &self.wanted else {
             return false;

@@ -1,4 +1,5 @@
-//! A stage for native tests: rows are put on it, a turn is taken, and what the scheduler asked for is carried out or looked at.
+//! A stage for native tests: rows are put on it, a turn is taken, and what the scheduler asked for
+//! is carried out or looked at.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! The functions that the kernel gives to a scheduler, as a trait: the sandbox's imports behind it in a component, a stage in native tests.
+//! The functions that the kernel gives to a scheduler, as a trait: the sandbox's imports behind it
+//! in a component, a stage in native tests.
 
 use serde_json::Value;
 
@@ -258,7 +259,8 @@ impl<'a> Reads<'a> {
         self.treaty.get(key)
     }
 
-    /// Keys of the seat's own pairs that begin with `prefix`, in order, after `after`; 1,024 at the most.
+    /// Keys of the seat's own pairs that begin with `prefix`, in order, after `after`; 1,024 at the
+    /// most.
     pub fn keys(&self, prefix: &str, after: &str) -> Vec<String> {
         self.treaty.list(prefix, after)
     }

@@ -124,7 +124,8 @@ struct Forgets {
     task: Vec<u64>,
 }
 
-/// One turn. What is asked for here crosses to the kernel once, when the turn ends well; if it ends in an error, nothing does.
+/// One turn. What is asked for here crosses to the kernel once, when the turn ends well; if it ends
+/// in an error, nothing does.
 pub struct Turn<'a> {
     /// Cluster time in ms.
     pub now: u64,
@@ -203,8 +204,9 @@ impl<'a> Turn<'a> {
         &self.refusals
     }
 
-    /// How many bytes this turn may still say: it is one entry of the kernel's log, and a turn that says more is void. Who has more to
-    /// say says it in the next turn and asks for that with [`Turn::wake_at`]. Demand beyond it is stated in parts without further ado.
+    /// How many bytes this turn may still say: it is one entry of the kernel's log, and a turn that
+    /// says more is void. Who has more to say says it in the next turn and asks for that with
+    /// [`Turn::wake_at`]. Demand beyond it is stated in parts without further ado.
     pub fn bytes_left(&self) -> u64 {
         self.budget.bytes_left()
     }
@@ -214,7 +216,7 @@ impl<'a> Turn<'a> {
         self.budget.operations_left()
     }
 
-    /// What so many launches count against [`Turn::bytes_left`].
+    /// What this many launches count against [`Turn::bytes_left`].
     pub fn bytes_of_launches(&self, count: usize) -> u64 {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.budget.price(Row::Launch, 0).saturating_mul(count)
@@ -240,7 +242,8 @@ impl<'a> Turn<'a> {
         self.group = before;
     }
 
-    /// Starts a task in `slot` from an offer of this turn. Workload, generation and template must be those of the offer's demand.
+    /// Starts a task in `slot` from an offer of this turn. Workload, generation and template must
+    /// be those of the offer's demand.
     pub fn launch(
         &mut self,
         workload: u64,
@@ -298,8 +301,9 @@ impl<'a> Turn<'a> {
             .push((self.group, workload, generation, reason.to_owned()));
     }
 
-    /// Replaces the seat's whole demand. Not calling it keeps the demand of the turn before; after a restore it is to be called. Only what
-    /// differs is sent, and what does not fit this turn is sent in the next ones, which come by themselves.
+    /// Replaces the seat's whole demand. Not calling it keeps the demand of the turn before; after
+    /// a restore it is to be called. Only what differs is sent, and what does not fit this turn is
+    /// sent in the next ones, which come by themselves.
     pub fn set_demand(&mut self, demand: Vec<Demand>) {
         self.demand = Some(demand);
     }
@@ -342,7 +346,8 @@ impl<'a> Turn<'a> {
 
     /// Hands everything to the kernel.
     ///
-    /// Launches go before forgets, so that the kernel still sees what a slot has been through when it counts attempts.
+    /// Launches go before forgets, so that the kernel still sees what a slot has been through when
+    /// it counts attempts.
     ///
     /// # Errors
     /// It is more than a turn may say; nothing was handed over.

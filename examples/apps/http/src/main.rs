@@ -1,7 +1,9 @@
-//! A small HTTP server without dependencies: what the quickstart runs, and what tests break on purpose.
+//! A small HTTP server without dependencies: what the quickstart runs, and what tests break on
+//! purpose.
 //!
-//! It listens on `$HOST:$PORT_HTTP`, serves one text, says how it feels at `/health`, and ends cleanly on SIGTERM: it goes on accepting for
-//! `--drain`, answers what is in flight, and exits with 0. The other options let a test make it late, sick or dead.
+//! It listens on `$HOST:$PORT_HTTP`, serves one text, says how it feels at `/health`, and ends
+//! cleanly on SIGTERM: it goes on accepting for `--drain`, answers what is in flight, and exits
+//! with 0. The other options let a test make it late, sick or dead.
 //!
 //! Read next: `options.rs` (every option), `answer.rs` (every path).
 

@@ -13,7 +13,8 @@ pub(crate) struct Request {
     pub(crate) keep_alive: bool,
 }
 
-/// Reads one request; `None` when the peer has closed between requests. A body is not read, so a request with one closes its connection.
+/// Reads one request; `None` when the peer has closed between requests. A body is not read, so a
+/// request with one closes its connection.
 pub(crate) fn read(stream: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut head = stream.take(MAX_HEAD);
     let mut line = String::new();

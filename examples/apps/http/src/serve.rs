@@ -1,8 +1,10 @@
 //! Listening, and ending well.
 //!
-//! *Flow*: one thread accepts, one thread per connection answers, the main thread watches the clock and the signal flag. After SIGTERM the listener
-//! goes on for the drain period (so that whoever still has this address is served), then closes; what was accepted by then is answered. Answers given
-//! while draining close their connection. *Caveat*: a connection that stays idle after an answer is not waited for.
+//! *Flow*: one thread accepts, one thread per connection answers, the main thread watches the clock
+//! and the signal flag. After SIGTERM the listener goes on for the drain period (so that whoever
+//! still has this address is served), then closes; what was accepted by then is answered. Answers
+//! given while draining close their connection. *Caveat*: a connection that stays idle after an
+//! answer is not waited for.
 
 use std::io::{self, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -68,7 +70,8 @@ pub(crate) fn run_until_terminated(options: &Options) -> io::Result<u8> {
     shared.draining.store(true, Ordering::SeqCst);
     std::thread::sleep(options.drain);
     shared.closed.store(true, Ordering::SeqCst);
-    // Wakes the accepting thread; when it fails, nobody is listening any more, which is what is wanted.
+    // Wakes the accepting thread; when it fails, nobody is listening any more, which is what is
+    // wanted.
     drop(TcpStream::connect_timeout(&address, Duration::from_secs(1)));
     if accepting.join().is_err() {
         return Err(io::Error::other("the accepting thread failed"));
@@ -118,7 +121,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, options: &Options, start
     }
 }
 
-/// Answers what comes over one connection, which counts as in flight until its first answer and again during each later one.
+/// Answers what comes over one connection, which counts as in flight until its first answer and
+/// again during each later one.
 fn converse(
     stream: &TcpStream,
     shared: &Shared,

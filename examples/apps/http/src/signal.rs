@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT as a flag. The standard library has no signals, and this program has no dependencies: so two lines of C's interface.
+//! SIGTERM and SIGINT as a flag. The standard library has no signals, and this program has no
+//! dependencies: so two lines of C's interface.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +20,8 @@ fn install(signal_number: i32) {
     unsafe extern "C" {
         fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
     }
-    // SAFETY: the handler has the type that signal(2) asks for, lives for ever, and touches nothing but an atomic.
+    // SAFETY: the handler has the type that signal(2) asks for, lives for ever, and touches nothing
+    // but an atomic.
     unsafe {
         signal(signal_number, note);
     }

@@ -115,7 +115,8 @@ fn a_file_named_unhealthy_makes_it_unhealthy_and_its_removal_healthy_again() {
 fn a_request_in_flight_is_answered_after_sigterm_and_the_exit_is_clean() {
     let mut server = start("in-flight", &["--slow", "300ms", "--drain", "100ms"]);
     let mut stream = server.send("/");
-    // The answer takes longer than the drain period, so it is finished after the listener has closed.
+    // The answer takes longer than the drain period, so it is finished after the listener has
+    // closed.
     server.terminate();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -62,7 +62,8 @@ impl From<Request> for Command {
 }
 
 impl Command {
-    /// Carries the command out; a refusal leaves behind whatever it had begun, and the caller drops that.
+    /// Carries the command out; a refusal leaves behind whatever it had begun, and the caller drops
+    /// that.
     pub(crate) fn apply(&self, state: &mut State, context: &Context) -> Result<Reply, Refusal> {
         match self {
             Self::FoundCluster(command) => found_cluster::apply(state, context, command),

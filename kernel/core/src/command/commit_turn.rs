@@ -1,7 +1,8 @@
 //! CommitTurn: the one place where what a scheduler wants becomes true.
 //!
-//! *Guarantees:* a turn that is not the next of its seat, or comes from another component or an older term, is void and changes
-//! nothing; a group other than 0 is accepted or refused whole; no agent is ever given more than it has; a launch makes a new task id.
+//! *Guarantees:* a turn that is not the next of its seat, or comes from another component or an
+//! older term, is void and changes nothing; a group other than 0 is accepted or refused whole; no
+//! agent is ever given more than it has; a launch makes a new task id.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

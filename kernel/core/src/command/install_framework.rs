@@ -102,8 +102,8 @@ pub(super) fn drop_framework(state: &mut State, framework: &ObjectKey) {
     bind_objects(state, &kinds);
 }
 
-/// Gives the objects of these kinds their workload, seat and templates, where they came before their framework or it is another
-/// one now; tasks go with their workload.
+/// Gives the objects of these kinds their workload, seat and templates, where they came before
+/// their framework or it is another one now; tasks go with their workload.
 fn bind_objects(state: &mut State, kinds: &BTreeSet<String>) {
     let keys: Vec<ObjectKey> = state
         .objects

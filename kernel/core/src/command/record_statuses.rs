@@ -1,4 +1,5 @@
-//! RecordStatuses: what an agent says of its tasks; each (task, sequence) counts once, and terminal is terminal.
+//! RecordStatuses: what an agent says of its tasks; each (task, sequence) counts once, and terminal
+//! is terminal.
 
 use kelson_model::id::AgentId;
 use kelson_model::request::Refusal;
@@ -56,7 +57,8 @@ fn record(state: &mut State, context: &Context, agent: AgentId, status: &TaskSta
     task.isolation.clone_from(&status.isolation);
     task.message.clone_from(&status.message);
     task.healthy_since = match (status.health, task.healthy_since) {
-        // A task that ends has no health any more; how long it was healthy still counts for the next attempt.
+        // A task that ends has no health any more; how long it was healthy still counts for the
+        // next attempt.
         (_, since) if matches!(status.state, TaskState::Stopping) || status.state.is_terminal() => {
             since
         }

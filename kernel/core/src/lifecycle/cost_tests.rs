@@ -1,4 +1,5 @@
-//! What the life of many tasks costs, in tasks that were looked at: the same, however they are spread over workloads.
+//! What the life of many tasks costs, in tasks that were looked at: the same, however they are
+//! spread over workloads.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -42,7 +43,7 @@ fn put(state: &mut State, command: Command) -> Reply {
     reply
 }
 
-/// A cluster with room for everything, and so many workloads.
+/// A cluster with room for everything, and this many workloads.
 fn cluster(workloads: u32) -> State {
     let mut state = State::default();
     let kind = KindDescription {
@@ -152,7 +153,8 @@ fn turn(state: &mut State, ops: impl Iterator<Item = Op>) {
     assert_eq!(refusals.first(), None);
 }
 
-/// Launches, ends and forgets `tasks` tasks, twice over, and then launches and removes them; returns how many were looked at.
+/// Launches, ends and forgets `tasks` tasks, twice over, and then launches and removes them;
+/// returns how many were looked at.
 fn cost(workloads: u32, tasks: u32) -> u64 {
     let mut state = cluster(workloads);
     steps::take();

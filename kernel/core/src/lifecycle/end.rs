@@ -10,7 +10,8 @@ use crate::context::Context;
 use crate::record::{KEPT_ENDED_OF_SLOT, KEPT_FORGOTTEN, Task};
 use crate::state::State;
 
-/// Ends a task for good: gives back what it held, and drops its workload where that was removed and this was its last task.
+/// Ends a task for good: gives back what it held, and drops its workload where that was removed and
+/// this was its last task.
 pub(crate) fn end_task(
     state: &mut State,
     context: &Context,
@@ -32,7 +33,8 @@ pub(crate) fn end_task(
     let (id, workload, slot) = (task.id, task.workload, task.slot);
     state.put_task(task);
     heal_what_ended(state, context, id);
-    // The object of a workload that was removed and made again is another one: what counts is the workload.
+    // The object of a workload that was removed and made again is another one: what counts is the
+    // workload.
     let owner = state
         .object_of(workload)
         .map(|object| (object.is_removed, object.key.clone()));

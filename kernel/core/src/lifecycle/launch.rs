@@ -110,8 +110,9 @@ pub(crate) fn launch(
     Ok(())
 }
 
-/// The attempt that a new task of a slot is: one more than that of the slot's youngest task, unless that one stayed healthy or was
-/// asked to end. A signal from outside asks for nothing: a program that is killed again and again is no better off than one that fails.
+/// The attempt that a new task of a slot is: one more than that of the slot's youngest task, unless
+/// that one stayed healthy or was asked to end. A signal from outside asks for nothing: a program
+/// that is killed again and again is no better off than one that fails.
 fn next_attempt(state: &State, workload: WorkloadId, slot: u32, template_id: u64) -> u32 {
     let fails_on = |task: &&Arc<Task>| {
         task.template_id == template_id && task.state.is_terminal() && !is_ended_by_plan(task)

@@ -7,7 +7,8 @@ use crate::context::Context;
 use crate::record::{StopOrder, Task};
 use crate::state::State;
 
-/// Asks a task to end; a task that was asked already keeps its first reason. Returns whether the order is new.
+/// Asks a task to end; a task that was asked already keeps its first reason. Returns whether the
+/// order is new.
 pub(crate) fn order_stop(
     state: &mut State,
     context: &Context,

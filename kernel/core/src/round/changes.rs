@@ -9,8 +9,8 @@ use crate::port::SeatId;
 use crate::rows::workload_row;
 use crate::state::{Farewell, RowKey, State};
 
-/// Sorts the rows that have changed since the last round by the seats that care. Gives the seats of which nobody knows any more
-/// which of their rows have gone.
+/// Sorts the rows that have changed since the last round by the seats that care. Gives the seats of
+/// which nobody knows any more which of their rows have gone.
 pub(super) fn collect_changes(state: &State, memory: &mut RoundMemory) -> Vec<SeatId> {
     let since = memory.scanned.unwrap_or_default();
     memory.scanned = Some(state.index);
@@ -72,7 +72,8 @@ pub(super) fn collect_changes(state: &State, memory: &mut RoundMemory) -> Vec<Se
     unsure
 }
 
-/// Notes an object whose row looks different to its seat. What a scheduler does not see, its status above all, is no news to it.
+/// Notes an object whose row looks different to its seat. What a scheduler does not see, its status
+/// above all, is no news to it.
 fn note_object(state: &State, memory: &mut RoundMemory, key: &ObjectKey) {
     let Some(object) = state.objects.get(key) else {
         return;

@@ -26,7 +26,8 @@ pub struct RoundMemory {
     pub(super) scanned: Option<Index>,
     pub(super) seats: BTreeMap<SeatId, SeatMemory>,
     pub(super) pauses: BTreeMap<SeatId, Pause>,
-    /// How often a turn has left room that it was offered: that is news for all who got less than they want.
+    /// How often a turn has left room that it was offered: that is news for all who got less than
+    /// they want.
     pub(super) times_left: u64,
     /// No seat is held to its budget of turns: the rounds are bounded by whoever runs them.
     pub(super) is_unpaced: bool,
@@ -69,7 +70,8 @@ pub(super) struct Cut {
     pub(super) demand: u64,
 }
 
-/// When a seat is shown what was refused of its last turn: at once, but ever later where turn after turn is refused.
+/// When a seat is shown what was refused of its last turn: at once, but ever later where turn after
+/// turn is refused.
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
     turn_no: u64,
@@ -168,8 +170,8 @@ impl RoundMemory {
         self.seat(&turn.request.seat).wish = outcome.wake_at;
     }
 
-    /// Says that a turn counts: agents that it was offered are declined for the demands that asked for them, as long as those demands
-    /// stay as they were. `after` is the state that it came to.
+    /// Says that a turn counts: agents that it was offered are declined for the demands that asked
+    /// for them, as long as those demands stay as they were. `after` is the state that it came to.
     pub fn turn_counted(&mut self, turn: &PlannedTurn, after: &State) {
         let seat = &turn.request.seat;
         self.pauses.remove(seat);
@@ -233,8 +235,9 @@ impl SeatMemory {
         self.pending.get_or_insert_default()
     }
 
-    /// Notes the refusals of this turn, or that there are none. They are shown at once after the first turn with some, then after a
-    /// pause, since a scheduler that asks for the same again and again would fill the log.
+    /// Notes the refusals of this turn, or that there are none. They are shown at once after the
+    /// first turn with some, then after a pause, since a scheduler that asks for the same again and
+    /// again would fill the log.
     pub(super) fn note_refusals(&mut self, turn_no: u64, has_some: bool, now: ClusterTime) {
         if !has_some {
             self.refused = None;
@@ -254,7 +257,7 @@ impl SeatMemory {
     }
 }
 
-/// The pause after so many failures in a row.
+/// The pause after this many failures in a row.
 fn pause_after(failures: u32) -> Millis {
     let doubled = FIRST_PAUSE
         .0

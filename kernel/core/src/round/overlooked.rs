@@ -12,10 +12,12 @@ use crate::record::Seat;
 use crate::rows::workload_row;
 use crate::state::{RowKey, State};
 
-/// Says which seats were overlooked by the round that was just planned on this state: those that have unseen changes, demand with room
-/// or a due wish to be woken, and neither get a turn nor wait for a moment at which the next round is due.
+/// Says which seats were overlooked by the round that was just planned on this state: those that
+/// have unseen changes, demand with room or a due wish to be woken, and neither get a turn nor wait
+/// for a moment at which the next round is due.
 ///
-/// It looks at what the state holds and not at why the round thought so. Tests call it after every round.
+/// It looks at what the state holds and not at why the round thought so. Tests call it after every
+/// round.
 pub fn overlooked_seats(
     state: &State,
     memory: &RoundMemory,

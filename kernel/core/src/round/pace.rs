@@ -1,7 +1,8 @@
 //! Pace: how often a seat gets a turn although nothing new has come from outside.
 //!
-//! A scheduler that answers its own words, with a status that has the time in it or a demand that is keyed by the turn, would fill
-//! the log with turns about nothing. Such turns are paid from a budget that fills with cluster time.
+//! A scheduler that answers its own words, with a status that has the time in it or a demand that
+//! is keyed by the turn, would fill the log with turns about nothing. Such turns are paid from a
+//! budget that fills with cluster time.
 
 use kelson_model::quantity::Millis;
 use kelson_model::time::ClusterTime;

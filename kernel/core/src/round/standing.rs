@@ -29,7 +29,8 @@ pub enum Standing {
         /// When the budget has room for the next one.
         until: ClusterTime,
     },
-    /// It gets a turn in the next round; where nothing but its demand stands for that, only if room is found.
+    /// It gets a turn in the next round; where nothing but its demand stands for that, only if room
+    /// is found.
     Due(Reasons),
     /// Nothing is new to it.
     Waits {
@@ -79,7 +80,8 @@ impl Reasons {
 }
 
 impl RoundMemory {
-    /// How a seat stands now. What the next round would note first (rows that have changed, refusals) is to be noted before.
+    /// How a seat stands now. What the next round would note first (rows that have changed,
+    /// refusals) is to be noted before.
     pub fn standing(&self, state: &State, id: &SeatId, now: ClusterTime) -> Standing {
         let Some(seat) = state.seats.get(id) else {
             return Standing::Waits { until: None };

@@ -1,7 +1,9 @@
-//! The journal: which row changed when, and which rows have gone, so that seats and watchers are told what is news to them.
+//! The journal: which row changed when, and which rows have gone, so that seats and watchers are
+//! told what is news to them.
 //!
-//! *Guarantees:* "changed since" is exact, or the journal says that it does not know any more, and then everything is told. *Caveats:*
-//! nothing of it is stored; a state that was read from a snapshot begins with an empty one.
+//! *Guarantees:* "changed since" is exact, or the journal says that it does not know any more, and
+//! then everything is told. *Caveats:* nothing of it is stored; a state that was read from a
+//! snapshot begins with an empty one.
 
 use std::collections::BTreeMap;
 
@@ -124,7 +126,8 @@ impl Journal {
 }
 
 impl State {
-    /// The rows changed after `since`, oldest change first, gone ones included; `None` where that is not known any more.
+    /// The rows changed after `since`, oldest change first, gone ones included; `None` where that
+    /// is not known any more.
     pub fn changed_since(&self, since: Index) -> Option<impl Iterator<Item = &RowKey> + '_> {
         let journal = &self.journal;
         if since < journal.floor {
@@ -134,8 +137,8 @@ impl State {
         Some(journal.by_index.range(start..).map(|(_, key)| key))
     }
 
-    /// The tasks that were dropped after `since`, with the agents that they were on: those agents may forget them. `None` where
-    /// that is not known any more: then an agent is told the whole.
+    /// The tasks that were dropped after `since`, with the agents that they were on: those agents
+    /// may forget them. `None` where that is not known any more: then an agent is told the whole.
     pub fn dropped_tasks_since(
         &self,
         since: Index,
@@ -150,7 +153,8 @@ impl State {
         Some(dropped)
     }
 
-    /// The rows that have gone after `since`, with the seats that may know them; `None` where that is not known any more.
+    /// The rows that have gone after `since`, with the seats that may know them; `None` where that
+    /// is not known any more.
     pub(crate) fn farewells_since(
         &self,
         since: Index,

@@ -1,4 +1,5 @@
-//! Which tasks belong to whom: by workload and slot, and by agent. A question costs what its answer holds.
+//! Which tasks belong to whom: by workload and slot, and by agent. A question costs what its answer
+//! holds.
 
 use imbl::{OrdMap, OrdSet};
 use kelson_model::id::{AgentId, TaskId, WorkloadId};

@@ -1,4 +1,5 @@
-//! The one place where rows are written. Each write keeps the journal and the index of tasks in step.
+//! The one place where rows are written. Each write keeps the journal and the index of tasks in
+//! step.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,8 +69,9 @@ impl State {
             .bid_farewell(self.records.index, seat, farewell);
     }
 
-    /// Writes an object; its workload, where it has one, is known by it from here on. What its tasks' assignments take from it beside
-    /// the template goes to their agents again where it changes.
+    /// Writes an object; its workload, where it has one, is known by it from here on. What its
+    /// tasks' assignments take from it beside the template goes to their agents again where it
+    /// changes.
     pub(crate) fn put_object(&mut self, object: Object) {
         self.touch(RowKey::Object(object.key.clone()));
         if let Some(workload) = object.workload
@@ -114,7 +116,8 @@ impl State {
         }
     }
 
-    /// Drops an object and leaves its tasks, under the old workload, until they have ended. Returns that workload.
+    /// Drops an object and leaves its tasks, under the old workload, until they have ended. Returns
+    /// that workload.
     pub(crate) fn orphan_tasks(&mut self, key: &ObjectKey) -> Option<WorkloadId> {
         let workload = self.records.objects.remove(key)?.workload?;
         self.records.workloads.remove(&workload);
@@ -134,7 +137,8 @@ impl State {
         }
     }
 
-    /// Writes a task. Its object's row tells how many tasks run and are healthy, so that one is news too where this has changed.
+    /// Writes a task. Its object's row tells how many tasks run and are healthy, so that one is
+    /// news too where this has changed.
     pub(crate) fn put_task(&mut self, task: Task) {
         self.touch(RowKey::Task(task.id));
         let counts = |task: &Task| (task.state, task.health);
@@ -223,7 +227,8 @@ impl State {
         self.records.namespaces.insert(namespace, record);
     }
 
-    /// Writes the drift ledger: the open items, the first of them where there are too many, and the newest healed ones.
+    /// Writes the drift ledger: the open items, the first of them where there are too many, and the
+    /// newest healed ones.
     pub(crate) fn put_drift(&mut self, items: Vec<Arc<DriftItem>>) {
         let (mut open, mut healed): (Vec<_>, Vec<_>) = items
             .into_iter()

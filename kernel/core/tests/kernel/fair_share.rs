@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::leader::Leader;
 use crate::world::{alone, counted, demand, launch, ns, seat, service_in, template};
 
-/// Gives a namespace a workload that wants so many tasks.
+/// Gives a namespace a workload that wants this many tasks.
 fn want(leader: &mut Leader, namespace: &str, template: Value, count: u32) -> WorkloadId {
     let workload = leader.world.serve(&service_in(namespace, "web"), template);
     let turn = CommitTurn {
@@ -28,7 +28,8 @@ fn weigh(leader: &mut Leader, namespace: &str, weight: u32) {
     }));
 }
 
-/// Runs rounds in which every seat launches at most `greed` of what it is offered, until nothing happens.
+/// Runs rounds in which every seat launches at most `greed` of what it is offered, until nothing
+/// happens.
 fn run(leader: &mut Leader, greed: u32) {
     for _ in 0..500 {
         let round = leader.plan();
@@ -117,7 +118,8 @@ fn a_latecomer_gets_its_share_of_what_comes_free() {
 
 #[test]
 fn what_one_seat_wants_most_is_weighed_against_what_the_other_wants_most() {
-    // The example of the paper on dominant resource fairness: 9 cpus and 18 GiB; tasks of 1 cpu and 4 GiB, and of 3 cpus and 1 GiB.
+    // The example of the paper on dominant resource fairness: 9 cpus and 18 GiB; tasks of 1 cpu and
+    // 4 GiB, and of 3 cpus and 1 GiB.
     let mut leader = Leader::new();
     leader.world.agent(9, 18 * 1024);
     want(&mut leader, "a", template("a", 1000, 4 * 1024), 100);

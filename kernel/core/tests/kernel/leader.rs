@@ -67,7 +67,7 @@ impl Leader {
         panic!("there is no end of turns");
     }
 
-    /// One Service whose seat wants so many tasks, and has had no offer yet.
+    /// One Service whose seat wants this many tasks, and has had no offer yet.
     pub(crate) fn wanting(&mut self, namespace: &str, count: u32) {
         let key = service_in(namespace, "web");
         let workload = self.world.serve(&key, spec("a", u64::from(count)));

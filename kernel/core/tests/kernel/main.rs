@@ -1,4 +1,5 @@
-//! Tests of the kernel's pure part: one file per command, then rounds and fair share, then the named properties over random entries.
+//! Tests of the kernel's pure part: one file per command, then rounds and fair share, then the
+//! named properties over random entries.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

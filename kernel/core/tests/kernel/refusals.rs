@@ -1,4 +1,5 @@
-//! What was refused is shown in the next turn, and a scheduler that never learns does not fill the log.
+//! What was refused is shown in the next turn, and a scheduler that never learns does not fill the
+//! log.
 
 use kelson_kernel_core::port::Op;
 use kelson_model::id::TaskId;

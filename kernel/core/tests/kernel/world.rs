@@ -1,4 +1,5 @@
-//! A cluster in memory: makes entries, applies them, and checks after each that the invariants hold.
+//! A cluster in memory: makes entries, applies them, and checks after each that the invariants
+//! hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ pub(crate) fn install(version: &str) -> InstallFramework {
     }
 }
 
-/// A task of so many thousandths of a cpu and so many MiB, with what it runs.
+/// A task of this many thousandths of a cpu and so many MiB, with what it runs.
 pub(crate) fn template(command: &str, milli: u64, mebibytes: u64) -> Value {
     json!({
         "run": {"command": command},
@@ -173,7 +174,8 @@ pub(crate) fn through_snapshot(state: &Records) -> State {
     rmp_serde::from_slice(&bytes(state)).unwrap()
 }
 
-/// Whether nothing but index and time differs, neither in what is stored nor in what watchers are told.
+/// Whether nothing but index and time differs, neither in what is stored nor in what watchers are
+/// told.
 pub(crate) fn is_unchanged(before: &State, after: &State) -> bool {
     let mut levelled = Records::clone(after);
     levelled.index = before.index;
@@ -312,7 +314,7 @@ impl World {
         self.now = ClusterTime(self.now.0 + millis);
     }
 
-    /// Attaches a new agent of so many cpus and MiB.
+    /// Attaches a new agent of this many cpus and MiB.
     pub(crate) fn agent(&mut self, cpus: u64, mebibytes: u64) -> AgentId {
         self.attach(machine(cpus, mebibytes))
     }

@@ -10,7 +10,8 @@
 //! 20  ...    body
 //! ```
 //!
-//! Numbers are little-endian. The magic and the sequence number let recovery tell a torn tail (nothing of ours follows) from damage (something does).
+//! Numbers are little-endian. The magic and the sequence number let recovery tell a torn tail
+//! (nothing of ours follows) from damage (something does).
 
 use crate::raft::wire::Fields;
 
@@ -104,7 +105,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Looks for a frame of ours anywhere in `bytes`: one that is whole, and whose sequence number can follow `after`.
+/// Looks for a frame of ours anywhere in `bytes`: one that is whole, and whose sequence number can
+/// follow `after`.
 pub(crate) fn find_frame(bytes: &[u8], after: u64) -> Option<usize> {
     let furthest = after
         .saturating_add(u64::try_from(bytes.len() / FRAME_HEADER).unwrap_or(u64::MAX))

@@ -1,6 +1,8 @@
-//! What the log holds, in memory: the vote, the marks, and where each live entry lies; the newest entries also with their content.
+//! What the log holds, in memory: the vote, the marks, and where each live entry lies; the newest
+//! entries also with their content.
 //!
-//! The same code follows the log while it is written and while it is read back, so the two cannot disagree.
+//! The same code follows the log while it is written and while it is read back, so the two cannot
+//! disagree.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -74,7 +76,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Starts empty; `cache_limit` bounds the bytes of entries kept in memory once they are durable.
+    /// Starts empty; `cache_limit` bounds the bytes of entries kept in memory once they are
+    /// durable.
     pub(crate) fn new(cache_limit: usize) -> Self {
         Self {
             vote: None,
@@ -105,7 +108,8 @@ impl Index {
         Ok(())
     }
 
-    /// Says whether an entry may come next. After segments were unlinked an empty log may start anywhere; the purge mark settles it in the end.
+    /// Says whether an entry may come next. After segments were unlinked an empty log may start
+    /// anywhere; the purge mark settles it in the end.
     pub(crate) fn check_next(&self, found: u64) -> Result<(), Hole> {
         match self.entries.last_key_value() {
             Some((last, _)) if found != last + 1 => Err(Hole {
@@ -189,7 +193,8 @@ impl Index {
             .collect()
     }
 
-    /// Lets go of the oldest cached entries until the cache is within its limit; only of those that end before `durable` (segment, offset).
+    /// Lets go of the oldest cached entries until the cache is within its limit; only of those that
+    /// end before `durable` (segment, offset).
     pub(crate) fn evict(&mut self, durable: (u64, u64)) {
         if self.cached_bytes <= self.cache_limit {
             return;
@@ -205,7 +210,8 @@ impl Index {
         }
     }
 
-    /// Takes the oldest segments of which nothing is live; never the one being written, and never one behind a segment that is still needed.
+    /// Takes the oldest segments of which nothing is live; never the one being written, and never
+    /// one behind a segment that is still needed.
     pub(crate) fn take_dead_segments(&mut self) -> Vec<u64> {
         let mut dead = Vec::new();
         while self.live.len() > 1

@@ -1,4 +1,5 @@
-//! Any sequence of calls, with reopenings and torn tails in between, leaves what a plain model says.
+//! Any sequence of calls, with reopenings and torn tails in between, leaves what a plain model
+//! says.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

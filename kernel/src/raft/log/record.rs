@@ -79,7 +79,8 @@ impl Record {
         }
     }
 
-    /// Reads the record of a frame whose checksum matched; `None` when no version of this program writes such a record.
+    /// Reads the record of a frame whose checksum matched; `None` when no version of this program
+    /// writes such a record.
     pub(crate) fn parse(frame: &Frame<'_>) -> Option<Self> {
         let mut fields = Fields::new(frame.body);
         let record = match frame.kind {
@@ -180,7 +181,8 @@ mod tests {
         }
     }
 
-    /// Old logs must stay readable: a change of these bytes needs a new format version and a reader for this one.
+    /// Old logs must stay readable: a change of these bytes needs a new format version and a reader
+    /// for this one.
     #[test]
     fn the_records_keep_their_bytes() {
         let mut lines = String::new();

@@ -1,8 +1,10 @@
-//! Reading a log back: what was acknowledged is there, what was half-written goes, what is damaged is said.
+//! Reading a log back: what was acknowledged is there, what was half-written goes, what is damaged
+//! is said.
 //!
-//! *Flow*: segments in order; in each, frames in order; each followed by the index. *Guarantees*: bytes are cut in one case only: they are at the end of
-//! the last segment, and nothing that could be a frame of ours follows them, so no write after them was ever begun and nobody was told that they are
-//! there. *Assumes*: the caller holds the lock of the data directory.
+//! *Flow*: segments in order; in each, frames in order; each followed by the index. *Guarantees*:
+//! bytes are cut in one case only: they are at the end of the last segment, and nothing that could
+//! be a frame of ours follows them, so no write after them was ever begun and nobody was told that
+//! they are there. *Assumes*: the caller holds the lock of the data directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -187,12 +189,14 @@ impl Recovered {
         }
         self.files.insert(number, Arc::new(file));
         self.current = Some((number, u64::try_from(offset).unwrap_or(u64::MAX)));
-        // Everything read is durable; this keeps the cache within its limit while a long log is read.
+        // Everything read is durable; this keeps the cache within its limit while a long log is
+        // read.
         self.index.evict((u64::MAX, u64::MAX));
         Ok(())
     }
 
-    /// The first live entry follows the purge mark; without a mark no segment was ever removed, so the first of all must be there.
+    /// The first live entry follows the purge mark; without a mark no segment was ever removed, so
+    /// the first of all must be there.
     fn check_start(&self, directory: &Path, first_segment: Option<u64>) -> Result<(), LogError> {
         let Some(purged) = self.index.purged else {
             return match first_segment {

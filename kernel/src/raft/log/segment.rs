@@ -94,7 +94,8 @@ pub(crate) fn segment_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:016x}.wal"))
 }
 
-/// Lists the numbers of the segments in a directory, in order; files that are not segments are left alone.
+/// Lists the numbers of the segments in a directory, in order; files that are not segments are left
+/// alone.
 pub(crate) fn list_segments(directory: &Path) -> Result<Vec<u64>, LogError> {
     let mut numbers = Vec::new();
     for entry in

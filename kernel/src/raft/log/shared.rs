@@ -1,4 +1,5 @@
-//! What waits to be written, and what is readable meanwhile: the one state that the store, its readers and its writer share, behind one short lock.
+//! What waits to be written, and what is readable meanwhile: the one state that the store, its
+//! readers and its writer share, behind one short lock.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -56,7 +57,8 @@ pub(crate) struct Batch {
 pub(super) struct State {
     pub(super) index: Index,
     files: BTreeMap<u64, Arc<File>>,
-    /// The segment that the next record goes to, and its length once everything that waits is written.
+    /// The segment that the next record goes to, and its length once everything that waits is
+    /// written.
     current: (u64, u64),
     next_sequence: u64,
     work: Vec<Work>,
@@ -180,7 +182,8 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    /// Queues records and follows them in the index; returns once they are readable, not once they are durable.
+    /// Queues records and follows them in the index; returns once they are readable, not once they
+    /// are durable.
     pub(super) fn write(
         &self,
         records: impl IntoIterator<Item = Record>,
@@ -254,7 +257,8 @@ impl Shared {
         }
     }
 
-    /// Reads entries, from memory or back from disk; stops after `limit` entries or, once it has one, after `bytes` bytes.
+    /// Reads entries, from memory or back from disk; stops after `limit` entries or, once it has
+    /// one, after `bytes` bytes.
     pub(super) fn read(
         &self,
         range: (Bound<u64>, Bound<u64>),
@@ -262,7 +266,8 @@ impl Shared {
         bytes: usize,
     ) -> io::Result<Vec<Entry>> {
         let found: Vec<(Found, Option<Arc<File>>)> = {
-            // The files are taken under the same lock, so that a purge in between cannot pull an entry away: an unlinked file stays readable.
+            // The files are taken under the same lock, so that a purge in between cannot pull an
+            // entry away: an unlinked file stays readable.
             let state = self.state();
             let found = state.index.find(range, limit);
             let file_of = |found: &Found| match found {
@@ -293,7 +298,8 @@ impl Shared {
         Ok(entries)
     }
 
-    /// Reads one durable entry. A blocking read of bytes that were just written, so nearly always from the page cache.
+    /// Reads one durable entry. A blocking read of bytes that were just written, so nearly always
+    /// from the page cache.
     fn read_back(&self, id: LogId, place: Place, file: Option<Arc<File>>) -> io::Result<Entry> {
         let path = segment_path(&self.options.directory, place.segment);
         let damaged = |detail: &str| {

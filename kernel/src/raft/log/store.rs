@@ -1,4 +1,5 @@
-//! The log as openraft sees it: calls change memory and queue bytes; the writer thread makes them durable.
+//! The log as openraft sees it: calls change memory and queue bytes; the writer thread makes them
+//! durable.
 
 use std::fmt::Debug;
 use std::fs;
@@ -61,7 +62,8 @@ impl LogStore {
         io::Seek::seek(&mut &*file, io::SeekFrom::Start(current.1))
             .map_err(|source| LogError::io("seeking in", &path, source))?;
         if recovered.files.len() > 1 {
-            // A crash may have cut what the last segment starts with, and the older segments that still say it may go at any time from here on.
+            // A crash may have cut what the last segment starts with, and the older segments that
+            // still say it may go at any time from here on.
             let mut bytes = Vec::new();
             for record in recovered.index.preamble() {
                 record.append(&mut bytes, recovered.next_sequence);
@@ -73,7 +75,8 @@ impl LogStore {
             written.map_err(|source| LogError::io("writing", &path, source))?;
             current.1 += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         }
-        // Segments go only behind a purge mark: so a log without one is known to be whole if it starts with the first of all.
+        // Segments go only behind a purge mark: so a log without one is known to be whole if it
+        // starts with the first of all.
         let dead = if recovered.index.purged.is_some() {
             recovered.index.take_dead_segments()
         } else {
@@ -251,7 +254,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        // Rides along with the next batch: a mark that is a little old only means that a little more is applied again after an election.
+        // Rides along with the next batch: a mark that is a little old only means that a little
+        // more is applied again after an election.
         self.shared
             .write([Record::Committed(committed)], None, false)
     }

@@ -1,4 +1,5 @@
-//! openraft's own conformance suite, on a fresh log, on a log that was closed and opened again, and on one that is reopened before every single call.
+//! openraft's own conformance suite, on a fresh log, on a log that was closed and opened again, and
+//! on one that is reopened before every single call.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

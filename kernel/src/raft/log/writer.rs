@@ -1,8 +1,11 @@
-//! The thread that writes: everything that waits, one write, one fdatasync, then the callbacks in order.
+//! The thread that writes: everything that waits, one write, one fdatasync, then the callbacks in
+//! order.
 //!
-//! *Flow*: sleep until there is something; take all of it; write; sync; tell. While it syncs, the next batch gathers, so the batch grows with the load and
-//! nobody waits for a timer. *Guarantees*: a callback is completed only when its bytes are durable; the first failure fails everything after it, because
-//! after a failed sync nobody knows what the disk holds. *Assumes*: it is the only writer of the directory.
+//! *Flow*: sleep until there is something; take all of it; write; sync; tell. While it syncs, the
+//! next batch gathers, so the batch grows with the load and nobody waits for a timer. *Guarantees*:
+//! a callback is completed only when its bytes are durable; the first failure fails everything
+//! after it, because after a failed sync nobody knows what the disk holds. *Assumes*: it is the
+//! only writer of the directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -97,7 +100,8 @@ fn write_batch(
                 number: next,
                 bytes,
             } => {
-                // The finished segment must be durable before the next one exists: only the last may ever have a torn tail.
+                // The finished segment must be durable before the next one exists: only the last
+                // may ever have a torn tail.
                 file.sync_data().map_err(|source| {
                     LogError::io("syncing", &segment_path(directory, *number), source)
                 })?;

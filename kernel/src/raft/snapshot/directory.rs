@@ -49,7 +49,8 @@ pub(crate) struct SnapshotDirectory {
 }
 
 impl SnapshotDirectory {
-    /// Opens or makes the directory: removes what was never finished, sets aside what is damaged. Blocks on I/O: reads every snapshot once.
+    /// Opens or makes the directory: removes what was never finished, sets aside what is damaged.
+    /// Blocks on I/O: reads every snapshot once.
     pub(crate) fn open(path: PathBuf, cluster: ClusterId) -> Result<Self, SnapshotError> {
         fs::create_dir_all(&path).map_err(|source| SnapshotError::io("creating", &path, source))?;
         let mut kept = Vec::new();
@@ -101,7 +102,8 @@ impl SnapshotDirectory {
         })
     }
 
-    /// The last entry of the oldest snapshot that is kept beside the newest: the log must reach back to it.
+    /// The last entry of the oldest snapshot that is kept beside the newest: the log must reach
+    /// back to it.
     pub(crate) fn fallback(&self) -> Option<LogId> {
         let kept = self.kept();
         if kept.len() < KEPT {
@@ -164,7 +166,8 @@ impl SnapshotDirectory {
         Ok(bytes)
     }
 
-    /// Takes over a snapshot that another member made, unless it is one of ours already. Blocks on I/O.
+    /// Takes over a snapshot that another member made, unless it is one of ours already. Blocks on
+    /// I/O.
     pub(crate) fn adopt(
         &self,
         meta: &SnapshotMeta,

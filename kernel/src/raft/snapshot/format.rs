@@ -4,7 +4,8 @@
 //!  0  u8[8]   "KELSNAP" and zero
 //!  8  u32     format version
 //! 12  u32     length of the description
-//! 16  ...     description: cluster id (16), log id of the last entry (1 or 17), membership's log id (1 or 17), membership
+//! 16  ...     description: cluster id (16), log id of the last entry (1 or 17),
+//!             membership's log id (1 or 17), membership
 //!     u32     CRC-32C of all before
 //!     ...     the machine's bytes
 //!     u64     length of the machine's bytes
@@ -12,7 +13,8 @@
 //!     u8[4]   "KEND"
 //! ```
 //!
-//! Numbers are little-endian. Length and checksum come last because the machine's bytes are written as they are made.
+//! Numbers are little-endian. Length and checksum come last because the machine's bytes are written
+//! as they are made.
 
 use std::io::{self, Read, Write};
 
@@ -131,7 +133,8 @@ pub(crate) fn encode_footer(length: u64, checksum: u32) -> Vec<u8> {
     out
 }
 
-/// Reads the machine's bytes and what stands after them; says how many bytes the machine's are, once everything matches.
+/// Reads the machine's bytes and what stands after them; says how many bytes the machine's are,
+/// once everything matches.
 pub(crate) fn verify_body(from: &mut impl Read, remaining: u64) -> Result<u64, FormatFault> {
     const SHORT: FormatFault = FormatFault::Damaged("it is incomplete");
     let length = remaining.checked_sub(FOOTER as u64).ok_or(SHORT)?;
@@ -236,7 +239,8 @@ mod tests {
         }
     }
 
-    /// Old snapshots must stay readable: a change of these bytes needs a new format version and a reader for this one.
+    /// Old snapshots must stay readable: a change of these bytes needs a new format version and a
+    /// reader for this one.
     #[test]
     fn the_header_keeps_its_bytes() {
         let bytes = header().encode().unwrap();

@@ -173,7 +173,8 @@ async fn a_payload_that_the_machine_does_not_know_stops_the_member_for_good() {
         assert!(matches!(refused, ProposeError::Stopped { .. }), "{refused}");
         running.shutdown().await;
 
-        // The poison is committed, so a restart of the same program must stop at it again rather than skip it.
+        // The poison is committed, so a restart of the same program must stop at it again rather
+        // than skip it.
         let again = start_with(config(&directory)).await.err().unwrap();
         assert!(matches!(again, RaftError::Fatal(_)), "{again}");
     }

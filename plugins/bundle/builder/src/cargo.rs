@@ -1,10 +1,12 @@
-//! The inner cargo: the same program as the outer one, without what the outer one told the build script about its own package.
+//! The inner cargo: the same program as the outer one, without what the outer one told the build
+//! script about its own package.
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-/// Variables that begin with `CARGO` and are about the machine, not about the package that is being built.
+/// Variables that begin with `CARGO` and are about the machine, not about the package that is being
+/// built.
 const KEPT: [&str; 6] = [
     "CARGO_HOME",
     "CARGO_MAKEFLAGS",
@@ -13,7 +15,8 @@ const KEPT: [&str; 6] = [
     "CARGO_REGISTR",
     "CARGO_TERM_",
 ];
-/// Variables without that prefix that would change how the guest is compiled: flags and wrappers meant for the outer build (clippy, coverage).
+/// Variables without that prefix that would change how the guest is compiled: flags and wrappers
+/// meant for the outer build (clippy, coverage).
 const DROPPED: [&str; 6] = [
     "RUSTFLAGS",
     "RUSTDOCFLAGS",
@@ -23,7 +26,8 @@ const DROPPED: [&str; 6] = [
     "TARGET",
 ];
 
-/// Returns `cargo`, to be run in `workspace`, with an environment that is the same inside a build script, a test and a shell.
+/// Returns `cargo`, to be run in `workspace`, with an environment that is the same inside a build
+/// script, a test and a shell.
 pub(crate) fn command(workspace: &Path) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);

@@ -42,8 +42,9 @@ pub enum BuildError {
 
 /// Builds `package` of the workspace at `workspace` into a component and returns its file.
 ///
-/// `guests` is the inner target directory, `<target>/guests` by custom; the component lands in `<guests>/components/<package>.wasm`. When nothing has
-/// changed this costs one look by cargo. Several processes may build at the same time: cargo's lock lines them up.
+/// `guests` is the inner target directory, `<target>/guests` by custom; the component lands in
+/// `<guests>/components/<package>.wasm`. When nothing has changed this costs one look by cargo.
+/// Several processes may build at the same time: cargo's lock lines them up.
 ///
 /// # Errors
 /// The target is missing, the package does not compile, or it is no scheduler.
@@ -106,7 +107,8 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("{error:#}"))
 }
 
-/// Writes the component, unless the file is the same already: then its time stays, and nobody builds anew because of it.
+/// Writes the component, unless the file is the same already: then its time stays, and nobody
+/// builds anew because of it.
 fn write(folder: &Path, package: &str, component: &[u8]) -> Result<PathBuf, BuildError> {
     let path = folder.join(format!("{package}.wasm"));
     if std::fs::read(&path).is_ok_and(|there| there == component) {

@@ -1,4 +1,5 @@
-//! A warm instance of the service scheduler and one that is restored for the same turn answer alike, turn after turn.
+//! A warm instance of the service scheduler and one that is restored for the same turn answer
+//! alike, turn after turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -201,7 +202,8 @@ fn offer(demand: &Demand, agent: u64) -> Offer {
     }
 }
 
-/// What must be alike: all but what a scheduler tells people, which a new instance may tell once more.
+/// What must be alike: all but what a scheduler tells people, which a new instance may tell once
+/// more.
 fn essence(outcome: &TurnOutcome) -> (Vec<Op>, Option<Vec<Demand>>, Option<ClusterTime>) {
     let is_told = |op: &Op| matches!(op, Op::SetStatus { .. } | Op::Note { .. });
     let ops = outcome

@@ -1,4 +1,5 @@
-//! The schedulers of tests/components that misbehave on purpose, each beside a flock of birds that must not notice.
+//! The schedulers of tests/components that misbehave on purpose, each beside a flock of birds that
+//! must not notice.
 
 use std::sync::Arc;
 
@@ -37,7 +38,8 @@ fn launches(outcome: &TurnOutcome) -> usize {
         .count()
 }
 
-/// Runs the misbehaving scheduler between two turns of the birds, which must go on as if it were not there.
+/// Runs the misbehaving scheduler between two turns of the birds, which must go on as if it were
+/// not there.
 fn beside_birds(package: &str) -> Result<TurnOutcome, TurnFault> {
     let bench = Bench::new();
     let (birds, _) = bench.load("kelson-test-birds").unwrap();

@@ -239,7 +239,11 @@ impl<'a> Builder<'a> {
             self.unfolded.saturating_add(size),
         );
         if nodes > MAX_NODES || unfolded > MAX_NODES {
-            let what = if nodes > MAX_NODES { "document" } else { "file" };
+            let what = if nodes > MAX_NODES {
+                "document"
+            } else {
+                "file"
+            };
             return Err(Flaw::over(
                 Code::Expansion,
                 range,

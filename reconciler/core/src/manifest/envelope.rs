@@ -182,7 +182,10 @@ fn belongs_below(flaw: &mut Flaw, document: &Node, around: Around<'_>) {
     if !is_of_spec(&entry.key) {
         return;
     }
-    flaw.hint = format!("indent it below `spec:`: `{}` is a field of spec", entry.key);
+    flaw.hint = format!(
+        "indent it below `spec:`: `{}` is a field of spec",
+        entry.key
+    );
     flaw.related
         .push((spec.key_range.start, "spec stands here".to_owned()));
     let follows_spec = entries
@@ -241,12 +244,8 @@ fn version_above(document: &Node) -> Option<Rewrite> {
     let first = entries.first()?.key_range.start;
     let is_block = document.position == first && first.column == 1;
     let is_ours = document.get("apiVersion").is_none() && document.get("spec").is_some();
-    (is_block && is_ours).then(|| {
-        Rewrite::certain(
-            Range::empty(first),
-            format!("apiVersion: {API_VERSION}\n"),
-        )
-    })
+    (is_block && is_ours)
+        .then(|| Rewrite::certain(Range::empty(first), format!("apiVersion: {API_VERSION}\n")))
 }
 
 /// The document with its specification cut to its outside, which the kind's schema looks into.

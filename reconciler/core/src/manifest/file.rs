@@ -158,13 +158,8 @@ impl File<'_> {
         let (Some(envelope), true) = (opened.envelope, is_good) else {
             return;
         };
-        let (needs, mut bad_paths) = resolve::needs(
-            self.path,
-            &kind,
-            &known.templates,
-            &checked.value,
-            document,
-        );
+        let (needs, mut bad_paths) =
+            resolve::needs(self.path, &kind, &known.templates, &checked.value, document);
         gathered.flaws.append(&mut bad_paths);
         gathered.outcome.objects.push(Arc::new(LoadedObject {
             desired: DesiredObject {

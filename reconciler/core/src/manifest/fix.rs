@@ -52,10 +52,13 @@ pub fn fix(path: &str, bytes: &[u8], kinds: &Kinds) -> Option<Fixed> {
             .iter()
             .filter_map(|fault| Some((write(&fixed.bytes, &[fault])?, vec![*fault])));
         let before = weight(&faults);
-        let better = all.into_iter().chain(each.take(MAX_ROUNDS)).find_map(|(bytes, done)| {
-            let left = faults_of(&bytes);
-            (weight(&left) < before).then_some((bytes, done, left))
-        });
+        let better = all
+            .into_iter()
+            .chain(each.take(MAX_ROUNDS))
+            .find_map(|(bytes, done)| {
+                let left = faults_of(&bytes);
+                (weight(&left) < before).then_some((bytes, done, left))
+            });
         let Some((bytes, done, left)) = better else {
             break;
         };

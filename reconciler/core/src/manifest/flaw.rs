@@ -85,7 +85,8 @@ impl Flaw {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self::over(code, entry.key_range, message, hint).through(parent, "the field is written here")
+        Self::over(code, entry.key_range, message, hint)
+            .through(parent, "the field is written here")
     }
 
     /// Moves to the alias that a value comes through.

@@ -10,7 +10,8 @@ use crate::codes::Code;
 const MAX_POINTER: usize = 1024;
 
 /// What to do with any of them.
-const CURE: &str = "if it does not belong here, name it in a .kelsonignore of its folder or one above";
+const CURE: &str =
+    "if it does not belong here, name it in a .kelsonignore of its folder or one above";
 
 /// A file that is no YAML of anybody: a pointer of git-lfs.
 pub(crate) fn of_text(text: &str) -> Option<Flaw> {
@@ -68,7 +69,9 @@ impl Strangers {
         let mut flaw = self.first?;
         match self.more {
             0 => {}
-            1 => flaw.message.push_str("; nor is one more document of this file"),
+            1 => flaw
+                .message
+                .push_str("; nor is one more document of this file"),
             more => flaw
                 .message
                 .push_str(&format!("; nor are {more} more documents of this file")),
@@ -108,8 +111,16 @@ fn looks_like_ours(version: &str) -> bool {
 }
 
 fn is_kubernetes(version: &str, group: &str) -> bool {
-    const GROUPS: [&str; 6] = ["apps", "autoscaling", "batch", "extensions", "policy", "core"];
-    let is_version = version.starts_with('v') && version.chars().nth(1).is_some_and(char::is_numeric);
+    const GROUPS: [&str; 6] = [
+        "apps",
+        "autoscaling",
+        "batch",
+        "extensions",
+        "policy",
+        "core",
+    ];
+    let is_version =
+        version.starts_with('v') && version.chars().nth(1).is_some_and(char::is_numeric);
     is_version || GROUPS.contains(&group) || version.contains('/') && group.contains('.')
 }
 
@@ -122,7 +133,14 @@ fn unversioned(name: &str, document: &Node, has: impl Fn(&str) -> bool) -> Optio
             .then_some("a playbook of Ansible");
     }
     let is_kustomization = matches!(name, "kustomization.yaml" | "kustomization.yml");
-    let parts = ["resources", "bases", "patches", "namePrefix", "components", "generators"];
+    let parts = [
+        "resources",
+        "bases",
+        "patches",
+        "namePrefix",
+        "components",
+        "generators",
+    ];
     if is_kustomization && parts.iter().any(|part| has(part)) {
         return Some("a kustomization (Kustomize)");
     }
@@ -132,7 +150,9 @@ fn unversioned(name: &str, document: &Node, has: impl Fn(&str) -> bool) -> Optio
         .and_then(|services| services.first())
         .is_some_and(|entry| {
             let service = &entry.value;
-            ["image", "build"].iter().any(|key| service.get(key).is_some())
+            ["image", "build"]
+                .iter()
+                .any(|key| service.get(key).is_some())
         });
     if is_compose && !has("kind") {
         return Some("a file of docker-compose");

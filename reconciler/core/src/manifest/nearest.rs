@@ -9,10 +9,7 @@ pub(crate) struct Meant<'a> {
 }
 
 /// The known word that is nearest to `word`, if one is near enough to be a slip of the fingers.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl Iterator<Item = &'a str>,
-) -> Option<Meant<'a>> {
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<Meant<'a>> {
     let length = word.chars().count();
     let limit = (length / 3).clamp(1, 3);
     let mut near: Vec<(usize, &str)> = known
@@ -69,7 +66,7 @@ pub(crate) fn known_elsewhere(word: &str) -> Option<&'static str> {
         "readinessprobe" => "readiness",
         "cpu" => "resources.cpus",
         "mem" | "ram" => "resources.memory",
-                "strategy" => "update",
+        "strategy" => "update",
         "volumes" | "volumemounts" | "configs" => "run.files",
         _ => return None,
     })
@@ -94,8 +91,7 @@ mod tests {
     #[test]
     fn one_slip_is_certain_and_two_or_two_candidates_are_not() {
         let known = ["instances", "prune", "prone", "maxSurge"];
-        let certain =
-            |word| nearest(word, known.iter().copied()).map(|meant| meant.is_certain);
+        let certain = |word| nearest(word, known.iter().copied()).map(|meant| meant.is_certain);
         assert_eq!(certain("instnaces"), Some(true));
         assert_eq!(certain("maxsurge"), Some(true));
         assert_eq!(certain("instnacse"), Some(false));

@@ -216,8 +216,7 @@ impl<'a> Walk<'a> {
                     Err(error) => {
                         let name = pointer::dotted(&format!("{}{path}", self.base));
                         let found = node.describe();
-                        let message =
-                            format!("{name} is {found}, and must be {}", quantity.noun());
+                        let message = format!("{name} is {found}, and must be {}", quantity.noun());
                         let hint = match &error.instead {
                             Some(instead) if instead.is_certain => {
                                 format!("write {}", instead.text)

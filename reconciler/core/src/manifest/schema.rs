@@ -259,7 +259,13 @@ impl View<'_> {
                 flaw(Code::MissingField, format!("{missing} is missing"), hint);
             }
             Problem::Type { .. } => {
-                flaws.push(wrong_type(&name, self.node, path, self.nearest(path), around));
+                flaws.push(wrong_type(
+                    &name,
+                    self.node,
+                    path,
+                    self.nearest(path),
+                    around,
+                ));
             }
             Problem::Constant { expected_value }
                 if path == "/apiVersion" && self.base.is_empty() =>

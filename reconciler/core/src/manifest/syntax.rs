@@ -205,9 +205,8 @@ pub(crate) fn glued_key(text: &str) -> Option<(&str, &str)> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     // `http://…` and `C:\…` are values.
-    let is_glued = !value.is_empty()
-        && !value.starts_with([' ', '\t', ':', '/', '\\'])
-        && word.len() > 1;
+    let is_glued =
+        !value.is_empty() && !value.starts_with([' ', '\t', ':', '/', '\\']) && word.len() > 1;
     (is_word && is_glued).then_some((word, value))
 }
 
@@ -346,7 +345,11 @@ fn unclosed(lines: &Lines<'_>, bracket: Bracket, position: Position) -> Flaw {
     let rest: String = lines
         .at(position)
         .chars()
-        .skip(usize::try_from(position.column).unwrap_or(1).saturating_sub(1))
+        .skip(
+            usize::try_from(position.column)
+                .unwrap_or(1)
+                .saturating_sub(1),
+        )
         .collect();
     let is_closed = position.line == start.line && rest.contains(closes);
     if is_closed {

@@ -91,9 +91,7 @@ impl Wrong<'_> {
                     self.certain(text.clone()),
                 )
             }
-            Meaning::Text
-                if self.wants("boolean") && matches!(text.as_str(), "true" | "false") =>
-            {
+            Meaning::Text if self.wants("boolean") && matches!(text.as_str(), "true" | "false") => {
                 self.told(
                     format!("write {text} without quotes"),
                     self.certain(text.clone()),
@@ -168,7 +166,10 @@ impl Wrong<'_> {
                 .filter_map(Value::as_str)
         };
         let takes = |field: &str| {
-            let kind = properties.get(field).and_then(|it| it.get("type"))?.as_str()?;
+            let kind = properties
+                .get(field)
+                .and_then(|it| it.get("type"))?
+                .as_str()?;
             let fits = match scalar.meaning {
                 Meaning::Number => kind == "integer" && is_whole(&scalar.text),
                 Meaning::Text => kind == "string",

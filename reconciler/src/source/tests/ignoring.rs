@@ -162,7 +162,8 @@ const PATTERNS: &[&str] = &[
     "\\ä",
 ];
 
-/// Asks git, for each path, what a `.gitignore` of this text does with it; the paths do not exist, so none is a folder.
+/// Asks git, for each path, what a `.gitignore` of this text does with it; the paths do not exist,
+/// so none is a folder.
 fn asked_of_git(repository: &Repository, text: &str, paths: &[&str]) -> Vec<bool> {
     repository.write(".gitignore", text);
     let mut child = Command::new("git")

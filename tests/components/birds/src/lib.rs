@@ -1,7 +1,8 @@
 //! `kind: Flock`: keeps `spec.birds` tasks running for ever, and takes whatever is offered.
 //!
-//! It exists to compete with `service` for too little capacity, and as the smallest whole framework to read.
-//! A bird that ended is replaced after a second; a flock that shrinks loses its highest slots; nothing is ever rolled.
+//! It exists to compete with `service` for too little capacity, and as the smallest whole framework
+//! to read. A bird that ended is replaced after a second; a flock that shrinks loses its highest
+//! slots; nothing is ever rolled.
 
 use std::collections::BTreeMap;
 

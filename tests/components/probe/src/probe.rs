@@ -8,7 +8,8 @@ use crate::bindings::kelson::scheduler::{log, outcome, state, tables};
 
 pub(crate) struct Probe;
 
-/// What the instance remembers: it is a cache of the tables, and the count of turns gives a warm instance away.
+/// What the instance remembers: it is a cache of the tables, and the count of turns gives a warm
+/// instance away.
 static SEEN: Mutex<Seen> = Mutex::new(Seen {
     turns: 0,
     workloads: BTreeMap::new(),

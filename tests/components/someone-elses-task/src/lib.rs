@@ -1,4 +1,5 @@
-//! Ends and forgets the tasks with the first thousand numbers, whoever owns them: each must be refused.
+//! Ends and forgets the tasks with the first thousand numbers, whoever owns them: each must be
+//! refused.
 //!
 //! It behaves until the seat has a workload, so that it loads and describes itself.
 

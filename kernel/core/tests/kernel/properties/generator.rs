@@ -1,4 +1,5 @@
-//! Random entries: steps that are made into commands against the state at hand, legal ones and illegal ones.
+//! Random entries: steps that are made into commands against the state at hand, legal ones and
+//! illegal ones.
 
 use kelson_kernel_core::command::{
     Command, CommitTurn, FailFramework, InstallFramework, RecordAgentDrift, RecordStatuses,

@@ -16,8 +16,8 @@ use proptest::test_runner::TestRunner;
 use crate::properties::generator::{Applied, run, steps};
 use crate::world::{bytes, is_unchanged, through_snapshot};
 
-/// Whether every agent has what its tasks hold, and no port is held twice. An agent that came back smaller may hold more than it has,
-/// but is given nothing.
+/// Whether every agent has what its tasks hold, and no port is held twice. An agent that came back
+/// smaller may hold more than it has, but is given nothing.
 fn assert_not_oversubscribed(one: &Applied) {
     for agent in one.after.agents.values() {
         let before = one.before.agents.get(&agent.id).map(|agent| agent.used);

@@ -49,7 +49,8 @@ proptest! {
                 break;
             }
             for turn in &round.turns {
-                // A turn that says nothing while refusals are shown would be committed; it is none of these.
+                // A turn that says nothing while refusals are shown would be committed; it is none
+                // of these.
                 memory.turn_counted(turn, &last);
             }
             rounds += 1;
@@ -81,7 +82,8 @@ proptest! {
     fn members_that_read_a_snapshot_cut_the_same_offers(steps in steps(40)) {
         let last = run(&steps).pop().unwrap().after;
         let plan = |state| plan_round(state, &mut RoundMemory::default(), last.time);
-        // Those without offers are told what has changed, and a snapshot does not know what that was.
+        // Those without offers are told what has changed, and a snapshot does not know what that
+        // was.
         let offered = |mut round: Round| {
             round.turns.retain(|turn| !turn.request.offers.is_empty());
             shown(&round)
