@@ -63,6 +63,8 @@ pub async fn run_reconciler(
     let mut is_due = true;
     let mut not_before: Option<Instant> = None;
     let mut catch_up: Option<Instant> = None;
+    // While references cannot be watched, the timer looks at the whole.
+    let mut watch_again: Option<Instant> = None;
     tokio::pin!(shutdown);
     loop {
         (hooks.on_beat)("waits for a change", config.interval * 2);
@@ -72,10 +74,16 @@ pub async fn run_reconciler(
                 Some(batch) => is_due |= reconciler.take_in(batch, now()),
                 None => rows = port.watch(&MIRRORED),
             },
-            is_alive = refs.look_again() => {
+            is_alive = refs.look_again(), if watch_again.is_none() => {
                 if !is_alive {
-                    tracing::error!("references are not watched any more");
-                    refs = RefWatcher::spawn(git.watch_paths(), config.poll)?;
+                    tracing::error!("references are not watched any more; they are watched again");
+                    match RefWatcher::spawn(git.watch_paths(), config.poll) {
+                        Ok(again) => refs = again,
+                        Err(error) => {
+                            tracing::error!(%error, "references cannot be watched; later again");
+                            watch_again = Some(Instant::now() + config.interval);
+                        }
+                    }
                 }
                 notes.look(&git);
                 is_due = true;
@@ -88,6 +96,7 @@ pub async fn run_reconciler(
                 reconciler.stir();
                 is_due = true;
             }
+            () = at(watch_again) => watch_again = None,
             () = at(not_before) => not_before = None,
             () = at(catch_up) => {
                 tracing::info!("the watch is behind what was done; it is begun again");
