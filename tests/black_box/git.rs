@@ -142,7 +142,7 @@ fn a_word_for_a_rewritten_history_lets_nothing_else_go() {
     let (cluster, _) = Cluster::with(&[("web", service("web")), ("api", service("api"))]);
     let git = |arguments: &[&str]| cluster.repo.git(arguments).unwrap();
     git(&["checkout", "--quiet", "--orphan", "other"]);
-    git(&["rm", "-r", "--quiet", "kelson"]);
+    git(&["rm", "-r", "-f", "--quiet", "kelson"]);
     let commit = cluster.repo.commit("nothing at all").unwrap();
     git(&["branch", "--quiet", "-f", "main", "other"]);
     cluster
