@@ -14,13 +14,14 @@ use tonic::transport::{Channel, Endpoint};
 use crate::blob::Blobs;
 use crate::config::{AgentConfig, AgentError, ShutdownMode};
 use crate::connection::{Attachment, run_connection};
+use crate::ended::OutputLimits;
 use crate::identity::{Identity, lock_directory};
 use crate::isolation::Isolation;
 use crate::launch::Launcher;
 use crate::layout::Layout;
 use crate::ports::PortGuard;
 use crate::recovery::recover;
-use crate::supervisor::{Notice, Shared, Supervisor};
+use crate::supervisor::{Notice, Supervisor};
 
 /// A running agent.
 ///
@@ -35,8 +36,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Locks the data directory, finds out what can be isolated, takes over the tasks of an earlier
-    /// run, and goes looking for the kernel.
+    /// Locks the data directory, finds out what can be isolated, takes over the tasks of an
+    /// earlier run, and goes looking for the kernel.
     ///
     /// The kernel need not be there: tasks run without it, and statuses wait.
     ///
@@ -52,10 +53,8 @@ impl Agent {
             path: prepared.launcher.layout.tasks(),
             source,
         })?;
-        let shared = Arc::new(Shared::default());
         let (mut supervisor, notices) = Supervisor::new(
             Arc::clone(&prepared.launcher),
-            Arc::clone(&shared),
             prepared.description.address.clone(),
             prepared.identity.incarnation,
         );
@@ -67,7 +66,6 @@ impl Agent {
             root: prepared.launcher.layout.root().to_owned(),
             description: prepared.description,
             layout: prepared.launcher.layout.clone(),
-            shared,
             supervisor: notices.clone(),
             registered,
         };
@@ -159,15 +157,12 @@ impl Prepared {
             address: config.address,
             range: config.ports,
         };
-        let launcher = Launcher::new(
-            layout,
-            isolation,
-            blobs,
-            config.shim_exe,
-            config.logs,
-            ports,
-            lock,
-        );
+        let outputs = OutputLimits {
+            each: config.logs,
+            ended: config.kept_outputs,
+        };
+        let shim = config.shim_exe;
+        let launcher = Launcher::new(layout, isolation, blobs, shim, outputs, ports, lock);
         Ok(Self {
             launcher: Arc::new(launcher),
             identity,

@@ -1,107 +1,241 @@
-//! Blobs of commits, fetched from the kernel by digest and kept for the next task that needs them.
+//! Blobs, fetched from the kernel by digest and kept for the next task that needs them.
 
-use std::fs;
-use std::path::PathBuf;
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
-use kelson_model::id::Digest;
-use kelson_proto::v1::BlobRequest;
+use kelson_model::id::{Digest, Digester};
 use kelson_proto::v1::kernel_client::KernelClient;
+use kelson_proto::v1::{BlobChunk, BlobRequest};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
 
-use crate::record::write_durably;
+use crate::connection::Backoff;
 
 /// Largest file of a task, in bytes.
-const MAX_BLOB: usize = 256 << 20;
+const MAX_BLOB: u64 = 256 << 20;
 /// Most bytes that are kept; the oldest go first.
 const MAX_CACHE: u64 = 2 << 30;
+/// A blob that cannot be had for so long is given up.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// A kernel that sends nothing for so long is asked again.
+const STALL: Duration = Duration::from_secs(15);
+/// Most blobs that are fetched at the same time.
+const AT_ONCE: usize = 8;
 
 /// A blob could not be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlobError {
-    #[error("the kernel does not give {digest}: {status}")]
-    Fetch { digest: Digest, status: String },
+    #[error("the kernel does not give {digest}: {message}")]
+    Fetch {
+        digest: Digest,
+        code: Code,
+        message: String,
+    },
+    #[error("{digest} could not be fetched within {} s: {last}", DEADLINE.as_secs())]
+    TooLate { digest: Digest, last: String },
     #[error("what the kernel gave for {0} is something else")]
     Mismatch(Digest),
     #[error("{0} is larger than {MAX_BLOB} bytes")]
     TooLarge(Digest),
     #[error("the file cache: {0}")]
-    Io(String),
+    Io(#[from] std::io::Error),
+}
+
+impl BlobError {
+    /// Whether the same question may be answered later.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Fetch { code, .. } => !matches!(
+                code,
+                Code::NotFound
+                    | Code::InvalidArgument
+                    | Code::DataLoss
+                    | Code::Unimplemented
+                    | Code::PermissionDenied
+                    | Code::Unauthenticated
+            ),
+            Self::TooLate { .. } | Self::Mismatch(_) | Self::TooLarge(_) | Self::Io(_) => false,
+        }
+    }
 }
 
 /// The blobs that this agent keeps.
+///
+/// *Guarantees:* a digest is fetched once at a time, however many tasks wait for it; what is
+/// given is what the digest names; while the kernel is away, it is asked again until a deadline.
+/// *Caveats:* a blob that is not kept any more stays readable for whoever was given it.
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     directory: PathBuf,
     channel: Channel,
+    /// Whose turn it is to fetch a digest.
+    turns: Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    fetches: Semaphore,
+    /// Makes the names of temporary files differ.
+    next: AtomicU64,
 }
 
 impl Blobs {
     pub(crate) fn new(directory: PathBuf, channel: Channel) -> Self {
-        Self { directory, channel }
+        drop_temporary(&directory);
+        Self {
+            inner: Arc::new(Inner {
+                directory,
+                channel,
+                turns: Mutex::default(),
+                fetches: Semaphore::new(AT_ONCE),
+                next: AtomicU64::new(0),
+            }),
+        }
     }
 
-    /// Gives the content, from the cache or from the kernel, and checks it in both cases.
-    pub(crate) async fn get(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
-        if let Some(content) = self.cached(digest).await {
-            return Ok(content);
+    /// Gives the content, from the cache or from the kernel, checked in both cases.
+    pub(crate) async fn get(&self, digest: &Digest) -> Result<File, BlobError> {
+        let mut last = "others wait for it as well".to_owned();
+        match timeout(DEADLINE, self.look(digest, &mut last)).await {
+            Ok(found) => found,
+            Err(_) => Err(BlobError::TooLate {
+                digest: digest.clone(),
+                last,
+            }),
         }
-        let content = self.fetch(digest).await?;
-        let (blobs, name, kept) = (self.clone(), digest.hex().to_owned(), content.clone());
-        let write = move || {
-            fs::create_dir_all(&blobs.directory).map_err(|error| error.to_string())?;
-            blobs.make_room(kept.len() as u64);
-            write_durably(&blobs.directory, &name, &kept).map_err(|error| error.to_string())
+    }
+
+    async fn look(&self, digest: &Digest, last: &mut String) -> Result<File, BlobError> {
+        let turn = self.turn(digest);
+        // Whoever has waited for its turn finds it in the cache.
+        let _turn = turn.lock().await;
+        let mut backoff = Backoff::default();
+        loop {
+            if let Some(file) = self.cached(digest).await {
+                return Ok(file);
+            }
+            match self.fetch(digest).await {
+                Err(error) if error.is_passing() => {
+                    tracing::info!(%error, "a blob could not be fetched; it is asked for again");
+                    *last = error.to_string();
+                    tokio::time::sleep(backoff.pause()).await;
+                }
+                fetched => return fetched,
+            }
+        }
+    }
+
+    fn turn(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let turns = self.inner.turns.lock();
+        let mut turns = turns.unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(digest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        turns.insert(digest.clone(), Arc::downgrade(&turn));
+        turn
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.inner.directory.join(digest.hex())
+    }
+
+    /// What is kept; something else under this name is deleted.
+    async fn cached(&self, digest: &Digest) -> Option<File> {
+        let (path, digest) = (self.path(digest), digest.clone());
+        let look = move || {
+            let mut file = File::open(&path).ok()?;
+            if digest_of(&mut file).ok()? == digest {
+                return Some(file);
+            }
+            let _ = fs::remove_file(path);
+            None
         };
-        match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(())) => Ok(content),
-            Ok(Err(error)) => Err(BlobError::Io(error)),
-            Err(error) => Err(BlobError::Io(error.to_string())),
-        }
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 
-    async fn cached(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let content = tokio::fs::read(self.directory.join(digest.hex()))
-            .await
-            .ok()?;
-        (Digest::of(&content) == *digest).then_some(content)
-    }
-
-    async fn fetch(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
-        let refused = |status: tonic::Status| BlobError::Fetch {
+    async fn fetch(&self, digest: &Digest) -> Result<File, BlobError> {
+        let refused = |status: Status| BlobError::Fetch {
             digest: digest.clone(),
-            status: status.message().to_owned(),
+            code: status.code(),
+            message: status.message().to_owned(),
         };
-        let mut client = KernelClient::new(self.channel.clone())
+        let stalled = || {
+            let message = format!("nothing came for {} s", STALL.as_secs());
+            refused(Status::deadline_exceeded(message))
+        };
+        let _one = self.inner.fetches.acquire().await;
+        let mut client = KernelClient::new(self.inner.channel.clone())
             .max_decoding_message_size(kelson_proto::MAX_MESSAGE);
         let request = BlobRequest {
             digest: digest.to_string(),
         };
-        let mut stream = client
-            .get_blob(request)
-            .await
+        let answer = timeout(STALL, client.get_blob(request)).await;
+        let mut stream = answer
+            .map_err(|_| stalled())?
             .map_err(refused)?
             .into_inner();
-        let mut content = Vec::new();
-        while let Some(chunk) = stream.message().await.map_err(refused)? {
-            if content.len() + chunk.data.len() > MAX_BLOB {
+        let temporary = self.temporary(digest)?;
+        let mut file = tokio::fs::File::from_std(temporary.file.try_clone()?);
+        let (mut size, mut digester) = (0, Digester::default());
+        while let Some(chunk) = next(&mut stream)
+            .await
+            .ok_or_else(stalled)?
+            .map_err(refused)?
+        {
+            size += chunk.data.len() as u64;
+            if size > MAX_BLOB {
                 return Err(BlobError::TooLarge(digest.clone()));
             }
-            content.extend_from_slice(&chunk.data);
+            digester.update(&chunk.data);
+            file.write_all(&chunk.data).await?;
         }
-        if Digest::of(&content) != *digest {
+        file.flush().await?;
+        if digester.finish() != *digest {
             return Err(BlobError::Mismatch(digest.clone()));
         }
-        Ok(content)
+        let (blobs, path) = (self.clone(), self.path(digest));
+        let keep = move || {
+            blobs.make_room(size);
+            temporary.keep(&path)
+        };
+        let kept = tokio::task::spawn_blocking(keep).await;
+        Ok(kept.map_err(std::io::Error::other)??)
+    }
+
+    fn temporary(&self, digest: &Digest) -> std::io::Result<Temporary> {
+        let directory = &self.inner.directory;
+        fs::create_dir_all(directory)?;
+        let number = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!(".{}.{number}", digest.hex()));
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        Ok(Temporary { path, file })
     }
 
     /// Drops the blobs that were written first, until there is room.
     fn make_room(&self, wanted: u64) {
-        let Ok(entries) = fs::read_dir(&self.directory) else {
+        let Ok(entries) = fs::read_dir(&self.inner.directory) else {
             return;
         };
         let mut kept: Vec<(SystemTime, u64, PathBuf)> = entries
             .flatten()
+            .filter(|entry| !is_temporary(&entry.path()))
             .filter_map(|entry| {
                 let metadata = entry.metadata().ok()?;
                 Some((metadata.modified().ok()?, metadata.len(), entry.path()))
@@ -116,5 +250,61 @@ impl Blobs {
             let _ = fs::remove_file(path);
             sum = sum.saturating_sub(size);
         }
+    }
+}
+
+/// The next chunk of a stream that does not stall.
+async fn next(stream: &mut Streaming<BlobChunk>) -> Option<Result<Option<BlobChunk>, Status>> {
+    timeout(STALL, stream.message()).await.ok()
+}
+
+/// A file under a name of its own, deleted unless it is kept.
+#[derive(Debug)]
+struct Temporary {
+    path: PathBuf,
+    file: File,
+}
+
+impl Temporary {
+    /// Gives it its name, and itself from its beginning.
+    fn keep(self, path: &Path) -> std::io::Result<File> {
+        fs::rename(&self.path, path)?;
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Where it was kept, there is nothing under this name any more.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_none_or(|name| name.starts_with('.'))
+}
+
+/// Deletes what an earlier run had begun to fetch.
+fn drop_temporary(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if is_temporary(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Hashes a file from where it stands, and goes back to its beginning.
+fn digest_of(file: &mut File) -> std::io::Result<Digest> {
+    let (mut digester, mut piece) = (Digester::default(), vec![0; 64 << 10]);
+    loop {
+        let count = file.read(&mut piece)?;
+        if count == 0 {
+            file.rewind()?;
+            return Ok(digester.finish());
+        }
+        digester.update(piece.get(..count).unwrap_or_default());
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kelson_model::agent::PortRange;
 use kelson_model::quantity::{Bytes, MilliCpus};
 
+use crate::ended::KeptOutputs;
 use crate::record::LogLimit;
 
 /// What an agent is started with.
@@ -34,6 +35,8 @@ pub struct AgentConfig {
     pub shim_exe: PathBuf,
     /// How much of each task's output is kept.
     pub logs: LogLimit,
+    /// How much is kept of the outputs of ended tasks.
+    pub kept_outputs: KeptOutputs,
     /// Whether cgroups are used where they can be.
     pub use_cgroups: bool,
     /// Its version, for people.
@@ -59,6 +62,7 @@ impl AgentConfig {
             attributes: BTreeMap::new(),
             shim_exe: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
             logs: LogLimit::default(),
+            kept_outputs: KeptOutputs::default(),
             use_cgroups: true,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -1,7 +1,7 @@
 //! Laying a task's files into its directory: never outside it, never through a symbolic link.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 ///
 /// # Errors
 /// Where a part of the path is a symbolic link, `..`, or something else that is not a directory.
-pub(crate) fn lay_file(root: &Path, path: &str, content: &[u8]) -> std::io::Result<()> {
+pub(crate) fn lay_file(root: &Path, path: &str, content: &mut impl Read) -> std::io::Result<()> {
     let directory = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let mut at: OwnedFd = openat(CWD, root, directory, Mode::empty())?;
     let mut parts: Vec<&str> = path.split('/').collect();
@@ -36,7 +36,9 @@ pub(crate) fn lay_file(root: &Path, path: &str, content: &[u8]) -> std::io::Resu
         }
         at = openat(&at, part, directory, Mode::empty())?;
     }
-    let is_program = content.starts_with(b"#!") || content.starts_with(b"\x7fELF");
+    let mut head = Vec::new();
+    content.by_ref().take(4).read_to_end(&mut head)?;
+    let is_program = head.starts_with(b"#!") || head.starts_with(b"\x7fELF");
     let mode = if is_program {
         Mode::RWXU
     } else {
@@ -44,8 +46,9 @@ pub(crate) fn lay_file(root: &Path, path: &str, content: &[u8]) -> std::io::Resu
     };
     let create =
         OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(&at, name, create, mode)?;
-    File::from(file).write_all(content)
+    let mut file = File::from(openat(&at, name, create, mode)?);
+    file.write_all(&head)?;
+    std::io::copy(content, &mut file).map(drop)
 }
 
 #[cfg(test)]
@@ -57,8 +60,10 @@ mod tests {
     #[test]
     fn files_and_their_directories_are_made() {
         let root = tempfile::tempdir().unwrap();
-        lay_file(root.path(), "a/b/run.sh", b"#!/bin/sh\n").unwrap();
-        lay_file(root.path(), "a/index.html", b"hello").unwrap();
+        lay_file(root.path(), "a/b/run.sh", &mut &b"#!/bin/sh\n"[..]).unwrap();
+        lay_file(root.path(), "a/index.html", &mut &b"hello"[..]).unwrap();
+        let laid = std::fs::read_to_string(root.path().join("a/index.html")).unwrap();
+        assert_eq!(laid, "hello");
         let mode = |path: &str| {
             std::fs::metadata(root.path().join(path))
                 .unwrap()
@@ -76,7 +81,10 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), root.path().join("link")).unwrap();
         std::os::unix::fs::symlink(outside.path().join("x"), root.path().join("file")).unwrap();
         for path in ["../x", "/x", "link/x", "file", "a/../../x", "", "a/", "."] {
-            assert!(lay_file(root.path(), path, b"x").is_err(), "{path}");
+            assert!(
+                lay_file(root.path(), path, &mut &b"x"[..]).is_err(),
+                "{path}"
+            );
         }
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     }

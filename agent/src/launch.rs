@@ -1,6 +1,7 @@
 //! Starting one task: its directory, its specification, its shim, and the word of its end.
 
 use std::fs;
+use std::io::{Cursor, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, unix::AsyncFd};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::blob::Blobs;
+use crate::ended::{EndedOutputs, OutputLimits};
 use crate::identity::DirectoryLock;
 use crate::isolation::{Groups, Isolation};
 use crate::kill::Carriers;
@@ -61,6 +63,38 @@ impl From<PortsTaken> for Unprepared {
     }
 }
 
+/// Largest template of a file, in bytes.
+const MAX_TEMPLATE: u64 = 16 << 20;
+
+/// What a file of a task holds.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Text(Cursor<Vec<u8>>),
+    Blob(fs::File),
+}
+
+impl Content {
+    /// All of it, as text of a bounded length.
+    fn text(&mut self) -> std::io::Result<String> {
+        let mut text = String::new();
+        self.take(MAX_TEMPLATE + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_TEMPLATE {
+            let message = format!("a template has at most {MAX_TEMPLATE} bytes");
+            return Err(std::io::Error::other(message));
+        }
+        Ok(text)
+    }
+}
+
+impl Read for Content {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Text(text) => text.read(into),
+            Self::Blob(file) => file.read(into),
+        }
+    }
+}
+
 /// What starting a task needs.
 #[derive(Debug)]
 pub(crate) struct Launcher {
@@ -70,6 +104,7 @@ pub(crate) struct Launcher {
     pub(crate) shim_exe: PathBuf,
     pub(crate) logs: LogLimit,
     ports: PortGuard,
+    ended: EndedOutputs,
     turn: Semaphore,
     /// Released only when nobody can write into the data directory any more.
     _lock: DirectoryLock,
@@ -81,20 +116,48 @@ impl Launcher {
         isolation: Isolation,
         blobs: Blobs,
         shim_exe: PathBuf,
-        logs: LogLimit,
+        outputs: OutputLimits,
         ports: PortGuard,
         lock: DirectoryLock,
     ) -> Self {
+        let ended = EndedOutputs::open(layout.ended(), outputs.ended);
         Self {
             layout,
             isolation,
             blobs,
             shim_exe,
-            logs,
+            logs: outputs.each,
             ports,
+            ended,
             turn: Semaphore::new(AT_ONCE),
             _lock: lock,
         }
+    }
+
+    /// Has the files of a task at hand; takes no turn of those that start tasks, since it may
+    /// wait for the kernel.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub(crate) async fn fetch(&self, plan: &LaunchPlan) -> Result<Vec<(String, Content)>, String> {
+        let mut contents = Vec::with_capacity(plan.files.len());
+        for file in &plan.files {
+            let say = |what: &dyn std::fmt::Display| format!("the file '{}': {what}", file.path);
+            let mut content = match &file.content {
+                Ok(text) => Content::Text(Cursor::new(text.clone().into_bytes())),
+                Err(digest) => {
+                    let fetched = self.blobs.get(digest).await;
+                    Content::Blob(fetched.map_err(|error| say(&error))?)
+                }
+            };
+            if file.is_template {
+                let text = content.text().map_err(|error| say(&error))?;
+                let done = interpolate(&text, &plan.environment).map_err(|error| say(&error))?;
+                content = Content::Text(Cursor::new(done.into_bytes()));
+            }
+            contents.push((file.path.clone(), content));
+        }
+        Ok(contents)
     }
 
     /// Makes the directory, lays the files, makes the cgroups, and writes the specification
@@ -106,34 +169,15 @@ impl Launcher {
         self: &Arc<Self>,
         order: TaskOrder,
         plan: Arc<LaunchPlan>,
+        contents: Vec<(String, Content)>,
     ) -> Result<Groups, Unprepared> {
         let _turn = self
             .turn
             .acquire()
             .await
             .map_err(|error| error.to_string())?;
-        let mut contents = Vec::with_capacity(plan.files.len());
-        for file in &plan.files {
-            let content = match &file.content {
-                Ok(text) => text.clone().into_bytes(),
-                Err(digest) => {
-                    let fetched = self.blobs.get(digest).await;
-                    fetched.map_err(|error| format!("the file '{}': {error}", file.path))?
-                }
-            };
-            let content = if file.is_template {
-                let text = String::from_utf8(content)
-                    .map_err(|_| format!("the template '{}' is not UTF-8", file.path))?;
-                let done = interpolate(&text, &plan.environment);
-                done.map_err(|error| format!("the file '{}': {error}", file.path))?
-                    .into_bytes()
-            } else {
-                content
-            };
-            contents.push((file.path.clone(), content));
-        }
         let launcher = Arc::clone(self);
-        let write = move || launcher.write(order, &plan, &contents);
+        let write = move || launcher.write(order, &plan, contents);
         tokio::task::spawn_blocking(write)
             .await
             .map_err(|error| error.to_string())?
@@ -143,7 +187,7 @@ impl Launcher {
         &self,
         order: TaskOrder,
         plan: &LaunchPlan,
-        contents: &[(String, Vec<u8>)],
+        contents: Vec<(String, Content)>,
     ) -> Result<Groups, Unprepared> {
         let task = order.task;
         self.ports.ensure_free(&order.ports)?;
@@ -165,8 +209,8 @@ impl Launcher {
             made.map_err(say("the task's directory"))?;
         }
         let work = directory.join(WORK);
-        for (path, content) in contents {
-            crate::files::lay_file(&work, path, content)
+        for (path, mut content) in contents {
+            crate::files::lay_file(&work, &path, &mut content)
                 .map_err(|error| format!("the file '{path}': {error}"))?;
         }
         if plan.directory != "." {
@@ -203,8 +247,8 @@ impl Launcher {
         events: &mpsc::Sender<(TaskId, Input)>,
     ) {
         let directory = self.layout.task(task);
-        // Held until the shim has said something: at most as many as there are permits start at a
-        // time, and the others wait.
+        // Held until the shim has said something: so many are starting at a time, and the others
+        // wait.
         let turn = self.turn.acquire().await;
         let mut child = match self.spawn_shim(&directory) {
             Ok(child) => child,
@@ -246,8 +290,8 @@ impl Launcher {
         let _ = events.send((task, said)).await;
     }
 
-    /// Comes back when nothing runs of a task any more: nothing that may live is reported as gone,
-    /// or replaced.
+    /// Comes back when nothing runs of a task any more: nothing that may live is reported as
+    /// gone, or replaced.
     pub(crate) async fn end_for_good(self: &Arc<Self>, task: TaskId) {
         loop {
             let launcher = Arc::clone(self);
@@ -288,6 +332,9 @@ impl Launcher {
         let carriers = self.carriers(task);
         carriers.end_groups();
         carriers.remove_groups();
+        if let Ok(Some(spec)) = read_record::<SpecRecord>(&directory, SPEC) {
+            self.ended.keep(&directory, &spec.order);
+        }
         if let Err(error) = fs::remove_dir_all(&directory)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -37,8 +37,19 @@ impl Layout {
         self.task(task).join(WORK)
     }
 
-    /// The newest file of a stream.
-    pub(crate) fn log(&self, task: TaskId, stream: &str) -> PathBuf {
-        self.task(task).join(LOGS).join(format!("{stream}.log"))
+    /// Where outputs of ended tasks are kept.
+    pub(crate) fn ended(&self) -> PathBuf {
+        self.root.join("ended")
+    }
+
+    /// The newest file of a stream, in the task's directory or, once that is gone, where it is
+    /// kept; `None` where it is not.
+    pub(crate) fn output(&self, task: TaskId, stream: &str) -> Option<PathBuf> {
+        let places = [
+            self.task(task).join(LOGS),
+            self.ended().join(task.to_string()),
+        ];
+        let place = places.into_iter().find(|place| place.is_dir())?;
+        Some(place.join(format!("{stream}.log")))
     }
 }

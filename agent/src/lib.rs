@@ -7,8 +7,9 @@
 //! ```text
 //! agent.json            who this agent is: id, token, incarnation, and of which cluster
 //! cgroups.json          below which cgroups it places its tasks, and has placed them
-//! blobs/                files of commits, by digest
+//! blobs/                contents of files, by digest
 //! tasks/tsk_7/          spec.json, running.json, notes.json, exited.json, control, logs/, work/
+//! ended/tsk_3/          the output of an ended task
 //! ```
 //!
 //! Read `supervisor.rs` first (one loop owns all tasks), then `shim/mod.rs` (what holds a task),
@@ -24,6 +25,7 @@ mod clock;
 mod config;
 mod connection;
 mod drift;
+mod ended;
 mod files;
 mod identity;
 mod isolation;
@@ -40,6 +42,7 @@ mod supervisor;
 
 pub use agent::{Agent, run_agent};
 pub use config::{AgentConfig, AgentError, ShutdownMode};
+pub use ended::KeptOutputs;
 pub use record::LogLimit;
 pub use reset::end_everything;
 pub use shim::{keep_descriptors, run_check, run_gate, run_shim};

@@ -2,8 +2,8 @@
 //!
 //! *Flow*: what happens (orders, acknowledgements, shims, probes, time) comes in as messages; the
 //! machine of the task in question says what must be done; what takes time is done by spawned
-//! futures that answer with a message. After each message everything that the kernel has not heard
-//! yet is handed to the session, as far as that takes it.
+//! futures that answer with a message. After each message everything that the kernel has not
+//! heard yet is handed to the session, as far as that takes it.
 //!
 //! *Guarantees*: no task directory is deleted before the kernel has recorded the end. All spawned
 //! futures end with the loop; shims do not.
@@ -12,7 +12,6 @@ mod effects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kelson_agent_core::{
@@ -21,7 +20,7 @@ use kelson_agent_core::{
 };
 use kelson_model::id::TaskId;
 use kelson_proto::v1::{self, AgentMessage, agent_message};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::check::Prober;
@@ -62,24 +61,18 @@ pub(crate) enum Notice {
     Shutdown(ShutdownMode),
 }
 
-/// What the loop shares with the session.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    /// The index of the last assignments.
-    pub(crate) index: AtomicU64,
-}
-
 struct Held {
     machine: Task,
     order: Option<TaskOrder>,
     plan: Option<Arc<LaunchPlan>>,
     groups: Groups,
     is_omitted: bool,
+    /// Told when the task is to end: nobody waits for its files then.
+    halt: Arc<Notify>,
 }
 
 pub(crate) struct Supervisor {
     launcher: Arc<Launcher>,
-    shared: Arc<Shared>,
     host: String,
     path: String,
     isolation: String,
@@ -109,7 +102,6 @@ impl Supervisor {
     /// A loop that owns nothing yet, and the way to talk to it.
     pub(crate) fn new(
         launcher: Arc<Launcher>,
-        shared: Arc<Shared>,
         host: String,
         incarnation: u64,
     ) -> (Self, mpsc::Sender<Notice>) {
@@ -124,7 +116,6 @@ impl Supervisor {
         let this = Self {
             isolation: launcher.isolation.line(),
             launcher,
-            shared,
             host,
             path: std::env::var("PATH").unwrap_or_else(|_| default_path.to_owned()),
             boot_id: crate::proc::boot_id(),
@@ -193,6 +184,7 @@ impl Supervisor {
                     plan,
                     groups: one.groups,
                     is_omitted: false,
+                    halt: Arc::default(),
                 },
             );
             self.carry_out(task, effects);
@@ -354,8 +346,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells the kernel not to start anything here any more; without a session there is nobody who
-    /// would.
+    /// Tells the kernel not to start anything here any more; without a session there is nobody
+    /// who would.
     fn say_leaving(&self) {
         let message =
             kelson_proto::v1::agent_message::Message::Leaving(kelson_proto::v1::Leaving {});
@@ -411,10 +403,6 @@ impl Supervisor {
                 }
             }
         }
-        // Only now: a session that breaks in between is given all of it again.
-        self.shared
-            .index
-            .store(self.assignments.index().0, Ordering::Release);
     }
 
     fn insert(&mut self, task: TaskId, machine: Task, effects: Vec<Effect>) {
@@ -426,6 +414,7 @@ impl Supervisor {
                 plan: None,
                 groups: Groups::default(),
                 is_omitted: false,
+                halt: Arc::default(),
             },
         );
         self.carry_out(task, effects);
@@ -452,6 +441,7 @@ impl Supervisor {
             plan: planned.ok(),
             groups: Groups::default(),
             is_omitted: false,
+            halt: Arc::default(),
         };
         self.tasks.insert(task, entry);
         self.carry_out(task, effects);
@@ -480,6 +470,9 @@ impl Supervisor {
         let Some(entry) = self.tasks.get_mut(&task) else {
             return;
         };
+        if matches!(input, Input::Stop { .. } | Input::Forget) {
+            entry.halt.notify_one();
+        }
         let effects = entry.machine.apply(now, input);
         self.carry_out(task, effects);
     }

@@ -5,7 +5,7 @@ mod support;
 
 use kelson_agent::ShutdownMode;
 use kelson_model::task::TaskState;
-use kelson_proto::v1::{LogRequest, kernel_message};
+use kelson_proto::v1::{LogRequest, LogWindow, SessionEnd, kernel_message};
 use support::{FakeKernel, config, is_alive, script, start, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn tasks_go_on_without_a_session_and_the_id_stays() {
     let agent = start(directory.path(), &kernel).await;
     kernel.run(1, &script("until [ -e go ]; do sleep 0.02; done; exit 4"));
     let pid = kernel.wait_state(1, TaskState::Running).await.pid.unwrap();
-    kernel.refuse("the kernel shuts down");
+    kernel.refuse(SessionEnd::Unavailable, "the kernel shuts down");
     kernel.break_session();
     kernel.wait_attached(2).await;
     assert!(is_alive(pid));
@@ -100,9 +100,9 @@ async fn an_agent_whose_place_another_incarnation_has_taken_ends_and_leaves_its_
     let mut agent = start(directory.path(), &kernel).await;
     kernel.run(1, &script("exec sleep 1000"));
     let pid = kernel.wait_state(1, TaskState::Running).await.pid.unwrap();
-    kernel.refuse("another incarnation of this agent has taken over");
+    kernel.refuse(SessionEnd::Superseded, "a newer one has taken over");
     kernel.break_session();
-    assert!(agent.ended().await.to_string().contains("incarnation"));
+    assert!(agent.ended().await.to_string().contains("a newer one"));
     drop(agent);
     assert!(is_alive(pid));
     // The lock is free at once: the next agent cleans up.
@@ -144,6 +144,7 @@ async fn output_is_read_whole_by_its_tail_and_followed_to_its_end() {
             tail_bytes,
             follow,
             cancel: false,
+            window: 100,
         }));
     };
     ask(1, "stdout", 0, true);
@@ -181,5 +182,67 @@ async fn output_is_read_whole_by_its_tail_and_followed_to_its_end() {
     assert_eq!(ended(1).await, "");
     assert!(ended(4).await.contains("stdout or stderr"));
     assert!(ended(5).await.contains("tsk_99"));
+    agent.stop(ShutdownMode::StopTasks).await;
+}
+
+fn read_all(request: u64, task: u64, window: u32) -> kernel_message::Message {
+    kernel_message::Message::Log(LogRequest {
+        request,
+        task,
+        stream: "stdout".to_owned(),
+        tail_bytes: 0,
+        follow: false,
+        cancel: false,
+        window,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_output_of_an_ended_task_stays_readable_after_its_directory_is_gone() {
+    let (kernel, directory) = (FakeKernel::start().await, tempfile::tempdir().unwrap());
+    let agent = start(directory.path(), &kernel).await;
+    kernel.run(1, &script("echo last words; exit 3"));
+    kernel.wait_over(1).await;
+    kernel.forget(1);
+    let task = directory.path().join("tasks/tsk_1");
+    wait_for("the directory to go", || (!task.exists()).then_some(())).await;
+    kernel.send(read_all(1, 1, 100));
+    kernel.send(read_all(2, 77, 100));
+    let ended = |seen: &support::Seen, request| {
+        let log = seen.logs.get(&request).filter(|log| log.1)?;
+        Some((log.0.clone(), log.2.clone()))
+    };
+    let (read, _) = kernel.wait("the output", |seen| ended(seen, 1)).await;
+    assert_eq!(read, b"last words\n");
+    let (read, message) = kernel.wait("an answer", |seen| ended(seen, 2)).await;
+    assert!(read.is_empty() && message.contains("not kept"), "{message}");
+    agent.stop(ShutdownMode::StopTasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_of_an_output_is_sent_than_the_client_takes() {
+    let (kernel, directory) = (FakeKernel::start().await, tempfile::tempdir().unwrap());
+    let agent = start(directory.path(), &kernel).await;
+    let size = 1 << 20;
+    kernel.run(1, &script(&format!("head -c {size} /dev/zero; exit 0")));
+    kernel.wait_over(1).await;
+    kernel.send(read_all(1, 1, 2));
+    let at_least = |bytes: usize| {
+        move |seen: &support::Seen| {
+            let log = seen.logs.get(&1)?;
+            (log.0.len() >= bytes).then_some((log.0.len(), log.1))
+        }
+    };
+    kernel.wait("the first chunks", at_least(1)).await;
+    // A task of its own comes after whatever the reader would send.
+    kernel.run(2, &script("exit 0"));
+    kernel.wait_over(2).await;
+    let (sent, is_over) = kernel.wait("the window", at_least(1)).await;
+    assert!(sent <= 2 * (64 << 10) && !is_over, "{sent}");
+    kernel.send(kernel_message::Message::Window(LogWindow {
+        request: 1,
+        chunks: 1000,
+    }));
+    kernel.wait("the rest", at_least(size)).await;
     agent.stop(ShutdownMode::StopTasks).await;
 }

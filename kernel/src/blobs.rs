@@ -4,11 +4,15 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kelson_model::id::Digest;
 
 /// Largest blob, in bytes.
 pub const MAX_BLOB: u64 = 64 << 20;
+
+/// Makes the names of temporary files differ.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A folder of blobs.
 #[derive(Debug, Clone)]
@@ -79,9 +83,10 @@ impl Blobs {
             path: path.clone(),
             source,
         };
-        let temporary = self
-            .folder
-            .join(format!(".{}.{}", digest.hex(), std::process::id()));
+        // Two that store the same content at once don't meet.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!(".{}.{}.{number}", digest.hex(), std::process::id());
+        let temporary = self.folder.join(name);
         let write = || -> io::Result<()> {
             let mut file = fs::File::create(&temporary)?;
             file.write_all(content)?;
@@ -117,6 +122,22 @@ impl Blobs {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn the_same_content_is_stored_by_many_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let content = vec![7; 1 << 20];
+        std::thread::scope(|scope| {
+            let storing: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| blobs.put(&content)))
+                .collect();
+            for one in storing {
+                assert_eq!(one.join().unwrap().unwrap(), Digest::of(&content));
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_damaged_blob_is_named_and_never_given_out() {

@@ -16,11 +16,11 @@ use kelson_model::request::{Refusal, Submission};
 use kelson_model::time::{ClusterTime, WallTime};
 use tokio::sync::watch;
 
-use crate::api::sessions::Sessions;
 use crate::blobs::{BlobError, Blobs};
 use crate::codec;
 use crate::heart::Hearts;
 use crate::raft::{ClusterId, MAX_PAYLOAD_BYTES, Member, MemberConfig, ProposeError, RaftError};
+use crate::sessions::Sessions;
 
 // A turn that is within its limit always fits an entry.
 const _: () = assert!(TURN_BYTES as usize + ENTRY_HEAD_BYTES as usize <= MAX_PAYLOAD_BYTES);

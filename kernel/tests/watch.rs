@@ -24,6 +24,7 @@ async fn watch(address: &str, resume: u64) -> Streaming<WatchBatch> {
     let request = WatchRequest {
         kinds: vec!["event".to_owned()],
         resume,
+        ..WatchRequest::default()
     };
     client.watch(request).await.unwrap().into_inner()
 }

@@ -82,18 +82,35 @@ pub struct Digest(String);
 impl Digest {
     /// Hashes `content`.
     pub fn of(content: &[u8]) -> Self {
-        use sha2::Digest as _;
-        let hash = sha2::Sha256::digest(content);
-        let mut hex = String::with_capacity(64);
-        for byte in hash {
-            hex.push_str(&format!("{byte:02x}"));
-        }
-        Self(hex)
+        let mut digester = Digester::default();
+        digester.update(content);
+        digester.finish()
     }
 
     /// The 64 hex digits, without the `sha256:` in front.
     pub fn hex(&self) -> &str {
         &self.0
+    }
+}
+
+/// Hashes content that comes in pieces.
+#[derive(Debug, Clone, Default)]
+pub struct Digester(sha2::Sha256);
+
+impl Digester {
+    /// Adds a piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        sha2::Digest::update(&mut self.0, piece);
+    }
+
+    /// The digest of all pieces, one after the other.
+    pub fn finish(self) -> Digest {
+        let hash = sha2::Digest::finalize(self.0);
+        let mut hex = String::with_capacity(64);
+        for byte in hash {
+            hex.push_str(&format!("{byte:02x}"));
+        }
+        Digest(hex)
     }
 }
 

@@ -3,6 +3,7 @@
 use kelson_model::agent::{AgentDescription, PortRange};
 use kelson_model::id::TaskId;
 use kelson_model::quantity::{Bytes, MilliCpus, Resources};
+use kelson_model::session::SessionEnd;
 use kelson_model::task::{CheckState, Exit, ExitCause, MAX_TAKEN_PORTS, TaskState, TaskStatus};
 use kelson_model::time::WallTime;
 
@@ -191,6 +192,36 @@ fn exit(from: v1::Exit) -> Result<Exit, ConvertError> {
     })
 }
 
+impl From<SessionEnd> for v1::SessionEnd {
+    fn from(end: SessionEnd) -> Self {
+        match end {
+            SessionEnd::UnknownAgent => Self::UnknownAgent,
+            SessionEnd::OtherDirectory => Self::OtherDirectory,
+            SessionEnd::OtherCluster => Self::OtherCluster,
+            SessionEnd::Superseded => Self::Superseded,
+            SessionEnd::Replaced => Self::Replaced,
+            SessionEnd::Silent => Self::Silent,
+            SessionEnd::Misspoken => Self::Misspoken,
+            SessionEnd::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+/// Reads why a session is over; `None` for a reason that this version does not know.
+pub fn session_end(value: i32) -> Option<SessionEnd> {
+    match v1::SessionEnd::try_from(value).ok()? {
+        v1::SessionEnd::Unspecified => None,
+        v1::SessionEnd::UnknownAgent => Some(SessionEnd::UnknownAgent),
+        v1::SessionEnd::OtherDirectory => Some(SessionEnd::OtherDirectory),
+        v1::SessionEnd::OtherCluster => Some(SessionEnd::OtherCluster),
+        v1::SessionEnd::Superseded => Some(SessionEnd::Superseded),
+        v1::SessionEnd::Replaced => Some(SessionEnd::Replaced),
+        v1::SessionEnd::Silent => Some(SessionEnd::Silent),
+        v1::SessionEnd::Misspoken => Some(SessionEnd::Misspoken),
+        v1::SessionEnd::Unavailable => Some(SessionEnd::Unavailable),
+    }
+}
+
 impl From<&TaskStatus> for v1::TaskStatus {
     fn from(from: &TaskStatus) -> Self {
         Self {
@@ -268,6 +299,15 @@ mod tests {
                 status
             );
         }
+    }
+
+    #[test]
+    fn every_end_of_a_session_survives_the_wire() {
+        for end in SessionEnd::ALL {
+            assert_eq!(session_end(v1::SessionEnd::from(end).into()), Some(end));
+        }
+        assert_eq!(session_end(0), None);
+        assert_eq!(session_end(99), None);
     }
 
     #[test]

@@ -2,15 +2,18 @@
 //! model.
 //!
 //! This room decides how things look between processes. It never decides what they mean. Read
-//! `kelson/v1/agents.proto` (the session of an agent) and `kelson/v1/kernel.proto` (clients of the
-//! kernel), then `convert.rs`.
+//! `kelson/v1/agents.proto` (the session of an agent) and `kelson/v1/kernel.proto` (clients of
+//! the kernel), then `convert.rs`.
 
 mod convert;
 
-pub use convert::ConvertError;
+pub use convert::{ConvertError, session_end};
 
 /// Largest message that either side accepts, in bytes.
 pub const MAX_MESSAGE: usize = 4 << 20;
+/// Bytes after which whoever makes a list begins the next message; well below [`MAX_MESSAGE`],
+/// since one item may exceed it by its own size, which the log bounds.
+pub const PAGE: usize = 1 << 20;
 /// Largest piece of a blob in one message, in bytes.
 pub const BLOB_CHUNK: usize = 256 << 10;
 

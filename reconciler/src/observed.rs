@@ -81,6 +81,8 @@ pub struct Mirror {
     tasks: BTreeMap<TaskId, Place>,
     by_workload: BTreeMap<Arc<ObjectKey>, BTreeSet<TaskId>>,
     ended_by_hand: BTreeMap<TaskId, Ended>,
+    /// When tasks ended whose rows a restart has taken; they come again.
+    seen_to_end: BTreeMap<TaskId, Option<WallTime>>,
     sources: BTreeMap<String, SourceRecord>,
     frameworks: BTreeMap<String, FrameworkRow>,
     ledger: Vec<DriftItem>,
@@ -91,7 +93,11 @@ impl Mirror {
     pub fn take_in(&mut self, batch: Batch, now: WallTime) -> Changes {
         let mut changes = Changes::default();
         if batch.is_restart {
+            let mut seen_to_end = std::mem::take(&mut self.seen_to_end);
+            let ended = std::mem::take(&mut self.ended_by_hand).into_iter();
+            seen_to_end.extend(ended.map(|(id, ended)| (id, ended.at)));
             *self = Self {
+                seen_to_end,
                 version: self.version,
                 ..Self::default()
             };
@@ -117,6 +123,9 @@ impl Mirror {
         self.index = batch.index;
         self.is_current = batch.is_current;
         self.has_begun |= batch.is_current;
+        if batch.is_current {
+            self.seen_to_end.clear();
+        }
         changes
     }
 
@@ -217,7 +226,10 @@ impl Mirror {
         let before = self.tasks.insert(id, place);
         let is_changed = before.is_none_or(|before| before.state != state);
         if has_ended_by_hand(&task) {
-            let at = self.ended_by_hand.get(&id).map_or(now, |known| known.at);
+            let known = self.ended_by_hand.get(&id).map(|known| known.at);
+            let at = known
+                .or_else(|| self.seen_to_end.remove(&id))
+                .unwrap_or(now);
             self.ended_by_hand.insert(id, Ended { task, at });
         }
         let of_workload = self.by_workload.entry(workload).or_default();
@@ -421,6 +433,11 @@ mod tests {
         let tasks = mirror.tasks_of_interest(WallTime(9));
         let ids: Vec<u64> = tasks.iter().map(|task| task.id.0).collect();
         assert_eq!(ids, [1, 2]);
+        assert_eq!(tasks.first().unwrap().ended_at, Some(WallTime(7)));
+        // The watch begins again: that end is as old as it was.
+        let again = vec![task_row(1, "failed", killed), task_row(2, "running", "")];
+        mirror.take_in(batch(3, true, again), WallTime(9));
+        let tasks = mirror.tasks_of_interest(WallTime(10));
         assert_eq!(tasks.first().unwrap().ended_at, Some(WallTime(7)));
         let gone = Row {
             json: None,

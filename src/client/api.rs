@@ -27,6 +27,9 @@ pub(crate) struct Client {
 pub(crate) struct WatchBatch {
     /// The state that the client knows after it.
     pub(crate) index: u64,
+    /// Whether what is known must be dropped first: what has changed since is not known any more.
+    #[serde(default)]
+    pub(crate) restart: bool,
     /// Whether the client now knows all of it.
     #[serde(default)]
     pub(crate) current: bool,
@@ -41,6 +44,9 @@ pub(crate) struct WatchBatch {
 pub(crate) struct WatchRow {
     /// `object`, `task`, `event`, …
     pub(crate) kind: String,
+    /// Names it within its kind.
+    #[serde(default)]
+    pub(crate) key: String,
     /// The row; null: it is gone.
     #[serde(default)]
     pub(crate) json: Value,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use kelson_model::request::Refusal;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -56,7 +57,8 @@ pub(crate) async fn send(
         .method(method)
         .uri(target)
         .header(header::HOST, address.authority())
-        .header(header::ACCEPT, "application/json");
+        .header(header::ACCEPT, "application/json")
+        .header(header::TE, "trailers");
     if body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
@@ -108,6 +110,14 @@ pub(crate) async fn read(
         }
     };
     Ok(Arrived { status, body })
+}
+
+/// Why an answer ends early, as its trailer says.
+pub(crate) fn ended_early(trailers: &HeaderMap) -> Option<Failure> {
+    let told = trailers.get("kelson-error")?;
+    let told: Refusal = serde_json::from_slice(told.as_bytes()).ok()?;
+    let failure = Failure::new(Exit::Refused, told.message);
+    Some(failure.with_code(told.code).with_hint(told.hint))
 }
 
 /// What a refusal says: `{"error":{"code","message","hint"}}`.
@@ -206,6 +216,18 @@ mod tests {
         assert_eq!(failure.exit, Exit::Refused);
         assert_eq!(failure.to_string(), "K0302: there is no Service shop/x");
         assert_eq!(failure.hint.as_deref(), Some("look at `kelson status`"));
+    }
+
+    #[test]
+    fn an_answer_that_ends_early_says_why() {
+        let mut trailers = HeaderMap::new();
+        assert_eq!(ended_early(&trailers), None);
+        let told =
+            json!({"code": "K0321", "message": "agt_1 cannot be reached", "hint": "try again"});
+        trailers.insert("kelson-error", told.to_string().parse().unwrap());
+        let failure = ended_early(&trailers).unwrap();
+        assert_eq!(failure.to_string(), "K0321: agt_1 cannot be reached");
+        assert_eq!(failure.exit, Exit::Refused);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::address::Address;
 use super::api::WatchBatch;
+use super::connection::ended_early;
 use crate::exit::{Exit, Failure};
 
 /// Longest line that is taken.
@@ -51,8 +52,13 @@ impl ByteStream {
                     format!("the connection to {} broke off: {error}", self.address),
                 )
             })?;
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
+            match frame.into_data() {
+                Ok(data) => return Ok(Some(data)),
+                Err(frame) => {
+                    if let Some(failure) = frame.trailers_ref().and_then(ended_early) {
+                        return Err(failure);
+                    }
+                }
             }
         }
     }

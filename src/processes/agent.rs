@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use kelson_agent::{AgentConfig, AgentError, ShutdownMode, run_agent};
+use kelson_agent::{AgentConfig, AgentError, KeptOutputs, ShutdownMode, run_agent};
 use kelson_model::agent::PortRange;
 use kelson_model::quantity::{Bytes, MilliCpus};
 
@@ -59,6 +59,12 @@ pub(crate) struct Agent {
     /// A label: NAME=VALUE
     #[arg(long = "attribute", value_parser = parse_attribute, value_name = "NAME=VALUE")]
     attributes: Vec<(String, String)>,
+    /// How many ended tasks of each slot keep their output
+    #[arg(long, default_value_t = KeptOutputs::default().tasks, value_name = "TASKS")]
+    kept_outputs: u32,
+    /// The most bytes that the outputs of ended tasks take together
+    #[arg(long, default_value_t = Bytes(KeptOutputs::default().bytes), value_name = "BYTES")]
+    kept_output_bytes: Bytes,
     /// Leave the tasks when a signal ends it; the next agent on the same data takes them over
     #[arg(long)]
     keep_tasks: bool,
@@ -97,6 +103,10 @@ pub(crate) async fn run(arguments: Agent) -> Result<Exit> {
     config.disk = arguments.disk;
     config.ports = arguments.port_range;
     config.attributes = arguments.attributes.into_iter().collect::<BTreeMap<_, _>>();
+    config.kept_outputs = KeptOutputs {
+        tasks: arguments.kept_outputs,
+        bytes: arguments.kept_output_bytes.0,
+    };
     config.version = VERSION.to_owned();
     let keeps = arguments.keep_tasks;
     let shutdown = async move {

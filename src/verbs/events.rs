@@ -2,15 +2,18 @@
 
 use anyhow::Result;
 use clap::Args;
-use kelson_model::object::ObjectKey;
+use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::target::Target;
-use crate::client::Client;
+use crate::client::{Client, WatchBatch};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{Cell, Format, Palette, Table, Tint, age, clock, emit, now, print, to_yaml};
+use crate::output::{
+    Cell, Format, Palette, Table, Tint, age, clock, emit, now, print, say, to_yaml,
+};
 
 /// What may be typed behind `events`.
 #[derive(Debug, Args)]
@@ -60,28 +63,27 @@ pub(crate) async fn run(arguments: &Events, context: &Context) -> Result<Exit> {
     let client = context.client()?;
     let palette = context.palette();
     if !arguments.watch {
-        let list = fetch(&client, context, arguments, arguments.since).await?;
+        let list = fetch(&client, context, arguments).await?;
         print(context.format(), &list, |is_wide| {
             table(&list.items, is_wide, palette)
         })?;
         return Ok(Exit::Done);
     }
-    let mut changes = client.watch("event", None).await?;
-    let mut since = arguments.since;
-    // Several events may share an index, so those of the newest one are remembered.
-    let mut shown: Vec<Event> = Vec::new();
-    while changes.changed().await? {
-        let list = fetch(&client, context, arguments, since.saturating_sub(1)).await?;
-        for event in list.items {
-            if event.index < since || shown.contains(&event) {
-                continue;
+    let limit = context.limit()?;
+    let mut batches = client.watch("event", Some(arguments.since)).await?;
+    let mut news = News {
+        shown: (arguments.since, u32::MAX),
+        has_begun: false,
+    };
+    while let Some(batch) = batches.line::<WatchBatch>().await? {
+        if news.has_missed(&batch) {
+            say("more has happened at once than the kernel keeps: some events are missing here");
+        }
+        for row in news.take(batch) {
+            let event: Event = client.parsed("/v1/watch", row)?;
+            if is_wanted(&event, limit.as_ref(), arguments) {
+                emit(&line(&event, context.format(), palette)?)?;
             }
-            if event.index > since {
-                since = event.index;
-                shown.clear();
-            }
-            emit(&line(&event, context.format(), palette)?)?;
-            shown.push(event);
         }
     }
     Err(Failure::new(
@@ -91,28 +93,57 @@ pub(crate) async fn run(arguments: &Events, context: &Context) -> Result<Exit> {
     .into())
 }
 
-async fn fetch(
-    client: &Client,
-    context: &Context,
-    arguments: &Events,
-    since: u64,
-) -> Result<EventList> {
+/// Which events of a watch have been shown.
+struct News {
+    /// The newest, by its entry and its place among the events of that entry.
+    shown: (u64, u32),
+    has_begun: bool,
+}
+
+impl News {
+    /// Whether the kernel has dropped events before they were seen.
+    fn has_missed(&self, batch: &WatchBatch) -> bool {
+        batch.restart && self.has_begun
+    }
+
+    /// The events of a batch that are new, as JSON, oldest first.
+    fn take(&mut self, batch: WatchBatch) -> Vec<Value> {
+        self.has_begun |= batch.current;
+        let named = batch.rows.into_iter().filter_map(|row| {
+            let (index, place) = row.key.split_once('.')?;
+            let name = (index.parse::<u64>().ok()?, place.parse::<u32>().ok()?);
+            (!row.json.is_null()).then_some((name, row.json))
+        });
+        let mut new = Vec::new();
+        for (name, json) in named {
+            if name > self.shown {
+                self.shown = name;
+                new.push(json);
+            }
+        }
+        new
+    }
+}
+
+fn is_wanted(event: &Event, limit: Option<&Namespace>, arguments: &Events) -> bool {
+    match (&event.object, &arguments.object) {
+        // What is about no object (a revision, an agent) is about every namespace.
+        (None, wanted) => wanted.is_none(),
+        (Some(object), wanted) => {
+            limit.is_none_or(|limit| object.namespace == *limit)
+                && wanted
+                    .as_ref()
+                    .is_none_or(|target| target.is(&object.kind, &object.name))
+        }
+    }
+}
+
+async fn fetch(client: &Client, context: &Context, arguments: &Events) -> Result<EventList> {
     let limit = context.limit()?;
-    let since = since.to_string();
+    let since = arguments.since.to_string();
     let mut list: EventList = client.get_as("/v1/events", &[("since", &since)]).await?;
     list.items
-        .retain(|event| match (&event.object, &arguments.object) {
-            // What is about no object (a revision, an agent) is about every namespace.
-            (None, wanted) => wanted.is_none(),
-            (Some(object), wanted) => {
-                limit
-                    .as_ref()
-                    .is_none_or(|limit| object.namespace == *limit)
-                    && wanted
-                        .as_ref()
-                        .is_none_or(|target| target.is(&object.kind, &object.name))
-            }
-        });
+        .retain(|event| is_wanted(event, limit.as_ref(), arguments));
     Ok(list)
 }
 
@@ -196,5 +227,36 @@ pub(crate) fn tint_of(reason: &str) -> Tint {
         Tint::Good
     } else {
         Tint::Plain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    fn batch(restart: bool, keys: &[&str]) -> WatchBatch {
+        let rows: Vec<Value> = keys
+            .iter()
+            .map(|key| json!({"kind": "event", "key": key, "json": key}))
+            .collect();
+        let line = json!({"index": 9, "restart": restart, "current": true, "rows": rows});
+        serde_json::from_value(line).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_shown_once_and_what_was_missed_is_said() {
+        let mut news = News {
+            shown: (3, u32::MAX),
+            has_begun: false,
+        };
+        let first = batch(true, &["3.0", "4.0", "4.1"]);
+        assert!(!news.has_missed(&first), "it is only the beginning");
+        assert_eq!(news.take(first), ["4.0", "4.1"]);
+        assert_eq!(news.take(batch(false, &["4.2", "10.0"])), ["4.2", "10.0"]);
+        let again = batch(true, &["4.2", "10.0", "10.1"]);
+        assert!(news.has_missed(&again));
+        assert_eq!(news.take(again), ["10.1"]);
     }
 }

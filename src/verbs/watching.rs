@@ -10,6 +10,9 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::{Format, emit, print, to_yaml};
 
+/// What answers are made of: everything but events.
+const ROWS: &str = "object,task,agent,framework,source,drift";
+
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Watching {
@@ -19,8 +22,8 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Shows what `fetch` returns, once, or again whenever it has changed; returns the last answer
-    /// when it is not to go on.
+    /// Shows what `fetch` returns, once, or again whenever it has changed; returns the last
+    /// answer when it is not to go on.
     ///
     /// # Errors
     /// When nothing listens (any more), or the kernel refuses.
@@ -37,7 +40,7 @@ impl Watching {
             return Ok(answer);
         }
         // First the watch, then the answer: what changes in between is seen.
-        let mut changes = client.watch("", None).await?;
+        let mut changes = client.watch(ROWS, None).await?;
         let mut shown: Option<Value> = None;
         while changes.changed().await? {
             let answer = fetch().await?;

@@ -1,9 +1,9 @@
 //! A commit becomes a running service.
 
 use kelson_testkit::manifest::service;
-use kelson_testkit::{http, status};
+use kelson_testkit::{Cli, Look, http, status};
 
-use crate::cluster::{Cluster, DEADLINE, fetch};
+use crate::cluster::{Cluster, DEADLINE, fetch, text};
 
 #[test]
 fn a_commit_becomes_running_tasks_that_answer() {
@@ -81,4 +81,55 @@ fn a_file_of_the_commit_stands_in_the_task_and_its_change_is_a_new_version() {
         .unwrap();
     cluster.dev.settle(&commit).unwrap();
     assert_eq!(cluster.answers("Service/web"), ["second"]);
+}
+
+#[test]
+fn tasks_that_share_a_new_file_all_start_at_the_first_attempt() {
+    let manifest = service("web").instances(6).yaml().replace(
+        "args: [--text, \"web 1\"",
+        "files: [{path: site/index.html, source: pages/index.html}], args: [--file, site/index.html",
+    );
+    let cluster = Cluster::empty();
+    cluster.repo.write("pages/index.html", "first").unwrap();
+    let commit = cluster
+        .repo
+        .commit_file("kelson/web.yaml", manifest, "web")
+        .unwrap();
+    cluster.dev.settle(&commit).unwrap();
+    assert_eq!(cluster.answers("Service/web"), ["first"; 6]);
+    let tasks = cluster.dev.cli().json(&["tasks", "-A", "--all"]).unwrap();
+    let tasks = tasks.get("items").unwrap().as_array().unwrap();
+    assert_eq!(tasks.len(), 6, "{tasks:#?}");
+}
+
+#[test]
+fn the_output_of_an_ended_task_is_read_until_it_is_not_kept_any_more() {
+    let (cluster, _) = Cluster::with(&[("web", service("web"))]);
+    let running = |not: &str| {
+        let look = |cli: &Cli| {
+            let tasks = cli.running("Service/web")?;
+            let id = tasks.first().map(|task| text(task, "/id").to_owned());
+            Ok(match id.filter(|id| id != not) {
+                Some(id) => Look::Found(id),
+                None => Look::NotYet(format!("{tasks:?}")),
+            })
+        };
+        cluster
+            .dev
+            .wait_for("another task", DEADLINE, look)
+            .unwrap()
+    };
+    let first = running("");
+    let stop = |id: &str| cluster.dev.cli().ok(&["stop", id]).unwrap();
+    stop(&first);
+    let mut newest = running(&first);
+    let read = cluster.dev.cli().run(&["logs", &first]).unwrap();
+    assert_eq!(read.code, Some(0), "{read}");
+    for _ in 0..3 {
+        stop(&newest);
+        newest = running(&newest);
+    }
+    let refused = cluster.dev.cli().run(&["logs", &first]).unwrap();
+    assert_eq!(refused.code, Some(5), "{refused}");
+    assert!(refused.stderr.contains("K0320"), "{refused}");
 }

@@ -28,13 +28,14 @@ pub enum Order {
     },
 }
 
-/// What the kernel has sent: orders about some tasks, or about all of them.
+/// What the kernel has sent: orders about some tasks, and, at the end of a list, which tasks
+/// there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// The state that this is about.
     pub index: Index,
-    /// Whether these are all the tasks there are.
-    pub is_full: bool,
+    /// All the tasks there are, where with this batch the list of them is whole.
+    pub listed: Option<BTreeSet<TaskId>>,
     /// Task, generation, order.
     pub orders: Vec<(TaskId, u64, Order)>,
 }
@@ -70,8 +71,8 @@ pub enum Decision {
         /// The task.
         task: TaskId,
     },
-    /// The kernel does not list it any more: end it, and once its end is acknowledged, delete what
-    /// is left.
+    /// The kernel does not list it any more: end it, and once its end is acknowledged, delete
+    /// what is left.
     Omitted {
         /// The task.
         task: TaskId,
@@ -81,8 +82,8 @@ pub enum Decision {
 /// The orders that this agent holds.
 ///
 /// *Guarantees*: a task is started at most once, whatever is repeated, reordered or replayed; an
-/// order with an older generation than the one that is held is ignored; after a full batch exactly
-/// the tasks that it lists may run.
+/// order with an older generation than the one that is held is ignored; after a whole list
+/// exactly the tasks that it names may run.
 #[derive(Debug, Clone, Default)]
 pub struct Assignments {
     index: Index,
@@ -116,14 +117,12 @@ impl Assignments {
     pub fn apply(&mut self, batch: Batch) -> Vec<Decision> {
         let mut decisions = Vec::new();
         self.index = batch.index;
-        let mut listed = BTreeSet::new();
         for (task, generation, order) in batch.orders {
-            listed.insert(task);
             if let Some(decision) = self.decide(task, generation, order) {
                 decisions.push(decision);
             }
         }
-        if batch.is_full {
+        if let Some(listed) = batch.listed {
             let omitted = self.held.keys().filter(|task| !listed.contains(*task));
             decisions.extend(omitted.map(|task| Decision::Omitted { task: *task }));
         }
@@ -211,9 +210,10 @@ mod tests {
     }
 
     fn batch(index: u64, is_full: bool, orders: Vec<(TaskId, u64, Order)>) -> Batch {
+        let all = orders.iter().map(|(task, ..)| *task).collect();
         Batch {
             index: Index(index),
-            is_full,
+            listed: is_full.then_some(all),
             orders,
         }
     }

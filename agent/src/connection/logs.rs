@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kelson_model::id::TaskId;
-use kelson_proto::v1::{AgentMessage, LogChunk, LogRequest, agent_message};
-use tokio::sync::mpsc;
+use kelson_proto::v1::{AgentMessage, LogChunk, LogFault, LogRequest, agent_message};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::layout::Layout;
 use crate::record::EXITED;
@@ -112,41 +113,88 @@ impl LogReader {
     }
 }
 
-fn chunk(request: u64, data: Vec<u8>, is_end: bool, error: &str) -> AgentMessage {
-    AgentMessage {
-        message: Some(agent_message::Message::Log(LogChunk {
+/// Where the chunks of one answer go.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    request: u64,
+    out: mpsc::Sender<AgentMessage>,
+    window: Arc<Semaphore>,
+}
+
+impl Chunks {
+    /// No more than the window are sent before the client has taken some.
+    pub(super) fn new(
+        request: u64,
+        out: mpsc::Sender<AgentMessage>,
+        window: Arc<Semaphore>,
+    ) -> Self {
+        Self {
             request,
-            data: data.into(),
-            end: is_end,
-            error: error.to_owned(),
-        })),
+            out,
+            window,
+        }
     }
+
+    /// Waits for the client and sends; false where there is no session any more.
+    async fn data(&self, data: Vec<u8>) -> bool {
+        let Ok(permit) = self.window.acquire().await else {
+            return false;
+        };
+        permit.forget();
+        self.send(LogChunk {
+            data: data.into(),
+            ..LogChunk::default()
+        })
+        .await
+    }
+
+    async fn send(&self, chunk: LogChunk) -> bool {
+        let chunk = LogChunk {
+            request: self.request,
+            ..chunk
+        };
+        let message = Some(agent_message::Message::Log(chunk));
+        self.out.send(AgentMessage { message }).await.is_ok()
+    }
+}
+
+type Refused = (LogFault, String);
+
+fn unreadable(error: impl std::fmt::Display) -> Refused {
+    (LogFault::Unreadable, error.to_string())
 }
 
 /// Answers one request until its end; the caller aborts it where the client is gone.
-pub(super) async fn answer(layout: Layout, request: LogRequest, out: mpsc::Sender<AgentMessage>) {
-    let id = request.request;
-    let error = match read(&layout, request, &out).await {
-        Ok(()) => String::new(),
-        Err(error) => error,
+pub(super) async fn answer(layout: Layout, request: LogRequest, chunks: Chunks) {
+    let (fault, message) = match read(&layout, request, &chunks).await {
+        Ok(()) => (LogFault::None, String::new()),
+        Err(refused) => refused,
     };
-    let _ = out.send(chunk(id, Vec::new(), true, &error)).await;
+    let last = LogChunk {
+        end: true,
+        fault: fault.into(),
+        message,
+        ..LogChunk::default()
+    };
+    chunks.send(last).await;
 }
 
-async fn read(
-    layout: &Layout,
-    request: LogRequest,
-    out: &mpsc::Sender<AgentMessage>,
-) -> Result<(), String> {
+async fn read(layout: &Layout, request: LogRequest, chunks: &Chunks) -> Result<(), Refused> {
     let task = TaskId(request.task);
     if !matches!(request.stream.as_str(), "stdout" | "stderr") {
-        return Err("a stream is stdout or stderr".to_owned());
+        let message = "a stream is stdout or stderr".to_owned();
+        return Err((LogFault::NoStream, message));
     }
+    let Some(path) = layout.output(task, &request.stream) else {
+        let message = format!("the output of {task} is not kept any more");
+        return Err((LogFault::NotKept, message));
+    };
     let directory = layout.task(task);
-    if !directory.exists() {
-        return Err(format!("the output of {task} is not kept any more"));
+    // Found: whoever asks knows, also while there is nothing to read yet.
+    if !chunks.send(LogChunk::default()).await {
+        return Ok(());
     }
-    let mut reader = LogReader::open(layout.log(task, &request.stream), request.tail_bytes);
+    let mut reader = LogReader::open(path, request.tail_bytes);
     loop {
         // Before the reading: what was written before the end is read after it.
         let is_over = directory.join(EXITED).exists() || !directory.exists();
@@ -155,17 +203,20 @@ async fn read(
             (reader, piece)
         })
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(unreadable)?;
         reader = back;
-        let piece = piece.map_err(|error| error.to_string())?;
+        let piece = piece.map_err(unreadable)?;
         if !piece.is_empty() {
-            if out
-                .send(chunk(request.request, piece, false, ""))
-                .await
-                .is_err()
-            {
+            if !chunks.data(piece).await {
                 return Ok(());
             }
+        } else if let Some(path) = layout
+            .output(task, &request.stream)
+            .filter(|path| *path != reader.path)
+        {
+            // The task has ended, and its output was put where it is kept; the open file is the
+            // same.
+            reader.path = path;
         } else if !request.follow || is_over {
             return Ok(());
         } else {

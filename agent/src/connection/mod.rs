@@ -5,4 +5,5 @@ mod logs;
 mod orders;
 mod session;
 
+pub(crate) use backoff::Backoff;
 pub(crate) use session::{Attachment, run_connection};

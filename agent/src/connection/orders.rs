@@ -1,14 +1,44 @@
 //! The kernel's assignments, from the wire to the core.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_agent_core::{Batch, Order, TaskOrder};
 use kelson_model::id::{Index, TaskId};
 use kelson_model::template::TaskTemplate;
 use kelson_proto::v1::{self, assignment};
 
-/// Reads a batch. An order that cannot be read is refused by itself and spoils no other.
-pub(super) fn read_batch(assignments: v1::Assignments) -> Batch {
+/// Reads what the kernel orders, and remembers which tasks it has listed since a list began.
+#[derive(Debug, Default)]
+pub(super) struct OrderReader {
+    listed: Option<BTreeSet<TaskId>>,
+}
+
+impl OrderReader {
+    /// A list begins: an earlier one that has not ended is worth nothing.
+    pub(super) fn begin_list(&mut self) {
+        self.listed = Some(BTreeSet::new());
+    }
+
+    /// Reads assignments, of a list or by themselves.
+    pub(super) fn read(&mut self, assignments: v1::Assignments) -> Batch {
+        if let Some(listed) = &mut self.listed {
+            listed.extend(assignments.tasks.iter().map(|one| TaskId(one.task)));
+        }
+        read_batch(assignments)
+    }
+
+    /// The list is whole; nothing follows from an end without a begin.
+    pub(super) fn end_list(&mut self, index: u64) -> Batch {
+        Batch {
+            index: Index(index),
+            listed: self.listed.take(),
+            orders: Vec::new(),
+        }
+    }
+}
+
+/// An order that cannot be read is refused by itself and spoils no other.
+fn read_batch(assignments: v1::Assignments) -> Batch {
     let orders = assignments.tasks.into_iter().filter_map(|assignment| {
         let task = TaskId(assignment.task);
         let order = match assignment.order? {
@@ -22,7 +52,7 @@ pub(super) fn read_batch(assignments: v1::Assignments) -> Batch {
     });
     Batch {
         index: Index(assignments.index),
-        is_full: assignments.full,
+        listed: None,
         orders: orders.collect(),
     }
 }
@@ -58,6 +88,7 @@ fn read_run(task: TaskId, generation: u64, spec: v1::TaskSpec) -> Order {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
@@ -73,7 +104,6 @@ mod tests {
         };
         let batch = read_batch(v1::Assignments {
             index: 4,
-            full: true,
             tasks: vec![
                 run(1, "{}", 1),
                 run(2, r#"{"run":{"command":"true"}}"#, 70_000),
@@ -90,5 +120,32 @@ mod tests {
             })
             .collect();
         assert_eq!(kinds, ["invalid", "invalid", "run"]);
+    }
+
+    #[test]
+    fn a_list_is_whole_only_between_its_begin_and_its_end() {
+        let part = |task| v1::Assignments {
+            index: 4,
+            tasks: vec![v1::Assignment {
+                task,
+                generation: 1,
+                order: Some(assignment::Order::Forget(v1::Forget {})),
+            }],
+        };
+        let mut reader = OrderReader::default();
+        reader.read(part(1));
+        assert_eq!(reader.end_list(4).listed, None);
+        reader.begin_list();
+        reader.read(part(2));
+        reader.begin_list();
+        for task in [3, 4] {
+            assert_eq!(reader.read(part(task)).listed, None);
+        }
+        let listed = reader.end_list(4).listed.unwrap();
+        assert_eq!(
+            listed.into_iter().collect::<Vec<_>>(),
+            [TaskId(3), TaskId(4)]
+        );
+        assert_eq!(reader.end_list(4).listed, None);
     }
 }

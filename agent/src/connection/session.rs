@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kelson_model::agent::AgentDescription;
 use kelson_model::id::{AgentId, TaskId};
+use kelson_model::session::SessionEnd;
 use kelson_proto::v1::agents_client::AgentsClient;
 use kelson_proto::v1::{self, AgentMessage, agent_message, kernel_message};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,11 +18,11 @@ use tonic::transport::Channel;
 
 use super::backoff::Backoff;
 use super::logs;
-use super::orders::read_batch;
+use super::orders::OrderReader;
 use crate::config::AgentError;
 use crate::identity::Identity;
 use crate::layout::Layout;
-use crate::supervisor::{Notice, Shared};
+use crate::supervisor::Notice;
 
 /// Messages that wait for the stream.
 const OUTGOING: usize = 256;
@@ -32,6 +32,8 @@ const OUTGOING_OUTPUT: usize = 4;
 const ATTACH_DEADLINE: Duration = Duration::from_secs(10);
 /// Most outputs that are read at the same time.
 const MAX_LOG_REQUESTS: usize = 64;
+/// Most chunks of one output that may be under way.
+const MAX_WINDOW: usize = 1024;
 /// Shortest lease that is believed.
 const SHORTEST_LEASE: u64 = 300;
 
@@ -43,7 +45,6 @@ pub(crate) struct Attachment {
     pub(crate) root: PathBuf,
     pub(crate) description: AgentDescription,
     pub(crate) layout: Layout,
-    pub(crate) shared: Arc<Shared>,
     pub(crate) supervisor: mpsc::Sender<Notice>,
     /// The id, once the kernel has given it and it is durable here.
     pub(crate) registered: watch::Sender<Option<AgentId>>,
@@ -54,8 +55,6 @@ pub(crate) struct Attachment {
 enum SessionError {
     #[error("{0}")]
     Status(String),
-    #[error("the kernel refuses this agent: {0}")]
-    Refused(String),
     #[error("the stream has ended")]
     Ended,
     #[error("no answer to the Attach within {} s", ATTACH_DEADLINE.as_secs())]
@@ -64,17 +63,26 @@ enum SessionError {
     Protocol,
     #[error("the kernel calls this agent agt_{given}, and it is agt_{own}")]
     OtherId { own: u64, given: u64 },
-    #[error("goodbye: {0}")]
-    Goodbye(String),
+    #[error("{message}")]
+    Goodbye {
+        end: Option<SessionEnd>,
+        message: String,
+    },
     #[error(transparent)]
     Fatal(AgentError),
 }
 
 impl From<tonic::Status> for SessionError {
     fn from(status: tonic::Status) -> Self {
-        match status.code() {
-            tonic::Code::FailedPrecondition => Self::Refused(status.message().to_owned()),
-            code => Self::Status(format!("{code}: {}", status.message())),
+        Self::Status(format!("{}: {}", status.code(), status.message()))
+    }
+}
+
+impl From<v1::Goodbye> for SessionError {
+    fn from(goodbye: v1::Goodbye) -> Self {
+        Self::Goodbye {
+            end: kelson_proto::session_end(goodbye.end),
+            message: goodbye.message,
         }
     }
 }
@@ -84,7 +92,7 @@ impl From<tonic::Status> for SessionError {
 /// *Guarantees*: after each Attach everything that is not acknowledged is sent again.
 ///
 /// # Errors
-/// Where the kernel says that another incarnation of this agent has taken over, or the identity
+/// Where the kernel says that this process must not speak for the agent any more, or the identity
 /// cannot be kept.
 pub(crate) async fn run_connection(mut attachment: Attachment) -> AgentError {
     let mut backoff = Backoff::default();
@@ -93,27 +101,17 @@ pub(crate) async fn run_connection(mut attachment: Attachment) -> AgentError {
         let _ = attachment.supervisor.send(Notice::SessionDown).await;
         match error {
             SessionError::Fatal(error) => return error,
-            SessionError::Goodbye(reason) if is_final(&reason) => {
-                return AgentError::Dismissed(reason);
-            }
+            SessionError::Goodbye {
+                end: Some(end),
+                message,
+            } if end.is_final() => return AgentError::Dismissed(message),
             error => {
-                let pause = backoff.next(draw());
+                let pause = backoff.pause();
                 tracing::info!(%error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(0), "no session with the kernel");
                 tokio::time::sleep(pause).await;
             }
         }
     }
-}
-
-/// Another agent has this one's directory, or its id: going on would be a fight.
-fn is_final(reason: &str) -> bool {
-    reason.contains("incarnation") || reason.contains("another process")
-}
-
-fn draw() -> u64 {
-    let mut bytes = [0u8; 8];
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    u64::from_ne_bytes(bytes)
 }
 
 fn message(message: agent_message::Message) -> AgentMessage {
@@ -142,9 +140,9 @@ impl Attachment {
         let attach = v1::Attach {
             agent: self.identity.agent,
             incarnation: self.identity.incarnation,
-            assignment_index: self.shared.index.load(Ordering::Acquire),
             description: Some(v1::AgentDescription::from(&self.description)),
             token: self.identity.token.clone(),
+            cluster: self.identity.cluster.clone().unwrap_or_default(),
         };
         let _ = out
             .send(message(agent_message::Message::Attach(attach)))
@@ -159,9 +157,7 @@ impl Attachment {
             .map_err(|_| SessionError::Silent)??;
         let attached = match first.and_then(|first| first.message) {
             Some(kernel_message::Message::Attached(attached)) => attached,
-            Some(kernel_message::Message::Goodbye(goodbye)) => {
-                return Err(SessionError::Goodbye(goodbye.reason));
-            }
+            Some(kernel_message::Message::Goodbye(goodbye)) => return Err(goodbye.into()),
             Some(_) => return Err(SessionError::Protocol),
             None => return Err(SessionError::Ended),
         };
@@ -174,10 +170,11 @@ impl Attachment {
         let mut heartbeat = tokio::time::interval(Duration::from_millis(lease / 3));
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut readers = Readers::default();
+        let mut orders = OrderReader::default();
         loop {
             tokio::select! {
                 received = stream.message() => match received?.and_then(|one| one.message) {
-                    Some(received) => self.received(received, &output, &mut readers).await?,
+                    Some(received) => self.received(received, &output, &mut readers, &mut orders).await?,
                     None => return Ok(()),
                 },
                 _ = heartbeat.tick() => {
@@ -206,19 +203,27 @@ impl Attachment {
         received: kernel_message::Message,
         output: &mpsc::Sender<AgentMessage>,
         readers: &mut Readers,
+        orders: &mut OrderReader,
     ) -> Result<(), SessionError> {
         let notice = match received {
             kernel_message::Message::Attached(_) => return Err(SessionError::Protocol),
-            kernel_message::Message::Goodbye(goodbye) => {
-                return Err(SessionError::Goodbye(goodbye.reason));
-            }
+            kernel_message::Message::Goodbye(goodbye) => return Err(goodbye.into()),
             kernel_message::Message::Log(request) => {
                 readers.request(&self.layout, request, output);
                 return Ok(());
             }
-            kernel_message::Message::Assignments(assignments) => {
-                Notice::Orders(read_batch(assignments))
+            kernel_message::Message::Window(window) => {
+                readers.widen(&window);
+                return Ok(());
             }
+            kernel_message::Message::ListBegin(_) => {
+                orders.begin_list();
+                return Ok(());
+            }
+            kernel_message::Message::Assignments(assignments) => {
+                Notice::Orders(orders.read(assignments))
+            }
+            kernel_message::Message::ListEnd(end) => Notice::Orders(orders.end_list(end.index)),
             kernel_message::Message::Acks(acks) => Notice::Acks(
                 acks.acks
                     .iter()
@@ -237,7 +242,14 @@ impl Attachment {
 #[derive(Debug, Default)]
 struct Readers {
     work: JoinSet<()>,
-    by_request: BTreeMap<u64, AbortHandle>,
+    by_request: BTreeMap<u64, Reader>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    work: AbortHandle,
+    /// How many chunks it may still send.
+    window: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -249,7 +261,7 @@ impl Readers {
     ) {
         if request.cancel {
             if let Some(reader) = self.by_request.remove(&request.request) {
-                reader.abort();
+                reader.work.abort();
             }
             return;
         }
@@ -258,20 +270,34 @@ impl Readers {
             let refused = v1::LogChunk {
                 request: request.request,
                 end: true,
-                error: format!("{MAX_LOG_REQUESTS} outputs are read on this agent already"),
+                message: format!("{MAX_LOG_REQUESTS} outputs are read on this agent already"),
+                fault: v1::LogFault::Unreadable.into(),
                 ..v1::LogChunk::default()
             };
             let _ = out.try_send(message(agent_message::Message::Log(refused)));
             return;
         }
         let id = request.request;
-        let reader = self
+        let chunks = usize::try_from(request.window).unwrap_or(0);
+        let window = Arc::new(Semaphore::new(chunks.min(MAX_WINDOW)));
+        let chunks = logs::Chunks::new(id, out.clone(), Arc::clone(&window));
+        let work = self
             .work
-            .spawn(logs::answer(layout.clone(), request, out.clone()));
-        self.by_request.insert(id, reader);
+            .spawn(logs::answer(layout.clone(), request, chunks));
+        self.by_request.insert(id, Reader { work, window });
+    }
+
+    /// The client has taken some: as many more may be sent.
+    fn widen(&self, window: &v1::LogWindow) {
+        if let Some(reader) = self.by_request.get(&window.request) {
+            let chunks = usize::try_from(window.chunks).unwrap_or(0);
+            let room = MAX_WINDOW.saturating_sub(reader.window.available_permits());
+            reader.window.add_permits(chunks.min(room));
+        }
     }
 
     fn tidy(&mut self) {
-        self.by_request.retain(|_, reader| !reader.is_finished());
+        self.by_request
+            .retain(|_, reader| !reader.work.is_finished());
     }
 }

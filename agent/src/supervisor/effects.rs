@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::{Notice, Supervisor};
 use crate::drift::{Seen, Watched, compare};
+use crate::launch::Unprepared;
 use crate::record::write_notes;
 use crate::shim::{Command, send_command};
 
@@ -62,20 +63,30 @@ impl Supervisor {
     }
 
     fn prepare(&mut self, task: TaskId) {
-        let Some((order, plan)) = self
-            .tasks
-            .get(&task)
-            .and_then(|entry| entry.order.clone().zip(entry.plan.clone()))
-        else {
+        let Some(entry) = self.tasks.get(&task) else {
             return;
         };
+        let (Some(order), Some(plan)) = (entry.order.clone(), entry.plan.clone()) else {
+            return;
+        };
+        let halt = Arc::clone(&entry.halt);
         let (launcher, inputs, notices) = (
             Arc::clone(&self.launcher),
             self.inputs.clone(),
             self.notices.clone(),
         );
         let prepare = async move {
-            match launcher.prepare(order, plan).await {
+            let fetched = tokio::select! {
+                fetched = launcher.fetch(&plan) => fetched.map_err(Unprepared::from),
+                () = halt.notified() => {
+                    Err(Unprepared::from("it is not wanted any more".to_owned()))
+                }
+            };
+            let prepared = match fetched {
+                Ok(contents) => launcher.prepare(order, plan, contents).await,
+                Err(unprepared) => Err(unprepared),
+            };
+            match prepared {
                 Ok(groups) => {
                     let _ = notices.send(Notice::Groups(task, groups)).await;
                 }

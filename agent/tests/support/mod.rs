@@ -61,8 +61,10 @@ struct Inner {
     /// Sent in full to each new session.
     assignments: Mutex<Vec<v1::Assignment>>,
     blobs: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// So many questions for blobs break.
+    blob_breaks: Mutex<u32>,
     acks: Mutex<bool>,
-    refuse: Mutex<Option<String>>,
+    refuse: Mutex<Option<(v1::SessionEnd, String)>>,
     cluster: Mutex<String>,
 }
 
@@ -81,6 +83,7 @@ impl FakeKernel {
             session: Mutex::default(),
             assignments: Mutex::default(),
             blobs: Mutex::default(),
+            blob_breaks: Mutex::default(),
             acks: Mutex::new(true),
             refuse: Mutex::default(),
             cluster: Mutex::new("test".to_owned()),
@@ -105,8 +108,8 @@ impl FakeKernel {
     }
 
     /// Says goodbye to whoever attaches next.
-    pub(crate) fn refuse(&self, reason: &str) {
-        *self.inner.refuse.lock().unwrap() = Some(reason.to_owned());
+    pub(crate) fn refuse(&self, end: v1::SessionEnd, message: &str) {
+        *self.inner.refuse.lock().unwrap() = Some((end, message.to_owned()));
     }
 
     pub(crate) fn put_blob(&self, content: &[u8]) -> Digest {
@@ -117,6 +120,11 @@ impl FakeKernel {
             .unwrap()
             .insert(digest.to_string(), content.to_vec());
         digest
+    }
+
+    /// Lets the next questions for blobs break, as those to a kernel that is away do.
+    pub(crate) fn break_blobs(&self, times: u32) {
+        *self.inner.blob_breaks.lock().unwrap() = times;
     }
 
     pub(crate) fn put_wrong_blob(&self, digest: &Digest, content: &[u8]) {
@@ -157,7 +165,6 @@ impl FakeKernel {
         if self.inner.session.lock().unwrap().is_some() {
             self.send(kernel_message::Message::Assignments(v1::Assignments {
                 index: generation,
-                full: false,
                 tasks: vec![assignment],
             }));
         }
@@ -275,7 +282,7 @@ impl FakeKernel {
                 let log = seen.logs.entry(chunk.request).or_default();
                 log.0.extend_from_slice(&chunk.data);
                 log.1 |= chunk.end;
-                log.2.push_str(&chunk.error);
+                log.2.push_str(&chunk.message);
             }
             agent_message::Message::Drift(drift) => seen.drift.push(drift),
         });
@@ -307,10 +314,11 @@ impl Agents for FakeKernel {
             let say = |message| KernelMessage {
                 message: Some(message),
             };
-            if let Some(reason) = refused {
+            if let Some((end, message)) = refused {
                 let _ = out
                     .send(Ok(say(kernel_message::Message::Goodbye(v1::Goodbye {
-                        reason,
+                        message,
+                        end: end.into(),
                     }))))
                     .await;
                 return;
@@ -322,15 +330,16 @@ impl Agents for FakeKernel {
             };
             let assignments = v1::Assignments {
                 index: 1,
-                full: true,
                 tasks: kernel.inner.assignments.lock().unwrap().clone(),
             };
-            let _ = out
-                .send(Ok(say(kernel_message::Message::Attached(attached))))
-                .await;
-            let _ = out
-                .send(Ok(say(kernel_message::Message::Assignments(assignments))))
-                .await;
+            for message in [
+                kernel_message::Message::Attached(attached),
+                kernel_message::Message::ListBegin(v1::ListBegin { index: 1 }),
+                kernel_message::Message::Assignments(assignments),
+                kernel_message::Message::ListEnd(v1::ListEnd { index: 1 }),
+            ] {
+                let _ = out.send(Ok(say(message))).await;
+            }
             *kernel.inner.session.lock().unwrap() = Some(out.clone());
             kernel.receive(agent_message::Message::Attach(attach));
             let weak = out.downgrade();
@@ -394,6 +403,13 @@ impl Kernel for FakeKernel {
         request: Request<v1::BlobRequest>,
     ) -> Result<Response<Self::GetBlobStream>, Status> {
         self.inner.seen.send_modify(|seen| seen.blob_requests += 1);
+        {
+            let mut breaks = self.inner.blob_breaks.lock().unwrap();
+            if *breaks > 0 {
+                *breaks -= 1;
+                return Err(Status::unavailable("broken on purpose"));
+            }
+        }
         let content = self
             .inner
             .blobs

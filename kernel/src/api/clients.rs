@@ -120,12 +120,12 @@ impl v1::kernel_server::Kernel for ClientService {
                 "there are no rows of kind '{unknown}'"
             )));
         }
-        let batches = ReceiverStream::new(watch::open_watch(
-            &self.kernel,
-            request.kinds,
-            request.resume,
-        ));
-        let to_wire = |batch: watch::Batch| {
+        let cluster = self.kernel.state().cluster.clone();
+        // The index of another cluster says nothing about this one.
+        let is_own = request.cluster.is_empty() || request.cluster == cluster;
+        let resume = if is_own { request.resume } else { 0 };
+        let batches = ReceiverStream::new(watch::open_watch(&self.kernel, request.kinds, resume));
+        let to_wire = move |batch: watch::Batch| {
             let rows = batch.rows.into_iter().map(|row| v1::WatchRow {
                 kind: row.kind.to_owned(),
                 key: row.key,
@@ -135,6 +135,7 @@ impl v1::kernel_server::Kernel for ClientService {
                 index: batch.index,
                 restart: batch.restart,
                 current: batch.current,
+                cluster: cluster.clone(),
                 rows: rows.collect(),
             })
         };

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, State as Shared};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt;
@@ -19,11 +19,12 @@ use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::guard::refuse_foreign;
-use crate::api::logs::{LogQuery, open_log};
+use crate::api::logs::{LogError, LogQuery, TRAILER, open_log};
 use crate::api::{clients, views, watch};
 use crate::codec;
 use crate::kernel::Kernel;
 use crate::leader::preview::{PlanRequest, preview};
+use crate::sessions::Fault;
 
 /// Largest body of a request: a plan of many objects.
 const MAX_BODY: usize = 64 << 20;
@@ -377,7 +378,7 @@ async fn plan(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
     }
 }
 
-async fn logs(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
+async fn logs(Shared(kernel): Shared<Kernel>, headers: HeaderMap, asked: Asked) -> Answered {
     let stream = asked.stream.clone().unwrap_or_else(|| "stdout".to_owned());
     if !matches!(stream.as_str(), "stdout" | "stderr") {
         return Err(Failure::bad(format!(
@@ -394,19 +395,24 @@ async fn logs(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
         tail: asked.tail.unwrap_or(0),
         follow: asked.follow.unwrap_or(false),
     };
-    let chunks = open_log(&kernel, query).map_err(|message| {
-        Failure::new(
-            StatusCode::NOT_FOUND,
-            "K0303",
-            message,
-            "see `kelson tasks`",
-        )
-    })?;
-    Ok((
-        [(header::CONTENT_TYPE, "application/octet-stream")],
-        Body::from_stream(chunks),
-    )
-        .into_response())
+    let has_trailers = headers
+        .get(header::TE)
+        .and_then(|te| te.to_str().ok())
+        .is_some_and(|te| te.contains("trailers"));
+    let body = open_log(&kernel, query, has_trailers)
+        .await
+        .map_err(|error| {
+            let status = match &error {
+                LogError::NoTask(_) => StatusCode::NOT_FOUND,
+                LogError::Failed(Fault::NotKept, _) => StatusCode::GONE,
+                LogError::Failed(Fault::NotNow, _) => StatusCode::CONFLICT,
+                LogError::Failed(Fault::NoStream, _) => StatusCode::BAD_REQUEST,
+            };
+            Failure(status, error.refusal())
+        })?;
+    let content = (header::CONTENT_TYPE, "application/octet-stream");
+    let trailer = (header::TRAILER, TRAILER);
+    Ok(([content, trailer], Body::new(body)).into_response())
 }
 
 async fn watch_rows(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {

@@ -1,52 +1,29 @@
-//! Logs: relays the output of a task from its agent to a client. Nothing of it is kept here.
+//! Logs: the output of a task from its agent to a client, as a body whose trailer says why it
+//! ends early.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use futures_util::Stream;
+use http_body::{Body, Frame};
 use kelson_model::id::{AgentId, TaskId};
+use kelson_model::request::Refusal;
 use kelson_proto::v1;
 use kelson_proto::v1::kernel_message::Message as Down;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::kernel::Kernel;
+use crate::sessions::{Fault, Piece, WINDOW};
 
-/// Chunks that may wait for a slow client; the agent's session waits for it then.
-const WAITING: usize = 64;
-
-/// The log requests that are under way.
-#[derive(Default)]
-pub(crate) struct LogRelay {
-    last: AtomicU64,
-    waiting: Mutex<BTreeMap<u64, mpsc::Sender<v1::LogChunk>>>,
-}
-
-impl LogRelay {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, mpsc::Sender<v1::LogChunk>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a chunk of an agent to the client that asked for it; a client that does not read is
-    /// dropped.
-    pub(crate) async fn take(&self, chunk: v1::LogChunk) {
-        let (request, is_end) = (chunk.request, chunk.end);
-        let client = self.lock().get(&request).cloned();
-        let is_gone = match client {
-            Some(client) => client
-                .send_timeout(chunk, std::time::Duration::from_secs(5))
-                .await
-                .is_err(),
-            None => true,
-        };
-        if is_gone || is_end {
-            self.lock().remove(&request);
-        }
-    }
-}
+/// The trailer that says why an output ends early: a refusal as JSON.
+pub(crate) const TRAILER: &str = "kelson-error";
+/// An agent says within this whether it has the output.
+const ANSWER: Duration = Duration::from_secs(10);
+/// After so many chunks the agent is told that they were taken.
+const TAKEN: u32 = WINDOW / 2;
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -61,88 +38,204 @@ pub(crate) struct LogQuery {
     pub(crate) follow: bool,
 }
 
+/// Why there is no output, or nothing more of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LogError {
+    /// There is no such task.
+    NoTask(TaskId),
+    /// Its agent says why.
+    Failed(Fault, String),
+}
+
+impl LogError {
+    fn not_now(message: impl Into<String>) -> Self {
+        Self::Failed(Fault::NotNow, message.into())
+    }
+
+    /// The same for people.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let (code, message, hint) = match self {
+            Self::NoTask(task) => (
+                "K0303",
+                format!("there is no task {task}"),
+                "see `kelson tasks --all`",
+            ),
+            Self::Failed(Fault::NotKept, message) => (
+                "K0320",
+                message.clone(),
+                "agents keep the output of the last ended tasks of each slot: see `kelson agent --kept-outputs`",
+            ),
+            Self::Failed(Fault::NotNow, message) => {
+                ("K0321", message.clone(), "try again; see `kelson agents`")
+            }
+            Self::Failed(Fault::NoStream, message) => {
+                ("K0311", message.clone(), "see docs/reference/http.md")
+            }
+        };
+        Refusal {
+            code: code.to_owned(),
+            message,
+            hint: hint.to_owned(),
+        }
+    }
+}
+
 /// The output of a task as it comes; dropping it tells the agent to stop.
-pub(crate) struct LogStream {
+pub(crate) struct LogBody {
+    reading: Reading,
+    pieces: mpsc::Receiver<Piece>,
+    first: Option<Piece>,
+    taken: u32,
+    is_over: bool,
+    has_trailers: bool,
+}
+
+/// A reading that its agent is told to stop once nobody wants it any more.
+struct Reading {
     kernel: Kernel,
     agent: AgentId,
     request: u64,
-    query: LogQuery,
-    chunks: mpsc::Receiver<v1::LogChunk>,
 }
 
-/// Asks a task's agent for its output; says why where that cannot be.
-pub(crate) fn open_log(kernel: &Kernel, query: LogQuery) -> Result<LogStream, String> {
-    let state = kernel.state();
-    let task = state
-        .tasks
-        .get(&query.task)
-        .ok_or_else(|| format!("there is no task {}", query.task))?;
-    let relay = &kernel.sessions().logs;
-    let request = relay.last.fetch_add(1, Ordering::Relaxed) + 1;
-    let (sender, chunks) = mpsc::channel(WAITING);
-    relay.lock().insert(request, sender);
-    let stream = LogStream {
-        kernel: kernel.clone(),
-        agent: task.agent,
-        request,
-        query,
-        chunks,
-    };
-    if kernel
-        .sessions()
-        .send(task.agent, Down::Log(stream.ask(false)))
-    {
-        Ok(stream)
-    } else {
-        Err(format!(
-            "{} cannot be reached now; the output is kept there",
-            task.agent
-        ))
+impl Reading {
+    fn ask(&self, down: Down) -> bool {
+        self.kernel.sessions().ask(self.agent, down)
     }
 }
 
-impl LogStream {
-    fn ask(&self, cancel: bool) -> v1::LogRequest {
-        v1::LogRequest {
-            request: self.request,
-            task: self.query.task.0,
-            stream: self.query.stream.clone(),
-            tail_bytes: self.query.tail,
-            follow: self.query.follow,
-            cancel,
-        }
-    }
-}
-
-impl Drop for LogStream {
+impl Drop for Reading {
     fn drop(&mut self) {
-        if self
-            .kernel
-            .sessions()
-            .logs
-            .lock()
-            .remove(&self.request)
-            .is_some()
-        {
-            self.kernel
-                .sessions()
-                .send(self.agent, Down::Log(self.ask(true)));
+        if self.kernel.sessions().outputs.end(self.request) {
+            self.ask(Down::Log(v1::LogRequest {
+                request: self.request,
+                cancel: true,
+                ..v1::LogRequest::default()
+            }));
         }
     }
 }
 
-impl Stream for LogStream {
-    type Item = Result<Bytes, std::io::Error>;
+/// Asks a task's agent for its output and waits until it has found it; `has_trailers` says
+/// whether the client reads them.
+pub(crate) async fn open_log(
+    kernel: &Kernel,
+    query: LogQuery,
+    has_trailers: bool,
+) -> Result<LogBody, LogError> {
+    let state = kernel.state();
+    let id = query.task;
+    let task = state.tasks.get(&id).ok_or(LogError::NoTask(id))?;
+    let agent = task.agent;
+    let (request, mut pieces) = kernel.sessions().outputs.begin(agent);
+    let reading = Reading {
+        kernel: kernel.clone(),
+        agent,
+        request,
+    };
+    let asked = reading.ask(Down::Log(v1::LogRequest {
+        request,
+        task: id.0,
+        stream: query.stream,
+        tail_bytes: query.tail,
+        follow: query.follow,
+        cancel: false,
+        window: WINDOW,
+    }));
+    if !asked {
+        let message = format!("{agent} cannot be reached now; the output is kept there");
+        return Err(LogError::not_now(message));
+    }
+    let first = tokio::time::timeout(ANSWER, pieces.recv()).await;
+    let first = first.map_err(|_| {
+        let seconds = ANSWER.as_secs();
+        LogError::not_now(format!("{agent} did not answer within {seconds} s"))
+    })?;
+    match first {
+        Some(first @ (Piece::Begun | Piece::Data(_) | Piece::End)) => Ok(LogBody {
+            reading,
+            pieces,
+            first: Some(first),
+            taken: 0,
+            is_over: false,
+            has_trailers,
+        }),
+        Some(Piece::Failed(Fault::NotKept, _)) if !task.state.is_terminal() => {
+            Err(LogError::not_now(format!("{id} has not been started yet")))
+        }
+        Some(Piece::Failed(fault, message)) => Err(LogError::Failed(fault, message)),
+        None => Err(LogError::not_now(format!("{agent} did not answer"))),
+    }
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.chunks.poll_recv(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Ready(Some(chunk)) if !chunk.error.is_empty() => {
-                Poll::Ready(Some(Err(std::io::Error::other(chunk.error))))
+impl LogBody {
+    /// Counts what was taken; the agent may send as much again.
+    fn take(&mut self) {
+        self.taken += 1;
+        if self.taken >= TAKEN {
+            let window = v1::LogWindow {
+                request: self.reading.request,
+                chunks: self.taken,
+            };
+            if self.reading.ask(Down::Window(window)) {
+                self.taken = 0;
             }
-            Poll::Ready(Some(chunk)) if chunk.end && chunk.data.is_empty() => Poll::Ready(None),
-            Poll::Ready(Some(chunk)) => Poll::Ready(Some(Ok(chunk.data))),
+        }
+    }
+
+    fn fail(&mut self, error: &LogError) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        self.is_over = true;
+        let refusal = json!(error.refusal()).to_string();
+        match HeaderValue::from_bytes(refusal.as_bytes()) {
+            Ok(value) if self.has_trailers => {
+                let trailers = HeaderMap::from_iter([(HeaderName::from_static(TRAILER), value)]);
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Ok(_) | Err(_) => Poll::Ready(Some(Err(BrokenOff(refusal)))),
+        }
+    }
+}
+
+/// What breaks the answer off where the client reads no trailers: a clean end would say that this
+/// was all.
+#[derive(Debug, thiserror::Error)]
+#[error("the output breaks off: {0}")]
+pub(crate) struct BrokenOff(String);
+
+impl Body for LogBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        loop {
+            let next = match self.first.take() {
+                Some(first) => Poll::Ready(Some(first)),
+                None => self.pieces.poll_recv(context),
+            };
+            return match next {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(Piece::Begun)) => continue,
+                Poll::Ready(Some(Piece::Data(data))) => {
+                    self.take();
+                    Poll::Ready(Some(Ok(Frame::data(data))))
+                }
+                Poll::Ready(Some(Piece::End)) => {
+                    self.is_over = true;
+                    Poll::Ready(None)
+                }
+                Poll::Ready(Some(Piece::Failed(fault, message))) => {
+                    self.fail(&LogError::Failed(fault, message))
+                }
+                Poll::Ready(None) => {
+                    let message = format!("{} broke the output off", self.reading.agent);
+                    self.fail(&LogError::not_now(message))
+                }
+            };
         }
     }
 }

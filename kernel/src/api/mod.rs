@@ -1,15 +1,15 @@
 //! The API: gRPC for machines, JSON over HTTP for people with curl, on one port.
 //!
-//! `sessions.rs` holds the agents' sessions, `clients.rs` answers gRPC clients, `http.rs` the same
-//! nouns as JSON, `watch.rs` makes the rows that both stream, `views.rs` the JSON of objects,
-//! agents and frameworks, `logs.rs` relays the output of tasks.
+//! `sessions.rs` is the service that agents attach to, `clients.rs` answers gRPC clients,
+//! `http.rs` the same nouns as JSON, `watch.rs` makes the rows that both stream, `views.rs` the
+//! JSON of objects, agents and frameworks, `logs.rs` relays the output of tasks.
 
 mod clients;
 mod guard;
 mod http;
 mod logs;
 mod serve;
-pub(crate) mod sessions;
+mod sessions;
 mod views;
 mod watch;
 

@@ -1,223 +1,48 @@
-//! Agents' sessions: one stream each, assignments down, status updates up.
+//! The service that agents attach to: one stream each, assignments down, status updates up.
 //!
-//! *Flow:* an agent attaches (one log entry), gets all its assignments, then each change; its
-//! updates are recorded and acknowledged. *Guarantees:* an agent has one session, the newest;
-//! assignments of a session are in order; an acknowledged update is in the log. *Assumes:* agents
-//! send something at least once a lease. *Caveats:* a session that does not keep up with its
-//! assignments is ended; the agent attaches again.
+//! *Flow:* an agent attaches (one log entry), is told all its assignments, then each change; its
+//! updates are recorded and acknowledged. *Guarantees:* an agent has one session, the newest; a
+//! session that is over says so and why; an acknowledged update is in the log. *Assumes:* agents
+//! send something at least once a lease, which `leader/leases.rs` counts.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use futures_util::Stream;
-use kelson_kernel_core::assignment::{Assignment, Order, assignment, full_assignment};
+use futures_util::{Stream, StreamExt, stream};
+use kelson_kernel_core::Reply;
 use kelson_kernel_core::command::{
     Command, RecordAgentDrift, RecordStatuses, RegisterAgent, SetAgentState,
 };
-use kelson_kernel_core::{Reply, RowKey, State};
 use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, Index, TaskId};
-use kelson_model::task::{StopReason, TaskStatus};
+use kelson_model::session::SessionEnd;
+use kelson_model::task::TaskStatus;
 use kelson_proto::v1;
 use kelson_proto::v1::agent_message::Message as Up;
 use kelson_proto::v1::kernel_message::Message as Down;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, info, info_span};
 
-use crate::api::logs::LogRelay;
 use crate::kernel::Kernel;
+use crate::sessions::{self, Ending, Session, run_writer, say};
 
-/// Messages that may wait for a slow agent before its session is ended.
-const OUTBOX: usize = 1024;
-/// Assignments of one message.
-const BATCH: usize = 256;
+/// Acknowledgements and questions that may wait for a slow agent.
+const CONTROL: usize = 256;
+/// Pages of assignments that may.
+const BULK: usize = 4;
+/// Bytes of the updates of one entry, about half of what an entry takes.
+const BATCH_BYTES: usize = 120 << 10;
+/// Most characters of a sentence, and of a value that differs, of an agent.
+const MOST_CHARACTERS: usize = 1000;
 
-/// All sessions of this member, and the log requests that run over them.
-#[derive(Default)]
-pub(crate) struct Sessions {
-    by_agent: Mutex<BTreeMap<AgentId, Session>>,
-    last: AtomicU64,
-    pub(crate) logs: LogRelay,
-}
-
-struct Session {
-    number: u64,
-    outbox: mpsc::Sender<Result<v1::KernelMessage, Status>>,
-}
-
-fn message(message: Down) -> Result<v1::KernelMessage, Status> {
-    Ok(v1::KernelMessage {
-        message: Some(message),
-    })
-}
-
-impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Session>> {
-        self.by_agent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether an agent has a session here.
-    pub(crate) fn has(&self, agent: AgentId) -> bool {
-        self.lock().contains_key(&agent)
-    }
-
-    /// Sends to an agent; false where it has no session or does not keep up (which ends the
-    /// session).
-    pub(crate) fn send(&self, agent: AgentId, down: Down) -> bool {
-        let mut sessions = self.lock();
-        let Some(session) = sessions.get(&agent) else {
-            return false;
-        };
-        if session.outbox.try_send(message(down)).is_ok() {
-            return true;
-        }
-        sessions.remove(&agent);
-        false
-    }
-
-    /// Begins a session: ends the agent's older one, then queues the greeting and all assignments
-    /// before anything else can be queued.
-    fn begin(
-        &self,
-        kernel: &Kernel,
-        agent: AgentId,
-        outbox: mpsc::Sender<Result<v1::KernelMessage, Status>>,
-    ) -> u64 {
-        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut sessions = self.lock();
-        let state = kernel.state();
-        let lease_ms = u64::try_from(kernel.config().lease.as_millis()).unwrap_or(u64::MAX);
-        let attached = v1::Attached {
-            agent: agent.0,
-            lease_ms,
-            cluster: state.cluster.clone(),
-        };
-        let tasks = full_assignment(&state, agent)
-            .into_iter()
-            .map(to_wire)
-            .collect();
-        let full = v1::Assignments {
-            index: state.index.0,
-            full: true,
-            tasks,
-        };
-        let _ = outbox.try_send(message(Down::Attached(attached)));
-        let _ = outbox.try_send(message(Down::Assignments(full)));
-        if let Some(older) = sessions.insert(agent, Session { number, outbox }) {
-            let _ = older.outbox.try_send(message(Down::Goodbye(v1::Goodbye {
-                reason: "another process of this agent has attached".to_owned(),
-            })));
-        }
-        number
-    }
-
-    fn end(&self, agent: AgentId, number: u64) {
-        let mut sessions = self.lock();
-        if sessions
-            .get(&agent)
-            .is_some_and(|session| session.number == number)
-        {
-            sessions.remove(&agent);
-        }
-    }
-}
-
-fn to_wire(assignment: Assignment) -> v1::Assignment {
-    use v1::assignment::Order as Wire;
-    let order = match assignment.order {
-        Order::Run(run) => Wire::Run(v1::TaskSpec {
-            name: run.name,
-            namespace: run.object.namespace.to_string(),
-            kind: run.object.kind.clone(),
-            workload: run.object.name.clone(),
-            slot: run.slot,
-            workload_generation: run.generation,
-            template_json: serde_json::to_string(&*run.template).unwrap_or_default(),
-            ports: run
-                .ports
-                .into_iter()
-                .map(|(name, port)| (name, u32::from(port)))
-                .collect(),
-            enforce_drift: run.is_drift_enforced,
-        }),
-        Order::Stop(reason) => Wire::Stop(v1::StopOrder {
-            reason: reason_name(reason).to_owned(),
-        }),
-        Order::Forget => Wire::Forget(v1::Forget {}),
-    };
-    v1::Assignment {
-        task: assignment.task.0,
-        generation: assignment.generation,
-        order: Some(order),
-    }
-}
-
-fn reason_name(reason: StopReason) -> &'static str {
-    match reason {
-        StopReason::Replaced => "replaced",
-        StopReason::ScaledDown => "scaledDown",
-        StopReason::Removed => "removed",
-        StopReason::Unhealthy => "unhealthy",
-        StopReason::ByHand => "byHand",
-        StopReason::Drifted => "drifted",
-    }
-}
-
-/// Sends changed assignments to their agents, for ever; returns when the log has stopped.
-///
-/// *Flow:* on every new state, the tasks changed since the last one are grouped by agent.
-/// *Guarantees:* a change is sent after the full list of a session that began before it. *Caveats:*
-/// cost follows change, not the number of agents.
+/// Says to the sessions what has changed for their agents, for ever; returns when the log has
+/// stopped.
 pub async fn run_dispatch(kernel: Kernel) {
-    let mut view = kernel.watch();
-    let mut seen = view.borrow_and_update().index;
     let heart = kernel.hearts().start("dispatch");
-    loop {
-        heart.waits("for a change", None);
-        if view.changed().await.is_err() {
-            return;
-        }
-        heart.works("sends assignments", std::time::Duration::from_secs(10));
-        let state = view.borrow_and_update().clone();
-        for (agent, tasks) in changed_assignments(&state, seen) {
-            for batch in tasks.chunks(BATCH) {
-                let down = v1::Assignments {
-                    index: state.index.0,
-                    full: false,
-                    tasks: batch.to_vec(),
-                };
-                kernel.sessions().send(agent, Down::Assignments(down));
-            }
-        }
-        seen = state.index;
-    }
-}
-
-fn changed_assignments(state: &State, since: Index) -> BTreeMap<AgentId, Vec<v1::Assignment>> {
-    let mut by_agent: BTreeMap<AgentId, Vec<v1::Assignment>> = BTreeMap::new();
-    for key in state.changed_since(since).into_iter().flatten() {
-        if let RowKey::Task(id) = key
-            && let Some(task) = state.tasks.get(id)
-        {
-            by_agent
-                .entry(task.agent)
-                .or_default()
-                .push(to_wire(assignment(state, task)));
-        }
-    }
-    // The last tasks of a removed workload go together with it: nothing but their names is left.
-    for (agent, task) in state.dropped_tasks_since(since).into_iter().flatten() {
-        by_agent.entry(agent).or_default().push(to_wire(Assignment {
-            task,
-            generation: u64::MAX,
-            order: Order::Forget,
-        }));
-    }
-    by_agent
+    sessions::run_dispatch(kernel.sessions(), kernel.watch(), &heart).await;
 }
 
 /// The gRPC service that agents attach to.
@@ -231,18 +56,19 @@ impl AgentService {
     }
 }
 
+type Messages = Pin<Box<dyn Stream<Item = Result<v1::KernelMessage, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl v1::agents_server::Agents for AgentService {
-    type SessionStream = Pin<Box<dyn Stream<Item = Result<v1::KernelMessage, Status>> + Send>>;
+    type SessionStream = Messages;
 
     async fn session(
         &self,
         request: Request<Streaming<v1::AgentMessage>>,
-    ) -> Result<Response<Self::SessionStream>, Status> {
+    ) -> Result<Response<Messages>, Status> {
         let mut inbound = request.into_inner();
         let kernel = self.kernel.clone();
-        let lease = kernel.config().lease;
-        let first = tokio::time::timeout(lease, inbound.message()).await;
+        let first = tokio::time::timeout(kernel.config().lease, inbound.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("an agent attaches first"))??;
         let Some(Up::Attach(attach)) = first.and_then(|first| first.message) else {
             return Err(Status::invalid_argument(
@@ -250,127 +76,168 @@ impl v1::agents_server::Agents for AgentService {
             ));
         };
         let incarnation = attach.incarnation;
-        let agent = attach_agent(&kernel, attach).await?;
-        let (outbox, messages) = mpsc::channel(OUTBOX);
-        let closed = outbox.clone();
-        let number = kernel.sessions().begin(&kernel, agent, outbox);
-        info!(%agent, incarnation, "agent attached");
-        let serve = async move {
-            let session = AgentSession {
-                kernel: kernel.clone(),
-                agent,
-                incarnation,
-            };
-            loop {
-                let next = tokio::select! {
-                    next = tokio::time::timeout(lease, inbound.message()) => next,
-                    () = closed.closed() => break,
-                };
-                match next {
-                    Ok(Ok(Some(up))) => {
-                        if let Err(error) = session.take(up, &closed).await {
-                            warn!(%error, "the session ends");
-                            let _ = closed.try_send(Err(error));
-                            break;
-                        }
-                    }
-                    Ok(Ok(None)) => break,
-                    Ok(Err(error)) => {
-                        info!(%error, "the connection is gone");
-                        break;
-                    }
-                    Err(_) => {
-                        warn!("the lease has ended: no message came in time");
-                        break;
-                    }
-                }
+        let (agent, index) = match attach_agent(&kernel, attach).await {
+            Ok(attached) => attached,
+            Err(ending) => {
+                info!(end = ?ending.end, message = ending.message, "an agent was not attached");
+                let goodbye = stream::iter([Ok(say(ending.goodbye()))]);
+                return Ok(Response::new(Box::pin(goodbye)));
             }
-            kernel.sessions().end(agent, number);
-            info!("agent detached");
         };
-        // The task ends with the connection: the inbound stream closes, or the outbox does.
-        tokio::spawn(serve.instrument(info_span!("session", %agent)));
-        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+        let (control, controls) = mpsc::channel(CONTROL);
+        let (bulk, pages) = mpsc::channel(BULK);
+        let session = Arc::new(Session::new(agent, incarnation, index, control.clone()));
+        kernel.sessions().begin(&session);
+        info!(%agent, incarnation, "agent attached");
+        let lease_ms = u64::try_from(kernel.config().lease.as_millis()).unwrap_or(u64::MAX);
+        let greeting = Down::Attached(v1::Attached {
+            agent: agent.0,
+            lease_ms,
+            cluster: kernel.state().cluster.clone(),
+        });
+        // The stream must not keep the session: it ends when nobody has anything to send any more.
+        let ending = session.endings();
+        let (view, blobs) = (kernel.watch(), kernel.blobs().clone());
+        let writer = run_writer(Arc::clone(&session), view, blobs, bulk);
+        // Both end with the session, which ends with the connection at the latest.
+        let work = async move {
+            let reader = Reader {
+                kernel,
+                session,
+                control,
+            };
+            tokio::join!(reader.run(inbound), writer);
+        };
+        tokio::spawn(work.instrument(info_span!("session", %agent)));
+        let last = stream::once(async move { ending.borrow().clone() })
+            .filter_map(|ending| async move { Some(Ok(say(ending?.goodbye()))) });
+        let messages = stream::iter([Ok(say(greeting))])
+            .chain(stream::select(
+                ReceiverStream::new(controls),
+                ReceiverStream::new(pages),
+            ))
+            .chain(last);
+        Ok(Response::new(Box::pin(messages)))
     }
 }
 
-async fn attach_agent(kernel: &Kernel, attach: v1::Attach) -> Result<AgentId, Status> {
+async fn attach_agent(kernel: &Kernel, attach: v1::Attach) -> Result<(AgentId, Index), Ending> {
+    let misspoken = |message: String| Ending::new(SessionEnd::Misspoken, message);
     let description = attach
         .description
-        .ok_or_else(|| Status::invalid_argument("an agent describes itself"))?;
+        .ok_or_else(|| misspoken("an agent describes itself".to_owned()))?;
     let description = description
         .try_into()
-        .map_err(|error: kelson_proto::ConvertError| Status::invalid_argument(error.to_string()))?;
+        .map_err(|error: kelson_proto::ConvertError| misspoken(error.to_string()))?;
+    let agent = (attach.agent > 0).then_some(AgentId(attach.agent));
+    if let Some(agent) = agent {
+        // While its attach is on its way through the log, it is not silent.
+        kernel.sessions().hear(agent);
+    }
     let command = RegisterAgent {
-        agent: (attach.agent > 0).then_some(AgentId(attach.agent)),
+        agent,
         token: attach.token,
         incarnation: attach.incarnation,
         description,
-        cluster: String::new(),
+        cluster: attach.cluster,
     };
-    match kernel.propose(Command::RegisterAgent(command)).await {
-        Ok(Reply::Attached { agent, .. }) => Ok(agent),
-        Ok(Reply::Refused(refusal) | Reply::SessionOver { refusal, .. }) => Err(
-            Status::failed_precondition(format!("{refusal}; {}", refusal.hint)),
-        ),
-        Ok(reply) => Err(Status::internal(format!("unexpected reply {reply:?}"))),
-        Err(error) => Err(Status::unavailable(error.to_string())),
+    match propose(kernel, Command::RegisterAgent(command)).await? {
+        Reply::Attached { agent, session } => Ok((agent, session)),
+        reply => Err(misspoken(format!("unexpected reply {reply:?}"))),
     }
 }
 
-struct AgentSession {
-    kernel: Kernel,
-    agent: AgentId,
-    incarnation: u64,
+/// Carries out a command of an agent, or says how its session ends.
+async fn propose(kernel: &Kernel, command: Command) -> Result<Reply, Ending> {
+    match kernel.propose(command).await {
+        Ok(Reply::SessionOver { end, refusal }) => {
+            let message = format!("{refusal}; {}", refusal.hint);
+            Err(Ending::new(end, message))
+        }
+        Ok(Reply::Refused(refusal)) => Err(Ending::new(SessionEnd::Misspoken, refusal.to_string())),
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(Ending::new(SessionEnd::Unavailable, error.to_string())),
+    }
 }
 
-impl AgentSession {
-    /// Takes one message of the agent.
-    async fn take(
-        &self,
-        up: v1::AgentMessage,
-        outbox: &mpsc::Sender<Result<v1::KernelMessage, Status>>,
-    ) -> Result<(), Status> {
+/// Takes what an agent says.
+struct Reader {
+    kernel: Kernel,
+    session: Arc<Session>,
+    control: mpsc::Sender<Result<v1::KernelMessage, Status>>,
+}
+
+impl Reader {
+    async fn run(self, inbound: Streaming<v1::AgentMessage>) {
+        let ending = tokio::select! {
+            ending = self.read(inbound) => ending,
+            () = self.session.ended() => self.session.ending(),
+            () = self.control.closed() => Some(gone("nobody reads the session any more")),
+        };
+        // The first reason stays.
+        self.session
+            .cut(ending.unwrap_or_else(|| gone("it is over")));
+        self.kernel.sessions().end(&self.session);
+        let ending = self.session.ending();
+        info!(
+            end = ?ending.as_ref().map(|ending| ending.end),
+            reason = ending.map(|ending| ending.message),
+            "agent detached"
+        );
+    }
+
+    async fn read(&self, mut inbound: Streaming<v1::AgentMessage>) -> Option<Ending> {
+        loop {
+            let up = match inbound.message().await {
+                Ok(Some(up)) => up,
+                Ok(None) => return Some(gone("the agent has closed the connection")),
+                Err(error) => return Some(gone(&format!("the connection is gone: {error}"))),
+            };
+            self.kernel.sessions().hear(self.session.agent);
+            if let Err(ending) = self.take(up).await {
+                return Some(ending);
+            }
+        }
+    }
+
+    /// Takes one message.
+    async fn take(&self, up: v1::AgentMessage) -> Result<(), Ending> {
         match up.message {
             None | Some(Up::Heartbeat(_)) => Ok(()),
-            Some(Up::Attach(_)) => Err(Status::invalid_argument("a session attaches once")),
-            Some(Up::Statuses(updates)) => self.record(updates, outbox).await,
+            Some(Up::Attach(_)) => Err(Ending::new(
+                SessionEnd::Misspoken,
+                "a session attaches once",
+            )),
+            Some(Up::Statuses(updates)) => self.record(updates).await,
             Some(Up::Drift(drift)) => self.record_drift(drift).await,
             Some(Up::Leaving(_)) => {
+                self.session.set_leaving();
                 let leaving = SetAgentState {
-                    agent: self.agent,
-                    incarnation: self.incarnation,
-                    session: None,
+                    agent: self.session.agent,
+                    incarnation: self.session.incarnation,
+                    session: Some(self.session.index),
                     state: AgentState::Unreachable,
                     is_leaving: true,
                 };
                 self.propose(Command::SetAgentState(leaving)).await
             }
             Some(Up::Log(chunk)) => {
-                self.kernel.sessions().logs.take(chunk).await;
+                let outputs = &self.kernel.sessions().outputs;
+                outputs.take(self.session.agent, chunk);
                 Ok(())
             }
         }
     }
 
-    async fn record(
-        &self,
-        updates: v1::StatusUpdates,
-        outbox: &mpsc::Sender<Result<v1::KernelMessage, Status>>,
-    ) -> Result<(), Status> {
+    async fn record(&self, updates: v1::StatusUpdates) -> Result<(), Ending> {
         let statuses: Result<Vec<TaskStatus>, _> = updates
             .statuses
             .into_iter()
             .map(TaskStatus::try_from)
             .collect();
-        let statuses = statuses.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        for batch in statuses.chunks(BATCH) {
-            let command = RecordStatuses {
-                agent: self.agent,
-                incarnation: self.incarnation,
-                statuses: batch.to_vec(),
-            };
-            self.propose(Command::RecordStatuses(command)).await?;
+        let statuses =
+            statuses.map_err(|error| Ending::new(SessionEnd::Misspoken, error.to_string()))?;
+        for batch in into_batches(statuses) {
             let acks = batch
                 .iter()
                 .map(|status| v1::StatusAck {
@@ -378,41 +245,113 @@ impl AgentSession {
                     sequence: status.sequence,
                 })
                 .collect();
-            if outbox
-                .send(message(Down::Acks(v1::StatusAcks { acks })))
-                .await
-                .is_err()
-            {
+            let command = RecordStatuses {
+                agent: self.session.agent,
+                incarnation: self.session.incarnation,
+                statuses: batch,
+            };
+            self.propose(Command::RecordStatuses(command)).await?;
+            let acks = say(Down::Acks(v1::StatusAcks { acks }));
+            if self.control.send(Ok(acks)).await.is_err() {
                 break;
             }
         }
         Ok(())
     }
 
-    async fn record_drift(&self, drift: v1::AgentDrift) -> Result<(), Status> {
-        let value = |text: &str| {
-            serde_json::from_str(text)
-                .unwrap_or_else(|_| serde_json::Value::String(text.to_owned()))
+    async fn record_drift(&self, drift: v1::AgentDrift) -> Result<(), Ending> {
+        let value = |text: String| {
+            let text = cut(text);
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
         };
         self.propose(Command::RecordAgentDrift(RecordAgentDrift {
-            agent: self.agent,
-            incarnation: self.incarnation,
+            agent: self.session.agent,
+            incarnation: self.session.incarnation,
             task: TaskId(drift.task),
-            field: drift.field.chars().take(200).collect(),
-            desired: value(&drift.desired_json),
-            live: value(&drift.live_json),
+            field: cut(drift.field),
+            desired: value(drift.desired_json),
+            live: value(drift.live_json),
             is_healed: drift.healed,
         }))
         .await
     }
 
-    async fn propose(&self, command: Command) -> Result<(), Status> {
-        match self.kernel.propose(command).await {
-            Ok(Reply::Refused(refusal) | Reply::SessionOver { refusal, .. }) => {
-                Err(Status::failed_precondition(refusal.to_string()))
-            }
-            Ok(_) => Ok(()),
-            Err(error) => Err(Status::unavailable(error.to_string())),
+    async fn propose(&self, command: Command) -> Result<(), Ending> {
+        propose(&self.kernel, command).await.map(drop)
+    }
+}
+
+fn gone(message: &str) -> Ending {
+    Ending::new(SessionEnd::Silent, message)
+}
+
+/// Cuts a text of an agent that is longer than anybody reads.
+fn cut(text: String) -> String {
+    match text.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
+    }
+}
+
+/// Cuts updates into batches that fit an entry.
+fn into_batches(statuses: Vec<TaskStatus>) -> Vec<Vec<TaskStatus>> {
+    let mut batches: Vec<Vec<TaskStatus>> = Vec::new();
+    let mut bytes = 0;
+    for mut status in statuses {
+        status.message = cut(status.message);
+        status.isolation = cut(status.isolation);
+        if let Some(exit) = &mut status.exit {
+            exit.reason = cut(std::mem::take(&mut exit.reason));
         }
+        let reason = status.exit.as_ref().map_or(0, |exit| exit.reason.len());
+        // All names and numbers of an update take less than this.
+        let size = 600 + status.message.len() + status.isolation.len() + reason;
+        bytes += size;
+        match batches.last_mut() {
+            Some(batch) if bytes <= BATCH_BYTES => batch.push(status),
+            Some(_) | None => {
+                bytes = size;
+                batches.push(vec![status]);
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use kelson_model::task::{CheckState, Exit, TaskState};
+
+    #[test]
+    fn updates_of_any_length_fit_their_entries() {
+        let status = |task| TaskStatus {
+            task: TaskId(task),
+            sequence: u64::MAX,
+            state: TaskState::Failed,
+            health: CheckState::Unhealthy,
+            ready: false,
+            pid: Some(u32::MAX),
+            started_at: None,
+            healthy_for: u64::MAX,
+            exit: Some(Exit {
+                reason: "ü".repeat(10_000),
+                ..Exit::default()
+            }),
+            isolation: "x".repeat(10_000),
+            message: "x".repeat(10_000),
+        };
+        let batches = into_batches((0..200).map(status).collect());
+        let mut next = 0;
+        for batch in batches {
+            for status in &batch {
+                assert_eq!(status.task, TaskId(next));
+                next += 1;
+            }
+            let bytes = rmp_serde::to_vec_named(&batch).unwrap().len();
+            assert!(bytes <= BATCH_BYTES, "{bytes}");
+        }
+        assert_eq!(next, 200);
     }
 }

@@ -1,4 +1,9 @@
 //! A kernel for tests: no frameworks, no turns.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,9 +40,14 @@ impl SchedulerHost for NoHost {
 
 /// Starts a kernel without any framework.
 pub(crate) async fn start(data_dir: &Path) -> Kernel {
+    start_with_lease(data_dir, Duration::from_secs(10)).await
+}
+
+/// Starts one whose agents are unreachable after so long.
+pub(crate) async fn start_with_lease(data_dir: &Path, lease: Duration) -> Kernel {
     let config = KernelConfig {
         data_dir: data_dir.to_owned(),
-        lease: Duration::from_secs(10),
+        lease,
         built_in: Vec::new(),
     };
     Kernel::start(config, Arc::new(NoHost)).await.unwrap()

@@ -14,9 +14,11 @@ use super::port::{Batch, BatchStream, Row, RowKind};
 struct Watching {
     client: KernelClient<Channel>,
     kinds: Vec<String>,
-    /// The last state that was known as a whole. A break before that begins again where the last
-    /// whole one was.
+    /// The last state that is known as a whole; 0 while none is, since a restart has taken what
+    /// was known.
     resume: u64,
+    /// The cluster that it is of.
+    cluster: String,
     open: Option<Streaming<v1::WatchBatch>>,
     backoff: Backoff,
     has_told: bool,
@@ -28,6 +30,7 @@ pub(super) fn watch(client: KernelClient<Channel>, kinds: &[RowKind]) -> BatchSt
         client,
         kinds: kinds.iter().map(|kind| kind.name().to_owned()).collect(),
         resume: 0,
+        cluster: String::new(),
         open: None,
         backoff: Backoff::new(),
         has_told: false,
@@ -67,6 +70,7 @@ impl Watching {
                 let request = v1::WatchRequest {
                     kinds: self.kinds.clone(),
                     resume: self.resume,
+                    cluster: self.cluster.clone(),
                 };
                 let answer = self.client.watch(request).await;
                 let open = answer.map_err(|status| status.message().to_owned())?;
@@ -77,8 +81,12 @@ impl Watching {
         let batch = message
             .map_err(|status| status.message().to_owned())?
             .ok_or_else(|| "it has ended".to_owned())?;
+        if batch.restart {
+            self.resume = 0;
+        }
         if batch.current {
             self.resume = batch.index;
+            self.cluster.clone_from(&batch.cluster);
         }
         Ok(Batch {
             index: Index(batch.index),

@@ -1,5 +1,6 @@
 //! The kernel's client against a server that misbehaves.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +27,8 @@ struct Flaky {
     asked: Arc<Mutex<Vec<Submission>>>,
     resumed: Arc<Mutex<Vec<u64>>>,
     stored: Arc<Mutex<Vec<u8>>>,
+    /// What the next watches are answered, each before its connection is over.
+    scripts: Arc<Mutex<VecDeque<v1::WatchBatch>>>,
 }
 
 impl Flaky {
@@ -77,12 +80,14 @@ impl Kernel for Flaky {
             key: "k".to_owned(),
             json: json.to_owned(),
         };
-        let batch = v1::WatchBatch {
+        let script = self.scripts.lock().unwrap().pop_front();
+        let batch = script.unwrap_or_else(|| v1::WatchBatch {
             index: resume + 5,
             restart: resume == 0,
             current: true,
+            cluster: "test".to_owned(),
             rows: vec![row("task", "{}"), row("object", ""), row("novelty", "{}")],
-        };
+        });
         // One batch, and then the connection is over.
         Ok(Response::new(Box::pin(stream::iter([
             Ok(batch),
@@ -178,6 +183,28 @@ async fn a_watch_goes_on_from_its_last_token_and_leaves_unknown_rows_aside() {
         .collect();
     assert_eq!(rows, [(RowKind::Task, true), (RowKind::Object, false)]);
     assert_eq!(flaky.resumed.lock().unwrap()[..3], [0, 5, 10]);
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_while_it_begins_again_begins_again_once_more() {
+    let flaky = Flaky::default();
+    let batch = |index, restart, current| v1::WatchBatch {
+        index,
+        restart,
+        current,
+        ..v1::WatchBatch::default()
+    };
+    flaky.scripts.lock().unwrap().extend([
+        batch(7, true, true),
+        // The kernel does not know what has changed since; the first half of everything arrives.
+        batch(7, true, false),
+        batch(9, false, true),
+    ]);
+    let address = serve(&flaky).await;
+    let kernel = GrpcKernel::new(&address, Principal::reconciler()).unwrap();
+    let batches: Vec<_> = kernel.watch(&RowKind::ALL).take(4).collect().await;
+    assert_eq!(batches.len(), 4);
+    assert_eq!(flaky.resumed.lock().unwrap()[..4], [0, 7, 0, 9]);
 }
 
 #[tokio::test]

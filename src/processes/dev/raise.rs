@@ -76,6 +76,12 @@ pub(crate) struct Dev {
     /// The ports that tasks may use
     #[arg(long, default_value = DEFAULT, value_parser = parse_range, value_name = "FIRST-LAST")]
     pub(crate) port_range: PortRange,
+    /// How many ended tasks of each slot keep their output [default: 3]
+    #[arg(long, value_name = "TASKS")]
+    pub(crate) kept_outputs: Option<u32>,
+    /// The most bytes that the outputs of ended tasks take together [default: 256Mi]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) kept_output_bytes: Option<Bytes>,
     /// Leave the tasks at the end; the next start takes them over
     #[arg(long)]
     pub(crate) keep_tasks: bool,
@@ -226,6 +232,12 @@ impl Raised {
         }
         if let Some(memory) = arguments.agent_memory {
             flag(&mut agent, "--memory", memory.to_string());
+        }
+        if let Some(tasks) = arguments.kept_outputs {
+            flag(&mut agent, "--kept-outputs", tasks.to_string());
+        }
+        if let Some(bytes) = arguments.kept_output_bytes {
+            flag(&mut agent, "--kept-output-bytes", bytes.to_string());
         }
         Ok(Self {
             kernel: Part::new("kernel", &program, logs.join("kernel.log")),
