@@ -191,7 +191,7 @@ pub struct TurnRequest {
     pub pairs: OrdMap<String, Arc<[u8]>>,
     /// Everything else that it may read.
     pub view: Arc<dyn SeatView>,
-    /// Whether the instance is made anew for this turn and dropped after it (previews).
+    /// Whether the instance is made anew for this turn and dropped after it.
     pub is_throw_away: bool,
 }
 
@@ -451,4 +451,17 @@ pub trait SchedulerHost: Send + Sync + 'static {
     /// Says that the last turn of this seat did not become true (void in apply, lost, a new
     /// leader): its instance is dropped.
     fn drop_instance(&self, seat: &SeatId);
+
+    /// Begins turns on a fork of the state, for a preview.
+    fn fork(&self) -> Box<dyn ForkTurns + '_>;
+}
+
+/// Turns on a fork of the state. Their instances are the fork's own: they stay from turn to turn as those of the cluster do, and end
+/// with it.
+pub trait ForkTurns {
+    /// Carries out one turn; restores an instance first where there is none.
+    ///
+    /// # Errors
+    /// The turn was void; the instance is dropped.
+    fn turn(&self, request: &TurnRequest) -> Result<TurnOutcome, TurnFault>;
 }

@@ -8,7 +8,7 @@
 
 use kelson_kernel_core::command::{Command, RecordStatuses};
 use kelson_kernel_core::explain_demand;
-use kelson_kernel_core::port::Op;
+use kelson_kernel_core::port::{ForkTurns, Op, SchedulerHost};
 use kelson_kernel_core::round::{RoundMemory, plan_round, says_nothing};
 use kelson_kernel_core::{Entry, State, apply};
 use kelson_model::id::{AgentId, Index, Revision, TaskId};
@@ -19,8 +19,6 @@ use kelson_model::request::{Accept, Stage};
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
-
-use kelson_kernel_core::port::SchedulerHost;
 
 /// Most steps of a preview.
 const MAX_STEPS: usize = 50;
@@ -158,6 +156,7 @@ pub fn preview(
         ..Preview::default()
     };
     let mut memory = RoundMemory::unpaced();
+    let turns = host.fork();
     for number in 1..=MAX_STEPS {
         let mut step = Step {
             step: number,
@@ -169,7 +168,7 @@ pub fn preview(
                 number - 1
             ));
         }
-        fork.run_rounds(host, &mut memory, &mut step, last_real);
+        fork.run_rounds(turns.as_ref(), &mut memory, &mut step, last_real);
         let is_empty = step.launches.is_empty() && step.stops.is_empty();
         if !is_empty || !step.statuses.is_empty() {
             preview.steps.push(step);
@@ -257,7 +256,7 @@ impl Fork {
     /// Runs rounds until none has a turn that says something.
     fn run_rounds(
         &mut self,
-        host: &dyn SchedulerHost,
+        turns: &dyn ForkTurns,
         memory: &mut RoundMemory,
         step: &mut Step,
         last_real: TaskId,
@@ -271,10 +270,9 @@ impl Fork {
                     None => return,
                 }
             }
-            for mut turn in round.turns {
-                turn.request.is_throw_away = true;
+            for turn in round.turns {
                 let seat = turn.request.seat.clone();
-                let result = host.turn(&turn.request);
+                let result = turns.turn(&turn.request);
                 if let Ok(outcome) = &result {
                     memory.turn_wishes(&turn, outcome);
                 }

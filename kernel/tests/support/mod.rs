@@ -12,7 +12,7 @@ use std::time::Duration;
 use kelson_kernel::{Kernel, KernelConfig};
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::port::{
-    LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
+    ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
 };
 use kelson_model::framework::{Description, Limits};
 use kelson_model::id::Digest;
@@ -36,6 +36,17 @@ impl SchedulerHost for NoHost {
         Ok(String::new())
     }
     fn drop_instance(&self, _: &SeatId) {}
+    fn fork(&self) -> Box<dyn ForkTurns + '_> {
+        Box::new(NoFork)
+    }
+}
+
+struct NoFork;
+
+impl ForkTurns for NoFork {
+    fn turn(&self, _: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
+        Ok(TurnOutcome::default())
+    }
 }
 
 /// Starts a kernel without any framework.

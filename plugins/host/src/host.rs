@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kelson_kernel_core::port::{
-    LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
+    ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
 };
 use kelson_model::framework::{Description, Limits};
 use kelson_model::id::Digest;
@@ -165,6 +165,22 @@ impl WasmHost {
         })
     }
 
+    /// Carries out one turn with an instance of `seats`.
+    fn turn_among(&self, seats: &Seats, request: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
+        let loaded = self.loaded(&request.component, "turn")?;
+        if request.is_throw_away {
+            return self.restored(&loaded, request)?.turn(request, self.turn);
+        }
+        let mut lease = seats.lease(&request.seat);
+        let mut instance = match lease.take() {
+            Some(warm) if warm.is_fit_for(request) => warm.instance,
+            _ => self.restored(&loaded, request)?,
+        };
+        let outcome = instance.turn(request, self.turn)?;
+        lease.keep(Warm::new(instance, request, &outcome));
+        Ok(outcome)
+    }
+
     /// Makes an instance and restores it from the request's view.
     fn restored(&self, loaded: &Loaded, request: &TurnRequest) -> Result<Instance, TurnFault> {
         let mut instance =
@@ -215,18 +231,7 @@ impl SchedulerHost for WasmHost {
     }
 
     fn turn(&self, request: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
-        let loaded = self.loaded(&request.component, "turn")?;
-        if request.is_throw_away {
-            return self.restored(&loaded, request)?.turn(request, self.turn);
-        }
-        let mut lease = self.seats.lease(&request.seat);
-        let mut instance = match lease.take() {
-            Some(warm) if warm.is_fit_for(request) => warm.instance,
-            _ => self.restored(&loaded, request)?,
-        };
-        let outcome = instance.turn(request, self.turn)?;
-        lease.keep(Warm::new(instance, request, &outcome));
-        Ok(outcome)
+        self.turn_among(&self.seats, request)
     }
 
     fn query(
@@ -242,5 +247,24 @@ impl SchedulerHost for WasmHost {
 
     fn drop_instance(&self, seat: &SeatId) {
         self.seats.drop_instance(seat);
+    }
+
+    fn fork(&self) -> Box<dyn ForkTurns + '_> {
+        Box::new(OnFork {
+            host: self,
+            seats: Seats::new(limits::FORK_INSTANCES),
+        })
+    }
+}
+
+/// The instances of one fork.
+struct OnFork<'a> {
+    host: &'a WasmHost,
+    seats: Seats,
+}
+
+impl ForkTurns for OnFork<'_> {
+    fn turn(&self, request: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
+        self.host.turn_among(&self.seats, request)
     }
 }

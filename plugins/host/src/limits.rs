@@ -19,6 +19,8 @@ pub(crate) const TURN_GUARD: Duration = Duration::from_secs(1);
 pub(crate) const RESTORE_GUARD: Duration = Duration::from_secs(5);
 /// How often the guard's clock ticks.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
+/// Warm instances of one fork kept; a preview has seldom more than a few.
+pub(crate) const FORK_INSTANCES: usize = 64;
 /// Warm instances kept; the one unused for longest goes first.
 pub(crate) const WARM_INSTANCES: usize = 4_096;
 

@@ -6,11 +6,11 @@
 //! (the kernel does) nor how a task runs (its agent does). Everything is derived from the rows of
 //! the turn: nothing that matters is remembered, so a restored instance answers as a warm one.
 //!
-//! Read next: [`plan_workload`] (the whole decision, pure), `service.rs` (from turns to plans and
-//! back), `schema.rs` (the manifest).
+//! Read next: [`plan_workload`] (the whole decision, pure), `status.rs` (its words), `service.rs` (from turns to plans and back), `schema.rs` (the manifest).
 
 mod amount;
 mod backoff;
+mod pace;
 mod place;
 mod plan;
 mod schema;
@@ -19,12 +19,14 @@ mod slots;
 mod spec;
 mod status;
 mod validate;
+mod view;
 
 pub use amount::Amount;
 pub use backoff::Backoff;
-pub use plan::{Plan, Start, View, Want, plan_removal, plan_workload};
+pub use plan::{Plan, plan_removal, plan_workload};
 pub use service::Service;
 pub use spec::{OnFailure, Spec, Update};
 pub use status::Waiting;
+pub use view::{Start, View, Want};
 
 kelson_sdk::export_scheduler!(Service);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_sdk::Offer;
 
-use crate::plan::Start;
+use crate::view::Start;
 
 /// A start and the offer that it takes.
 pub(crate) struct Placed {

@@ -1,8 +1,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use kelson_sdk::{Health, Rollout, Workload};
+
 use super::*;
 use crate::backoff::Backoff;
-use crate::spec::Update;
+use crate::spec::{Spec, Update};
+use crate::view::Want;
 
 const OLD: u64 = 100;
 const NEW: u64 = 200;
@@ -118,6 +121,7 @@ fn plan_at(row: &Workload, spec: &Spec, tasks: &[Task], unreachable: Option<u32>
         spec,
         name: "web",
         now: NOW,
+        counted_from: None,
         is_reachable: &is_reachable,
     };
     plan_workload(&view, tasks.into_iter())
@@ -174,8 +178,29 @@ fn a_whole_service_is_good_once_and_then_idle() {
 #[test]
 fn no_instances_are_healthy_when_nothing_runs() {
     let plan = plan(&first(), &spec(0), &[]);
-    assert!(plan.is_good);
-    assert_eq!(said(&plan).3, "no instances are wanted");
+    assert_eq!(
+        said(&plan),
+        (
+            Health::Healthy,
+            Rollout::Complete,
+            "",
+            "no instances are wanted"
+        )
+    );
+}
+
+#[test]
+fn a_version_of_which_no_instance_is_wanted_has_not_shown_that_it_is_good() {
+    assert!(!plan(&first(), &spec(0), &[]).is_good);
+    assert!(!plan(&updated(), &spec(0), &[]).is_good);
+    let scaled_down = Workload {
+        good_template_id: Some(NEW),
+        ..updated()
+    };
+    assert!(
+        plan(&scaled_down, &spec(0), &[]).is_good,
+        "what runs in it has run before"
+    );
 }
 
 #[test]
@@ -508,7 +533,33 @@ fn a_scale_up_without_room_is_not_rolled_back() {
     };
     let plan = plan(&row, &spec(2), &[older]);
     assert!(!plan.is_given_up);
-    assert_eq!(said(&plan).0, Health::Degraded);
+    assert_eq!(said(&plan).0, Health::Progressing);
+    assert_eq!(plan.wake_at, None, "time alone changes nothing");
+}
+
+#[test]
+fn a_version_that_only_waits_for_room_is_not_given_up() {
+    let mut row = updated();
+    row.generation_since = NOW - 990_000;
+    let tasks = [task(1, 0, OLD)];
+    let waiting = plan(&row, &spec(1), &tasks);
+    assert!(!waiting.is_given_up);
+    assert_eq!(slots(&waiting), [0]);
+    assert_eq!(said(&waiting).0, Health::Progressing);
+    assert_eq!(waiting.counted_from, Some(NOW), "once something is tried");
+}
+
+#[test]
+fn the_deadline_stands_still_while_a_slot_that_failed_waits_for_room() {
+    let mut row = updated();
+    row.generation_since = NOW - 700_000;
+    // Tried once, 400 s ago; its pause was over 399 s ago, and there was no room since.
+    let tasks = [task(1, 0, OLD), failed(9, 0, NEW, 1, 400_000)];
+    let waiting = plan(&row, &spec(1), &tasks);
+    assert!(!waiting.is_given_up);
+    assert_eq!(waiting.counted_from, Some(NOW - 700_000 + 399_000));
+    let tried_on = [task(1, 0, OLD), failed(9, 0, NEW, 1, 500)];
+    assert!(plan(&row, &spec(1), &tried_on).is_given_up);
 }
 
 #[test]
@@ -549,12 +600,12 @@ fn missing_offers_are_told_after_a_while() {
     row.generation_since = NOW - 1000;
     let mut early = plan(&row, &spec(2), &[]);
     let unmet = early.starts.clone();
-    tell_missing_offers(&mut early, &unmet, "0.5 cpus and 256Mi", NOW);
+    early.miss_offers(&unmet, "0.5 cpus and 256Mi", NOW);
     assert_eq!(early.wake_at, Some(NOW + 1000));
     row.generation_since = NOW - 2000;
     let mut late = plan(&row, &spec(2), &[]);
     let unmet = late.starts.clone();
-    tell_missing_offers(&mut late, &unmet, "0.5 cpus and 256Mi", NOW);
+    late.miss_offers(&unmet, "0.5 cpus and 256Mi", NOW);
     assert_eq!(
         (said(&late).2, said(&late).3),
         (

@@ -7,13 +7,15 @@ use std::rc::Rc;
 
 use kelson_sdk::serde_json::Value;
 use kelson_sdk::{
-    Agent, AgentState, Cluster, Demand, Description, Health, Offer, Placement, Problem, Rollout,
-    Scheduler, Status, Task, Turn, Workload,
+    Agent, AgentState, Cluster, Demand, Description, Offer, Placement, Problem, Scheduler, Status,
+    Task, Turn, Workload,
 };
 
 use crate::place::place;
-use crate::plan::{Plan, Start, View, Want, plan_removal, plan_workload, tell_missing_offers};
+use crate::plan::{Plan, plan_removal, plan_workload};
 use crate::spec::Spec;
+use crate::status::unreadable;
+use crate::view::{Start, View, Want};
 use crate::{schema, validate};
 
 /// Operations of one turn; the rest waits for the next, which is asked for at once.
@@ -27,12 +29,15 @@ const WORDS: u64 = 4096;
 const ROWS: usize = 12_000;
 const ROWS_OF_A_SERVICE: usize = 40;
 
+/// Where the seat's state keeps the Service that was looked at last, while there was no room for all that are due.
+const PLACE: &str = "place";
+
 /// The scheduler of Services of one seat.
 ///
-/// *Flow*: a turn looks at Services that changed, were offered something, were refused something,
-/// or are due by time; each is planned whole, from its rows. *Guarantees*: a Service with nothing
-/// to do costs nothing. *Caveats*: what was said last is remembered only here, so a restored
-/// instance may say it once more.
+/// *Flow*: a turn looks at Services that were offered something, changed, were refused something, or are due by time; each is planned
+/// whole, from its rows. Where there is no room for all, those with offers come first, and the others go on in the next turn behind the
+/// one that was looked at last, which the seat's state keeps. *Guarantees*: a Service with nothing to do costs nothing, and none
+/// starves, however many wait. *Caveats*: what was said last is remembered only here, so a restored instance may say it once more.
 #[derive(Debug, Default)]
 pub struct Service {
     memos: BTreeMap<u64, Memo>,
@@ -40,9 +45,11 @@ pub struct Service {
     pending: BTreeSet<u64>,
     /// Asked for something in the last turn, which may have been refused.
     asked: BTreeSet<u64>,
-    /// The Service that was looked at last when there was no room for all: the next turn begins
-    /// behind it, so that none starves.
-    last: u64,
+    /// The Service that was looked at last when there was no room for all: the next turn begins behind it, so that none starves.
+    /// Absent: there was room, or this instance has not taken a turn yet.
+    last: Option<u64>,
+    /// Whether `last` is known: a new instance reads it from the seat's state.
+    is_begun: bool,
 }
 
 /// What is kept of one Service: a cache, all of it.
@@ -53,6 +60,8 @@ struct Memo {
     said: Option<Status>,
     demand: Option<Demand>,
     wake_at: Option<u64>,
+    /// A generation, and from when its deadline counts, where it has waited for room: as the seat's state has it.
+    waited: Option<Option<(u64, u64)>>,
 }
 
 impl Scheduler for Service {
@@ -69,15 +78,22 @@ impl Scheduler for Service {
         for offer in turn.offers() {
             offers.entry(offer.key).or_default().push(offer);
         }
-        let due = self.due(cluster, turn, &offers);
+        let due = self.due(cluster, turn);
         self.asked.clear();
         let is_away = |agent: &&Agent| agent.state != AgentState::Ready;
         let away = cluster.agents().filter(is_away).map(|agent| agent.id);
         let unreachable: BTreeSet<u32> = away.collect();
         let mut rows = 0usize;
+        if !std::mem::replace(&mut self.is_begun, true) {
+            self.last = turn.read.state(PLACE).as_deref().and_then(number);
+        }
+        let begin = self.last.unwrap_or(0);
         let mut last = self.last;
-        let behind = due.range((Bound::Excluded(self.last), Bound::Unbounded));
-        for id in behind.chain(due.range(..=self.last)).copied() {
+        let offered: BTreeSet<u64> = offers.keys().map(|key| key >> KEY_BITS).collect();
+        let behind = due.range((Bound::Excluded(begin), Bound::Unbounded));
+        let others = behind.chain(due.range(..=begin));
+        let others = others.filter(|id| !offered.contains(id));
+        for id in offered.iter().chain(others).copied() {
             let Some(row) = cluster.workload(id) else {
                 self.memos.remove(&id);
                 continue;
@@ -87,9 +103,11 @@ impl Scheduler for Service {
                 continue;
             }
             rows += ROWS_OF_A_SERVICE + self.tend(row, &unreachable, cluster, &offers, turn);
-            last = id;
+            if !offered.contains(&id) {
+                last = Some(id);
+            }
         }
-        self.last = if self.pending.is_empty() { 0 } else { last };
+        self.keep_place(last.filter(|_| !self.pending.is_empty()), turn);
         if !self.pending.is_empty() {
             turn.wake_at(turn.now);
         }
@@ -103,16 +121,20 @@ impl Scheduler for Service {
 }
 
 impl Service {
+    /// Keeps the place at which the next turn goes on, for an instance that knows nothing else.
+    fn keep_place(&mut self, last: Option<u64>, turn: &mut Turn<'_>) {
+        match last {
+            Some(id) if self.last != last => turn.set_state(PLACE, id.to_string().as_bytes()),
+            None if self.last.is_some() => turn.delete_state(PLACE),
+            Some(_) | None => {}
+        }
+        self.last = last;
+    }
+
     /// Finds the Services to look at; leaves nothing pending.
-    fn due(
-        &mut self,
-        cluster: &Cluster,
-        turn: &Turn<'_>,
-        offers: &BTreeMap<u64, Vec<Offer>>,
-    ) -> BTreeSet<u64> {
+    fn due(&mut self, cluster: &Cluster, turn: &Turn<'_>) -> BTreeSet<u64> {
         let mut due = std::mem::take(&mut self.pending);
         due.extend(&cluster.changes().workloads);
-        due.extend(offers.keys().map(|key| key >> KEY_BITS));
         if !turn.refusals().is_empty() {
             due.extend(&self.asked);
         }
@@ -160,7 +182,7 @@ impl Service {
         let mut plan = match planned {
             Ok(plan) => plan,
             Err(error) => {
-                memo.say(&row, unreadable(&row, want, &error), turn);
+                memo.say(&row, unreadable(row.generation, want, &error), turn);
                 return tasks.len();
             }
         };
@@ -178,7 +200,7 @@ impl Service {
             plan = match memo.plan(&row, want, unreachable, &tasks, turn) {
                 Ok(plan) => plan,
                 Err(error) => {
-                    memo.say(&row, unreadable(&row, want, &error), turn);
+                    memo.say(&row, unreadable(row.generation, want, &error), turn);
                     return tasks.len();
                 }
             };
@@ -194,6 +216,13 @@ impl Service {
             }
         }
         let unmet = launch(&plan, want, &row, &tasks, offers, turn);
+        if row.is_gone || plan.is_good || want.is_rollback {
+            memo.drop_waited(row.id, turn);
+        } else if let Some(from) = plan.counted_from
+            && unmet.len() < plan.starts.len()
+        {
+            memo.keep_waited(row.id, (want.generation, from), turn);
+        }
         for task in &plan.forgets {
             is_cut |= room(turn) == 0;
             if !is_cut {
@@ -218,7 +247,7 @@ impl Service {
             });
             let had_offers = offers.contains_key(&key_of(row.id, want.generation));
             if let Some((_, spec)) = memo.spec.as_ref().filter(|_| !had_offers) {
-                tell_missing_offers(&mut plan, &unmet, &spec.shape, turn.now);
+                plan.miss_offers(&unmet, &spec.shape, turn.now);
             }
         }
         memo.wake_at = plan.wake_at.filter(|at| *at > turn.now);
@@ -242,12 +271,16 @@ impl Memo {
         turn: &Turn<'_>,
     ) -> Result<Plan, String> {
         let spec = self.spec(row.id, want.generation, turn)?;
+        let is_settled = want.is_rollback || row.good_generation == Some(row.generation);
+        let waited = (!is_settled).then(|| self.waited(row.id, turn)).flatten();
+        let counted_from = waited.filter(|(generation, _)| *generation == want.generation);
         let view = View {
             row,
             want,
             spec: &spec,
             name: &self.name,
             now: turn.now,
+            counted_from: counted_from.map(|(_, from)| from),
             is_reachable: &|agent| !unreachable.contains(&agent),
         };
         Ok(plan_workload(&view, tasks.iter().copied()))
@@ -271,6 +304,30 @@ impl Memo {
         let spec = Rc::new(Spec::read(&value)?);
         self.spec = Some((generation, Rc::clone(&spec)));
         Ok(spec)
+    }
+
+    fn waited(&mut self, workload: u64, turn: &Turn<'_>) -> Option<(u64, u64)> {
+        *self.waited.get_or_insert_with(|| {
+            let value = turn.read.state(&waited_key(workload))?;
+            let text = std::str::from_utf8(&value).ok()?;
+            let (generation, from) = text.split_once(' ')?;
+            Some((generation.parse().ok()?, from.parse().ok()?))
+        })
+    }
+
+    /// Notes from when the deadline of a generation counts.
+    fn keep_waited(&mut self, workload: u64, waited: (u64, u64), turn: &mut Turn<'_>) {
+        let value = format!("{} {}", waited.0, waited.1);
+        turn.set_state(&waited_key(workload), value.as_bytes());
+        self.waited = Some(Some(waited));
+    }
+
+    /// Drops that note: there is no deadline any more.
+    fn drop_waited(&mut self, workload: u64, turn: &mut Turn<'_>) {
+        if self.waited(workload, turn).is_some() {
+            turn.delete_state(&waited_key(workload));
+            self.waited = Some(None);
+        }
     }
 
     fn say(&mut self, row: &Workload, status: Status, turn: &mut Turn<'_>) {
@@ -315,21 +372,12 @@ fn launch(
     unmet
 }
 
-fn unreadable(row: &Workload, want: Want, error: &str) -> Status {
-    Status {
-        generation: row.generation,
-        health: Health::Degraded,
-        rollout: if want.is_rollback {
-            Rollout::RolledBack
-        } else {
-            Rollout::Progressing
-        },
-        reason: "BadSpecification".to_owned(),
-        message: format!(
-            "the specification of generation {} {error}",
-            want.generation
-        ),
-    }
+fn waited_key(workload: u64) -> String {
+    format!("waited/{workload}")
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 const KEY_BITS: u32 = 10;

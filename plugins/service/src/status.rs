@@ -1,7 +1,17 @@
 //! What is said about a Service, and what it waits for, in words.
 
 use kelson_sdk::quantity::duration_text;
-use kelson_sdk::{Check, Task, TaskState};
+use kelson_sdk::{Check, Health, Rollout, Status, Task, TaskState};
+
+use crate::pace::Pace;
+use crate::view::{Seat, Start, View, Want};
+
+/// How many failures in a row make a loop.
+const LOOP: u32 = 3;
+/// The reason of a Service that is on its way.
+const WAITING: &str = "Waiting";
+/// The reason of a Service that runs an older version than git asks for.
+const ROLLED_BACK: &str = "RolledBack";
 
 /// What a slot, and so the Service, waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,5 +103,197 @@ pub(crate) fn how_it_ended(task: &Task) -> String {
         (TaskState::Killed, _) => "was ended".to_owned(),
         (_, Some(code)) => format!("exited with status {code}"),
         (_, None) => "failed".to_owned(),
+    }
+}
+
+/// What is said of a Service that a person holds.
+pub(crate) fn suspended(view: &View<'_>) -> Status {
+    Status {
+        generation: view.row.generation,
+        health: Health::Suspended,
+        rollout: rollout_of(view, false),
+        reason: "Suspended".to_owned(),
+        message: "held by hand: nothing is started or ended".to_owned(),
+    }
+}
+
+/// What is said of a Service whose specification cannot be read.
+pub(crate) fn unreadable(generation: u64, want: Want, error: &str) -> Status {
+    Status {
+        generation,
+        health: Health::Degraded,
+        rollout: if want.is_rollback {
+            Rollout::RolledBack
+        } else {
+            Rollout::Progressing
+        },
+        reason: "BadSpecification".to_owned(),
+        message: format!(
+            "the specification of generation {} {error}",
+            want.generation
+        ),
+    }
+}
+
+/// How a Service does. `starts` are the slots that need a task now.
+pub(crate) fn status_of(
+    view: &View<'_>,
+    pace: &Pace,
+    seats: &[Seat<'_>],
+    starts: &[Start],
+    is_done: bool,
+) -> Status {
+    let proved = seats.iter().filter(|seat| seat.is_fresh_proved).count();
+    let instances = view.spec.instances;
+    let count = if instances == 0 {
+        "no instances are wanted".to_owned()
+    } else {
+        format!("{proved} of {instances} healthy")
+    };
+    if view.want.is_rollback {
+        Status {
+            generation: view.row.generation,
+            health: Health::Degraded,
+            rollout: Rollout::RolledBack,
+            reason: ROLLED_BACK.to_owned(),
+            message: format!(
+                "generation {} {} and was rolled back; generation {} runs: {count}",
+                view.row.generation,
+                why_given_up(view, seats),
+                view.want.generation
+            ),
+        }
+    } else if is_done {
+        Status {
+            generation: view.row.generation,
+            health: Health::Healthy,
+            rollout: Rollout::Complete,
+            reason: String::new(),
+            message: count,
+        }
+    } else {
+        on_the_way(view, pace, seats, starts, &count)
+    }
+}
+
+/// What the newest generation's last failure was, where one is still to be seen.
+fn why_given_up(view: &View<'_>, seats: &[Seat<'_>]) -> String {
+    let failed = seats
+        .iter()
+        .flat_map(|seat| seat.slot.ended())
+        .filter(|task| task.template_id == view.row.template_id && task.state != TaskState::Killed)
+        .max_by_key(|task| task.id);
+    match failed {
+        Some(task) => format!(
+            "failed ({}.{} {})",
+            view.name,
+            task.slot,
+            how_it_ended(task)
+        ),
+        None => "did not become healthy in time".to_owned(),
+    }
+}
+
+fn rollout_of(view: &View<'_>, is_paused: bool) -> Rollout {
+    if view.want.is_rollback {
+        Rollout::RolledBack
+    } else if view.row.good_generation == Some(view.row.generation) {
+        Rollout::Complete
+    } else if is_paused {
+        Rollout::Paused
+    } else {
+        Rollout::Progressing
+    }
+}
+
+/// The status of a Service that is short of something.
+fn on_the_way(
+    view: &View<'_>,
+    pace: &Pace,
+    seats: &[Seat<'_>],
+    starts: &[Start],
+    count: &str,
+) -> Status {
+    let mut status = Status {
+        generation: view.row.generation,
+        health: Health::Progressing,
+        rollout: rollout_of(view, pace.is_paused),
+        reason: WAITING.to_owned(),
+        message: count.to_owned(),
+    };
+    let mut starting: Vec<u32> = starts.iter().map(|start| start.slot).collect();
+    starting.sort_unstable();
+    let open = || {
+        seats
+            .iter()
+            .filter(|seat| !seat.is_fresh_proved || seat.stale.is_some())
+    };
+    let looping = open().find(|seat| match seat.fresh {
+        Some(task) => !seat.is_fresh_proved && task.attempts > LOOP,
+        None => seat.slot.last_try.is_some_and(|task| task.attempts >= LOOP),
+    });
+    // What can be told of one slot is told of the most telling one.
+    let wait = |seat| wait_of(view, seat, &starting);
+    let told = looping
+        .map(wait)
+        .or_else(|| {
+            open()
+                .map(wait)
+                .find(|wait| !matches!(wait, Waiting::ForItsTurn(_)))
+        })
+        .or_else(|| open().next().map(wait));
+    if let Some(wait) = told {
+        status.message = format!("{count}; {}", wait.text(view.name));
+    }
+    if looping.is_some() {
+        status.health = Health::Degraded;
+        status.reason = "CrashLoop".to_owned();
+    }
+    if pace.is_overdue {
+        status.health = Health::Degraded;
+        if status.reason == WAITING {
+            status.reason = "ProgressDeadline".to_owned();
+        }
+        status.message = format!(
+            "{}; no progress for {}",
+            status.message,
+            duration_text(view.spec.update.deadline)
+        );
+    }
+    status
+}
+
+fn wait_of(view: &View<'_>, seat: &Seat<'_>, starting: &[u32]) -> Waiting {
+    if let Some(task) = seat.fresh {
+        if seat.is_fresh_proved {
+            return Waiting::ToEnd(seat.slot.number);
+        }
+        return Waiting::of(
+            task,
+            (view.is_reachable)(task.agent),
+            view.spec.update.min_healthy,
+        );
+    }
+    if starting.binary_search(&seat.slot.number).is_ok() {
+        return Waiting::ForOffers(seat.slot.number);
+    }
+    match seat.slot.last_try {
+        Some(ended) if !seat.slot.is_fresh_ending => Waiting::after(ended),
+        _ if seat.slot.is_fresh_ending => Waiting::ToEnd(seat.slot.number),
+        _ if seat.stale.is_none() => Waiting::ToEnd(seat.slot.number),
+        _ => Waiting::ForItsTurn(seat.slot.number),
+    }
+}
+
+/// Says that no offers come for so many tasks of this shape.
+pub(crate) fn say_missing_offers(status: &mut Status, unmet: usize, shape: &str) {
+    if status.reason == ROLLED_BACK {
+        return;
+    }
+    let tasks = if unmet == 1 { "task" } else { "tasks" };
+    let counted = status.message.split(';').next().unwrap_or_default();
+    status.message = format!("{counted}; no offers for {unmet} {tasks} of {shape}");
+    if status.reason == WAITING {
+        status.reason = "NoOffers".to_owned();
     }
 }
