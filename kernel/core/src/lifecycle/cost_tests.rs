@@ -217,8 +217,8 @@ fn cost(workloads: u32, tasks: u32) -> u64 {
 
 #[test]
 fn the_tasks_of_one_workload_cost_as_much_as_those_of_a_hundred() {
-    let (one, many) = (cost(1, 1000), cost(100, 1000));
+    let (one, many) = (cost(1, 400), cost(100, 400));
     assert!(one < 2 * many, "{one} as one, {many} as a hundred");
-    let double = cost(1, 2000);
-    assert!(double < 3 * one, "{one} for 1,000, {double} for 2,000");
+    let double = cost(1, 800);
+    assert!(double < 3 * one, "{one} for 400, {double} for 800");
 }
