@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
 use kelson_kernel_core::command::{FoundCluster, InstallFramework};
-use kelson_kernel_core::port::{LoadFault, Op, Operation, Problem, SeatId, TurnRequest};
+use kelson_kernel_core::port::{ForkTurns, LoadFault, Op, Operation, Problem, SeatId, TurnRequest};
 use kelson_kernel_core::round::overlooked_seats;
 use kelson_kernel_core::{Entry, apply};
 use kelson_model::framework::{Description, KindDescription, Limits};
@@ -52,6 +52,17 @@ impl SchedulerHost for Host {
         Ok(String::new())
     }
     fn drop_instance(&self, _: &SeatId) {}
+    fn fork(&self) -> Box<dyn ForkTurns + '_> {
+        Box::new(OnFork(self))
+    }
+}
+
+struct OnFork<'a>(&'a Host);
+
+impl ForkTurns for OnFork<'_> {
+    fn turn(&self, request: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
+        self.0.turn(request)
+    }
 }
 
 #[derive(Clone)]
