@@ -205,6 +205,20 @@ impl Object {
             .map_or(0, |quarantine| quarantine.generation)
     }
 
+    /// Whether the specification in force is held once more for its generation, as after a snapshot was read.
+    pub(crate) fn holds_twice(&self) -> bool {
+        self.history.last().is_some_and(|newest| {
+            newest.spec == self.spec && !Arc::ptr_eq(&newest.spec, &self.spec)
+        })
+    }
+
+    /// Lets the newest generation hold the specification in force itself.
+    pub(crate) fn share(&mut self) {
+        if let Some(newest) = self.history.back_mut() {
+            Arc::make_mut(newest).spec = self.spec.clone();
+        }
+    }
+
     /// Puts a new specification in force and gives it the next generation; the same specification
     /// changes nothing. Returns whether anything changed.
     pub(crate) fn put_spec(

@@ -132,6 +132,7 @@ impl From<Records> for State {
     fn from(mut records: Records) -> Self {
         number_events(&mut records.events);
         complete_objects(&mut records.objects);
+        share_specifications(&mut records.objects);
         let keys = (records.objects.keys().cloned().map(RowKey::Object))
             .chain(records.tasks.keys().copied().map(RowKey::Task))
             .chain(records.agents.keys().copied().map(RowKey::Agent))
@@ -259,6 +260,17 @@ impl State {
             .events
             .binary_search_by(|event| (event.index, event.place).cmp(&(index, place)));
         self.events.get(found.ok()?)
+    }
+}
+
+/// Lets each object and its newest generation hold one specification, of which a snapshot has two.
+fn share_specifications(objects: &mut OrdMap<ObjectKey, Arc<Object>>) {
+    let held_twice = objects.values().filter(|object| object.holds_twice());
+    let held_twice: Vec<ObjectKey> = held_twice.map(|object| object.key.clone()).collect();
+    for key in held_twice {
+        if let Some(object) = objects.get_mut(&key) {
+            Arc::make_mut(object).share();
+        }
     }
 }
 

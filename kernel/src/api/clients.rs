@@ -129,7 +129,7 @@ impl v1::kernel_server::Kernel for ClientService {
             let rows = batch.rows.into_iter().map(|row| v1::WatchRow {
                 kind: row.kind.to_owned(),
                 key: row.key,
-                json: row.json.map(|json| json.to_string()).unwrap_or_default(),
+                json: row.json.unwrap_or_default(),
             });
             Ok(v1::WatchBatch {
                 index: batch.index,

@@ -434,8 +434,24 @@ async fn watch_rows(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     }
     let batches = ReceiverStream::new(watch::open_watch(&kernel, kinds, asked.resume.unwrap_or(0)));
     let lines = batches.map(|batch| {
-        let rows: Vec<Value> = batch.rows.iter().map(|row| json!({"kind": row.kind, "key": row.key, "json": row.json})).collect();
-        let line = json!({"index": batch.index, "restart": batch.restart, "current": batch.current, "rows": rows});
+        let rows = batch.rows.iter().map(|row| {
+            let json = row.json.as_deref().unwrap_or("null");
+            format!(
+                r#"{{"kind":{},"key":{},"json":{json}}}"#,
+                json!(row.kind),
+                json!(row.key)
+            )
+        });
+        let rows = rows.collect::<Vec<_>>().join(",");
+        let watch::Batch {
+            index,
+            restart,
+            current,
+            ..
+        } = batch;
+        let line = format!(
+            r#"{{"index":{index},"restart":{restart},"current":{current},"rows":[{rows}]}}"#
+        );
         Ok::<_, std::convert::Infallible>(Bytes::from(format!("{line}\n")))
     });
     Ok((

@@ -1,6 +1,8 @@
 //! The watch: rows of the state as JSON, all of them at first, then each change, with a token to go
 //! on from.
 
+use std::iter::Peekable;
+
 use kelson_kernel_core::record::Task;
 use kelson_kernel_core::{RowKey, State, report};
 use kelson_model::id::Index;
@@ -26,18 +28,35 @@ pub(crate) struct Batch {
     /// Whether the watcher now knows the state as of `index`.
     pub(crate) current: bool,
     /// The rows.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<Line>,
 }
 
-/// One row.
+/// One row as it is sent. Many wait at a time, and text takes a tenth of what its values take.
 #[derive(Debug, Clone)]
-pub(crate) struct Row {
+pub(crate) struct Line {
     /// `object`, `task`, …
     pub(crate) kind: &'static str,
     /// Names it within its kind.
     pub(crate) key: String,
-    /// Absent: it is gone.
-    pub(crate) json: Option<Value>,
+    /// JSON text; absent: it is gone.
+    pub(crate) json: Option<String>,
+}
+
+/// One row.
+struct Row {
+    kind: &'static str,
+    key: String,
+    json: Option<Value>,
+}
+
+impl From<Row> for Line {
+    fn from(row: Row) -> Self {
+        Self {
+            kind: row.kind,
+            key: row.key,
+            json: row.json.map(|json| json.to_string()),
+        }
+    }
 }
 
 /// The kinds of rows.
@@ -87,33 +106,30 @@ async fn run_watch(
             Some(keys) => (false, keys.cloned().collect()),
             None => (true, all_keys(&state)),
         };
-        let rows: Vec<Row> = keys
-            .iter()
-            .filter(|key| wants(kind_of(key)))
-            .map(|key| row(&state, key))
-            .collect();
-        if is_first || restart || !rows.is_empty() {
-            let mut batches = into_batches(rows);
-            if batches.is_empty() {
-                batches.push(Vec::new());
-            }
-            let last = batches.len() - 1;
-            for (place, rows) in batches.into_iter().enumerate() {
-                let current = place == last;
+        let mut keys = keys;
+        keys.retain(|key| wants(kind_of(key)));
+        let mut rows = Lines {
+            state: state.clone(),
+            keys: keys.into_iter(),
+        }
+        .peekable();
+        let mut restart = restart;
+        let mut next = next_batch(&mut rows);
+        if next.is_none() && (is_first || restart) {
+            next = Some(Vec::new());
+        }
+        while let Some(batch) = next {
+            next = next_batch(&mut rows);
+            let current = next.is_none();
+            let batch = Batch {
                 // A token counts only once everything before it was sent.
-                let index = if current { state.index.0 } else { seen.0 };
-                if sender
-                    .send(Batch {
-                        index,
-                        restart: restart && place == 0,
-                        current,
-                        rows,
-                    })
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
+                index: if current { state.index.0 } else { seen.0 },
+                restart: std::mem::take(&mut restart),
+                current,
+                rows: batch,
+            };
+            if sender.send(batch).await.is_err() {
+                return;
             }
         }
         is_first = false;
@@ -125,24 +141,34 @@ async fn run_watch(
     }
 }
 
-/// Cuts rows into batches that fit a message; a single larger row stands alone.
-fn into_batches(rows: Vec<Row>) -> Vec<Vec<Row>> {
-    let mut batches: Vec<Vec<Row>> = Vec::new();
-    let mut bytes = BATCH_BYTES;
-    for row in rows {
-        let size = row.json.as_ref().map_or(0, |json| json.to_string().len());
-        match batches.last_mut() {
-            Some(batch) if batch.len() < BATCH && bytes + size <= BATCH_BYTES => {
-                bytes += size;
-                batch.push(row);
-            }
-            Some(_) | None => {
-                bytes = size;
-                batches.push(vec![row]);
-            }
-        }
+/// The rows of these keys. They are made as they are taken: all of them at once would be several times as large as the state.
+struct Lines {
+    state: State,
+    keys: std::vec::IntoIter<RowKey>,
+}
+
+impl Iterator for Lines {
+    type Item = Line;
+
+    fn next(&mut self) -> Option<Line> {
+        let key = self.keys.next()?;
+        Some(row(&self.state, &key).into())
     }
-    batches
+}
+
+/// The next rows that fit a message; a single larger row stands alone.
+fn next_batch(rows: &mut Peekable<impl Iterator<Item = Line>>) -> Option<Vec<Line>> {
+    let size = |row: &Line| row.json.as_ref().map_or(0, String::len);
+    let first = rows.next()?;
+    let mut bytes = size(&first);
+    let mut batch = vec![first];
+    while let Some(row) =
+        rows.next_if(|row| batch.len() < BATCH && bytes + size(row) <= BATCH_BYTES)
+    {
+        bytes += size(&row);
+        batch.push(row);
+    }
+    Some(batch)
 }
 
 fn all_keys(state: &State) -> Vec<RowKey> {
@@ -256,12 +282,17 @@ mod tests {
 
     #[test]
     fn batches_are_cut_by_rows_and_by_bytes_and_lose_nothing() {
-        let row = |size: usize| Row {
+        let row = |size: usize| Line {
             kind: "object",
             key: String::new(),
-            json: Some(Value::String("x".repeat(size))),
+            json: Some("x".repeat(size)),
         };
-        let counts = |rows: Vec<Row>| into_batches(rows).iter().map(Vec::len).collect::<Vec<_>>();
+        let counts = |rows: Vec<Line>| {
+            let mut rows = rows.into_iter().peekable();
+            std::iter::from_fn(|| next_batch(&mut rows))
+                .map(|batch| batch.len())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(counts(vec![row(1); 1200]), [500, 500, 200]);
         assert_eq!(counts(vec![row(400 << 10); 5]), [2, 2, 1]);
         assert_eq!(counts(vec![row(2 << 20), row(1)]), [1, 1]);

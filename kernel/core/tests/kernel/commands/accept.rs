@@ -332,3 +332,14 @@ fn a_quarantine_is_for_what_was_written_and_outlives_another_default() {
     world.commit(vec![written(spec("bad", 2), "bad, twice")], Vec::new());
     assert_eq!(world.object(&web).quarantine, None);
 }
+
+#[test]
+fn a_specification_is_held_once_also_after_a_snapshot() {
+    let mut world = World::new();
+    world.serve(&service("web"), spec("a", 1));
+    for state in [&world.state, &crate::world::through_snapshot(&world.state)] {
+        let object = &state.objects[&service("web")];
+        let newest = object.history.last().unwrap();
+        assert!(std::sync::Arc::ptr_eq(&newest.spec, &object.spec));
+    }
+}
