@@ -102,18 +102,16 @@ async fn run_watch(
         } else {
             state.changed_since(seen)
         };
-        let (restart, keys): (bool, Vec<RowKey>) = match known {
+        let (mut restart, mut keys): (bool, Vec<RowKey>) = match known {
             Some(keys) => (false, keys.cloned().collect()),
             None => (true, all_keys(&state)),
         };
-        let mut keys = keys;
         keys.retain(|key| wants(kind_of(key)));
         let mut rows = Lines {
             state: state.clone(),
             keys: keys.into_iter(),
         }
         .peekable();
-        let mut restart = restart;
         let mut next = next_batch(&mut rows);
         if next.is_none() && (is_first || restart) {
             next = Some(Vec::new());
