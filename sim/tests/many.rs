@@ -1,4 +1,5 @@
-//! Thousands of Services in one namespace: all of them are seen, none waits for another, and they settle.
+//! Thousands of Services in one namespace: all of them are seen, none waits for another, and they
+//! settle.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

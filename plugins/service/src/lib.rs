@@ -6,7 +6,8 @@
 //! (the kernel does) nor how a task runs (its agent does). Everything is derived from the rows of
 //! the turn: nothing that matters is remembered, so a restored instance answers as a warm one.
 //!
-//! Read next: [`plan_workload`] (the whole decision, pure), `status.rs` (its words), `service.rs` (from turns to plans and back), `schema.rs` (the manifest).
+//! Read next: [`plan_workload`] (the whole decision, pure), `status.rs` (its words), `service.rs`
+//! (from turns to plans and back), `schema.rs` (the manifest).
 
 mod amount;
 mod backoff;

@@ -1,7 +1,8 @@
 //! Where a rollout stands in time.
 //!
-//! The deadline runs while a slot is tried: while a task of the wanted version is there, ends, or pauses after a failure. Where all that
-//! is missing waits for room, the clock stands still: waiting is not failing.
+//! The deadline runs while a slot is tried: while a task of the wanted version is there, ends, or
+//! pauses after a failure. Where all that is missing waits for room, the clock stands still:
+//! waiting is not failing.
 
 use crate::spec::OnFailure;
 use crate::view::{Seat, View};
@@ -11,7 +12,8 @@ pub(crate) const PATIENCE: u64 = 2000;
 
 /// Where the rollout stands in time.
 pub(crate) struct Pace {
-    /// From when the deadline counts: when a task last became healthy, or the generation came to be.
+    /// From when the deadline counts: when a task last became healthy, or the generation came to
+    /// be.
     pub(crate) from: u64,
     /// Up to when something was tried; `now` where something is.
     tried_until: u64,
@@ -31,7 +33,8 @@ impl Pace {
             .filter_map(|seat| seat.fresh.and_then(|task| task.healthy_since));
         let counted_from = view.counted_from.unwrap_or(0);
         let progress_at = healthy.fold(view.row.generation_since.max(counted_from), u64::max);
-        // What was good once and is short of a task again is counted from when that began, not from its rollout.
+        // What was good once and is short of a task again is counted from when that began, not from
+        // its rollout.
         let is_settled = view.row.good_generation == Some(view.row.generation);
         let moved_at = seats.iter().map(|seat| seat.slot.moved_at);
         let from = if is_settled || view.want.is_rollback {
@@ -72,7 +75,8 @@ impl Pace {
         is_running.then(|| self.from.saturating_add(view.spec.update.deadline))
     }
 
-    /// From when the deadline would count if something were tried from now on, where that is later than it counts from as it is.
+    /// From when the deadline would count if something were tried from now on, where that is later
+    /// than it counts from as it is.
     pub(crate) fn counted_from_now(&self, view: &View<'_>) -> Option<u64> {
         let waited = view.now.saturating_sub(self.tried_until);
         (!self.is_settled && waited >= PATIENCE).then(|| self.from.saturating_add(waited))

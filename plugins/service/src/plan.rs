@@ -121,7 +121,8 @@ pub fn plan_removal<'a>(tasks: impl Iterator<Item = &'a Task>) -> Plan {
     plan
 }
 
-/// Ends what no slot may hold: unhealthy tasks, seconds of a sort, and old ones that do not work. Forgets what need not be seen.
+/// Ends what no slot may hold: unhealthy tasks, seconds of a sort, and old ones that do not work.
+/// Forgets what need not be seen.
 fn weed<'a>(view: &View<'_>, slot: Slot<'a>, plan: &mut Plan) -> Seat<'a> {
     plan.forgets.extend(slot.forgettable().map(|task| task.id));
     let works = |task: &Task| is_working(task, (view.is_reachable)(task.agent));
@@ -271,7 +272,8 @@ fn conclude(view: &View<'_>, pace: &Pace, seats: &[Seat<'_>], plan: &mut Plan) {
 }
 
 impl Plan {
-    /// Says that offers are missing where demand has stood for a while; else looks again when it would have.
+    /// Says that offers are missing where demand has stood for a while; else looks again when it
+    /// would have.
     pub(crate) fn miss_offers(&mut self, unmet: &[Start], shape: &str, now: u64) {
         let Some(since) = unmet.iter().map(|start| start.since).min() else {
             return;

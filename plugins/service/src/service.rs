@@ -23,21 +23,24 @@ const OPERATIONS: usize = 2000;
 /// Bytes that are left for what one Service says beside the operations that can be cut: its status,
 /// a rollback, notes.
 const WORDS: u64 = 4096;
-/// Slots and tasks looked at in one turn, whatever a Service costs by itself counted as this many:
+/// Slots and tasks looked at in one turn, whatever a Service costs by itself counted as so many:
 /// half of what the fuel of a turn is enough for. A single larger Service is looked at whole, which
 /// its largest number of instances keeps within the fuel.
 const ROWS: usize = 12_000;
 const ROWS_OF_A_SERVICE: usize = 40;
 
-/// Where the seat's state keeps the Service that was looked at last, while there was no room for all that are due.
+/// Where the seat's state keeps the Service that was looked at last, while there was no room for
+/// all that are due.
 const PLACE: &str = "place";
 
 /// The scheduler of Services of one seat.
 ///
-/// *Flow*: a turn looks at Services that were offered something, changed, were refused something, or are due by time; each is planned
-/// whole, from its rows. Where there is no room for all, those with offers come first, and the others go on in the next turn behind the
-/// one that was looked at last, which the seat's state keeps. *Guarantees*: a Service with nothing to do costs nothing, and none
-/// starves, however many wait. *Caveats*: what was said last is remembered only here, so a restored instance may say it once more.
+/// *Flow*: a turn looks at Services that were offered something, changed, were refused something,
+/// or are due by time; each is planned whole, from its rows. Where there is no room for all, those
+/// with offers come first, and the others go on in the next turn behind the one that was looked at
+/// last, which the seat's state keeps. *Guarantees*: a Service with nothing to do costs nothing,
+/// and none starves, however many wait. *Caveats*: what was said last is remembered only here, so a
+/// restored instance may say it once more.
 #[derive(Debug, Default)]
 pub struct Service {
     memos: BTreeMap<u64, Memo>,
@@ -45,8 +48,9 @@ pub struct Service {
     pending: BTreeSet<u64>,
     /// Asked for something in the last turn, which may have been refused.
     asked: BTreeSet<u64>,
-    /// The Service that was looked at last when there was no room for all: the next turn begins behind it, so that none starves.
-    /// Absent: there was room, or this instance has not taken a turn yet.
+    /// The Service that was looked at last when there was no room for all: the next turn begins
+    /// behind it, so that none starves. Absent: there was room, or this instance has not taken a
+    /// turn yet.
     last: Option<u64>,
     /// Whether `last` is known: a new instance reads it from the seat's state.
     is_begun: bool,
@@ -60,7 +64,8 @@ struct Memo {
     said: Option<Status>,
     demand: Option<Demand>,
     wake_at: Option<u64>,
-    /// A generation, and from when its deadline counts, where it has waited for room: as the seat's state has it.
+    /// A generation, and from when its deadline counts, where it has waited for room: as the seat's
+    /// state has it.
     waited: Option<Option<(u64, u64)>>,
 }
 
