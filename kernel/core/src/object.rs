@@ -205,7 +205,8 @@ impl Object {
             .map_or(0, |quarantine| quarantine.generation)
     }
 
-    /// Whether the specification in force is held once more for its generation, as after a snapshot was read.
+    /// Whether the specification in force is held once more for its generation, as after a snapshot
+    /// was read.
     pub(crate) fn holds_twice(&self) -> bool {
         self.history.last().is_some_and(|newest| {
             newest.spec == self.spec && !Arc::ptr_eq(&newest.spec, &self.spec)
