@@ -264,8 +264,8 @@ fn a_specification_that_is_no_json_is_a_problem_not_a_trap() {
 #[test]
 fn a_demand_larger_than_a_turn_is_stated_in_parts() {
     let mut stage = Stage::default();
-    stage.turn_bytes = TurnBytes(112 * 150);
     let mut runner = Runner::<Simple>::default();
+    stage.turn_bytes = TurnBytes(112 * 150);
     stage.workloads = (1..=400).map(workload).collect();
     let mut sizes = Vec::new();
     loop {
@@ -312,8 +312,8 @@ impl Scheduler for Talker {
 #[test]
 fn a_turn_that_says_more_than_it_may_is_refused_before_anything_crosses() {
     let mut stage = Stage::default();
-    stage.turn_bytes = TurnBytes(2000);
     let mut runner = Runner::<Talker>::default();
+    stage.turn_bytes = TurnBytes(2000);
     runner.turn(&stage, 100, 0, 1).unwrap();
     assert_eq!(stage.take().notes.len(), 16, "who looks at the room pages");
     stage.workloads = vec![workload(20)];

@@ -10,6 +10,7 @@
 mod assignments;
 mod commands;
 mod events;
+mod explain;
 mod fair_share;
 mod leader;
 mod properties;

@@ -206,3 +206,57 @@ fn a_seat_that_left_its_only_offer_is_shown_the_other_agents_too() {
     assert_eq!(shown.len(), 3, "each once");
     assert_eq!(overlooked(&mut leader), [] as [String; 0]);
 }
+
+/// Numbers that look random, the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+}
+
+#[test]
+fn launches_from_offers_are_never_refused_however_turns_overlap() {
+    for seed in 1..=20 {
+        let mut dice = Dice(seed);
+        let mut leader = Leader::new();
+        for _ in 0..4 {
+            leader.world.agent(3, 1024);
+        }
+        let names = ["a", "b", "c", "d"];
+        for name in names {
+            leader.wanting(name, 4);
+        }
+        let mut under_way = Vec::new();
+        let mut slot = 0;
+        for _ in 0..60 {
+            under_way.extend(leader.plan().turns);
+            if under_way.is_empty() {
+                break;
+            }
+            let turn = under_way.swap_remove(dice.below(under_way.len()));
+            match dice.below(4) {
+                0 => leader.memory.turn_was_lost(&turn),
+                1 => leader.nothing(&turn),
+                _ => {
+                    let mut ops = Vec::new();
+                    for offer in &turn.request.offers {
+                        for _ in 0..=dice.below(usize::try_from(offer.count).unwrap()) {
+                            slot += 1;
+                            let op = launch(offer.workload, offer.generation, slot, offer.agent);
+                            ops.push(alone(op));
+                        }
+                    }
+                    leader.count(&turn, |wish| wish.operations = ops);
+                    let known = &leader.world.state.seats[&turn.request.seat];
+                    assert_eq!(*known.refusals, [], "seed {seed}");
+                }
+            }
+        }
+    }
+}
