@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::object::{Health, ObjectKey, Origin, RolloutState, Sync};
-use crate::source::{Fault, Held};
+use crate::source::{Fault, Held, Kept};
 
 /// `apiVersion` of every manifest and every report.
 pub const API_VERSION: &str = "kelson/v1";
@@ -83,8 +83,14 @@ pub struct SourceStatus {
     pub branch: String,
     /// 40 hex digits.
     pub observed: Option<String>,
+    /// Who made the commit, as git says.
+    #[serde(default)]
+    pub observed_by: Option<String>,
     /// 40 hex digits.
     pub applied: Option<String>,
+    /// Who made the commit, as git says.
+    #[serde(default)]
+    pub applied_by: Option<String>,
     /// Whether the two agree.
     pub sync: Sync,
     /// The first reason why they do not.
@@ -94,6 +100,9 @@ pub struct SourceStatus {
     pub holds: Vec<Held>,
     /// What is wrong with `observed`.
     pub errors: Vec<Fault>,
+    /// Objects that are left as they are although `observed` asks for something else, or that wait.
+    #[serde(default)]
+    pub kept: Vec<Kept>,
 }
 
 /// One object in a status report.
@@ -171,29 +180,59 @@ pub struct TaskRow {
     /// Whose task it is.
     pub workload: ObjectKey,
     /// The generation that it runs.
+    #[serde(default)]
     pub generation: u64,
     /// `agt_1`.
+    #[serde(default)]
     pub agent: String,
     /// `running`.
     pub state: crate::task::TaskState,
     /// `healthy`.
+    #[serde(default)]
     pub health: crate::task::CheckState,
     /// Whether it is ready for traffic.
+    #[serde(default)]
     pub ready: bool,
     /// The process id of the program.
+    #[serde(default)]
     pub pid: Option<u32>,
     /// Where its ports are reached.
+    #[serde(default)]
     pub address: Option<String>,
     /// Port numbers by name.
+    #[serde(default)]
     pub ports: BTreeMap<String, u16>,
     /// RFC 3339.
+    #[serde(default)]
     pub started_at: Option<String>,
     /// How it ended.
+    #[serde(default)]
     pub exit: ExitRow,
+    /// Whether its agent sent the signal that ended it.
+    #[serde(default)]
+    pub exit_by_agent: bool,
+    /// Whether it has ended for good.
+    #[serde(default)]
+    pub is_ended: bool,
+    /// Whether, why and by whom it is asked to end.
+    #[serde(default)]
+    pub stop: Option<StopRow>,
     /// What is not enforced for it.
+    #[serde(default)]
     pub isolation: Option<String>,
     /// A sentence about what it does or waits for.
+    #[serde(default)]
     pub message: Option<String>,
+}
+
+/// Why and by whom a task is asked to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopRow {
+    /// Why.
+    pub reason: crate::task::StopReason,
+    /// Who asked.
+    pub by: crate::principal::Principal,
 }
 
 /// How a task ended; all null while it runs.

@@ -10,7 +10,7 @@ use crate::id::{Digest, Index, Revision, TaskId};
 use crate::object::{DesiredObject, Namespace, ObjectKey, Sync};
 use crate::principal::Principal;
 use crate::quantity::Millis;
-use crate::source::{Fault, Held};
+use crate::source::{Fault, Held, Kept};
 
 /// A request with who asks, and the (client, sequence) by which a repeated one is carried out once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub struct Accept {
 }
 
 /// What the reconciler sees of its source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceReport {
     /// The source's name.
@@ -118,6 +118,15 @@ pub struct SourceReport {
     /// Over which time the prune guard counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune_window: Option<Millis>,
+    /// What the plan for `observed` leaves as it is; of very many, the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// Who made `observed`, as git says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_by: Option<String>,
+    /// Who made the revision that is applied, as git says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_by: Option<String>,
 }
 
 /// The drift of one source.

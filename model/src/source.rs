@@ -169,6 +169,25 @@ pub struct Pruned {
     pub objects: u32,
 }
 
+/// One object that a plan leaves as it is, and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kept {
+    /// The object; it may never have been accepted.
+    pub object: ObjectKey,
+    /// One word: `WaitsForFramework`, `PruneNever`, `DriftReported`.
+    pub reason: String,
+    /// A sentence, and what ends the wait.
+    pub message: String,
+}
+
+impl Kept {
+    /// The reason of an object whose kind a framework of the same commit is still to bring.
+    pub const WAITS_FOR_FRAMEWORK: &str = "WaitsForFramework";
+    /// The reason of an object whose newest version was rolled back.
+    pub const ROLLED_BACK: &str = "RolledBack";
+}
+
 /// What the kernel keeps of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -202,6 +221,15 @@ pub struct SourceRecord {
     /// Over which time the prune guard counts; absent: its reconciler has not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune_window: Option<Millis>,
+    /// What the plan for `observed` leaves as it is; of very many, the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// Who made `observed`, as git says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_by: Option<String>,
+    /// Who made `applied`, as git says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_by: Option<String>,
 }
 
 impl SourceRecord {

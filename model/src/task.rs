@@ -73,6 +73,18 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// As scripts see it: `scaledDown`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Replaced => "replaced",
+            Self::ScaledDown => "scaledDown",
+            Self::Removed => "removed",
+            Self::Unhealthy => "unhealthy",
+            Self::ByHand => "byHand",
+            Self::Drifted => "drifted",
+        }
+    }
+
     /// All reasons, by the number under which they cross the scheduler's boundary.
     pub const ALL: [StopReason; 6] = [
         Self::Replaced,

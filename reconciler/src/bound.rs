@@ -1,8 +1,9 @@
 //! How much one request says: it has to fit into one entry of the kernel's log.
 
 use kelson_model::drift::DriftItem;
-use kelson_model::source::{Fault, Held};
+use kelson_model::source::{Fault, Held, Kept};
 use kelson_reconciler_core::codes::Code;
+use kelson_reconciler_core::plan::ReportLine;
 use serde::Serialize;
 
 /// All faults of a report together, or all items of an update, as JSON.
@@ -13,6 +14,11 @@ const FAULTS: usize = 1_000;
 const HELD: usize = 300;
 /// Their keys together, as JSON.
 const HELD_BYTES: usize = 60 << 10;
+
+/// Objects of which a report says why they are left as they are.
+const KEPT: usize = 300;
+/// What is said of them together, as JSON.
+const KEPT_BYTES: usize = 16 << 10;
 
 /// Cuts what is said of a source.
 pub(crate) fn report(holds: &mut [Held], errors: &mut Vec<Fault>) {
@@ -46,6 +52,21 @@ pub(crate) fn pages(items: Vec<DriftItem>) -> Vec<Vec<DriftItem>> {
         pages.push(std::mem::replace(&mut rest, after));
     }
     pages
+}
+
+/// Why objects are left as they are, as much of it as is told.
+pub(crate) fn kept(report: &[ReportLine]) -> Vec<Kept> {
+    let mut kept: Vec<Kept> = report
+        .iter()
+        .take(KEPT)
+        .map(|line| Kept {
+            object: line.object.clone(),
+            reason: line.why.word().to_owned(),
+            message: line.message.clone(),
+        })
+        .collect();
+    kept.truncate(fitting_in(&kept, KEPT_BYTES));
+    kept
 }
 
 fn fitting<T: Serialize>(list: &[T]) -> usize {

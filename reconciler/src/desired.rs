@@ -27,6 +27,8 @@ pub struct Desired {
     pub loaded: Loaded,
     /// Where the files that objects name stand, by their digest.
     pub files: BTreeMap<Digest, String>,
+    /// Whether something could not be read that may be readable the next time.
+    pub is_unsure: bool,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Loader {
     digests: BTreeMap<BlobId, Digest>,
     judged: BTreeMap<ObjectKey, Judged>,
     kinds: Option<Digest>,
+    /// Whether something could not be read in this load that may be readable the next time.
+    is_unsure: bool,
 }
 
 impl Loader {
@@ -58,6 +62,7 @@ impl Loader {
             digests: BTreeMap::new(),
             judged: BTreeMap::new(),
             kinds: None,
+            is_unsure: false,
         }
     }
 
@@ -87,6 +92,7 @@ impl Loader {
         let listing = source.files()?;
         let files = self.manifests(&listing);
         let mut failure = None;
+        self.is_unsure = false;
         let mut loaded = load(&files, kinds, &mut self.cache, |file| {
             let found = listing.file(&file.path).ok_or_else(|| Unreadable {
                 message: "it has left the listing".to_owned(),
@@ -99,6 +105,7 @@ impl Loader {
                         message: error.to_string(),
                         hint: "mend the file, or its permissions".to_owned(),
                     };
+                    self.is_unsure |= error.may_pass();
                     if matches!(error, SourceError::Gone { .. }) {
                         failure = Some(error);
                     }
@@ -121,6 +128,7 @@ impl Loader {
             revision: source.revision(),
             loaded,
             files,
+            is_unsure: self.is_unsure,
         })
     }
 
@@ -173,6 +181,7 @@ impl Loader {
                 Err(error @ SourceError::Gone { .. }) => return Err(error),
                 Err(SourceError::NoSuchPath { .. }) => {}
                 Err(error) => {
+                    self.is_unsure |= error.may_pass();
                     refused.insert(path, error);
                 }
             }

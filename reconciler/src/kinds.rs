@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_model::framework::Description;
+use kelson_model::view::FrameworkRow;
 use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, Loaded};
-
-use crate::rows::FrameworkRow;
 
 /// Compiles the kinds of all frameworks that have described themselves.
 pub(crate) fn of_frameworks<'a>(frameworks: impl IntoIterator<Item = &'a FrameworkRow>) -> Kinds {

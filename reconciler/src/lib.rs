@@ -12,6 +12,7 @@
 //! to the kernel; `offline.rs` is what the command line uses for `validate` and `plan`.
 
 mod apply;
+mod authors;
 mod bound;
 /// The way to the kernel.
 pub mod client;
@@ -45,6 +46,6 @@ pub use desired::{Desired, Loader, MAX_OBJECT_BYTES};
 pub use observed::{Changes, MIRRORED, Mirror};
 pub use offline::{kinds_of, load_source, plan_source, validation};
 pub use planning::{Circumstances, plan_revision};
-pub use rows::{FrameworkRow, RowError};
+pub use rows::RowError;
 pub use sync::run_reconciler;
 pub use validator::{Problem, SchemaOnly, Validator};

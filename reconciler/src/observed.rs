@@ -9,10 +9,11 @@ use kelson_model::object::ObjectKey;
 use kelson_model::source::SourceRecord;
 use kelson_model::task::{CheckState, TaskState, is_ended_by_hand};
 use kelson_model::time::WallTime;
+use kelson_model::view::FrameworkRow;
 use kelson_reconciler_core::observed::{ObservedObject, ObservedTask};
 
 use crate::client::{Batch, Row, RowKind};
-use crate::rows::{self, FrameworkRow, RowError};
+use crate::rows::{self, RowError};
 
 /// The rows that the mirror needs.
 pub const MIRRORED: [RowKind; 5] = [
@@ -269,6 +270,11 @@ impl Mirror {
     /// What the kernel keeps of a source.
     pub fn source(&self, name: &str) -> Option<&SourceRecord> {
         self.sources.get(name)
+    }
+
+    /// What the kernel keeps of all sources.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceRecord> {
+        self.sources.values()
     }
 
     /// The frameworks, by their row's key.

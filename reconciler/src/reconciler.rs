@@ -11,6 +11,8 @@ use kelson_reconciler_core::plan::Plan;
 use tokio::sync::watch;
 
 use crate::apply;
+use crate::authors::Authors;
+use crate::bound;
 use crate::client::{Batch, KernelPort};
 use crate::config::Config;
 use crate::desired::Desired;
@@ -24,7 +26,7 @@ use crate::submit::Submitter;
 use crate::tip::{Look, Lookout};
 use crate::trouble::Trouble;
 use crate::validator::Validator;
-use crate::verdict::{Verdict, Voice, source_fault, unreadable};
+use crate::verdict::{Makers, Verdict, Voice, source_fault, unreadable};
 
 /// Everything that the sync loop knows.
 pub(crate) struct Reconciler {
@@ -35,6 +37,9 @@ pub(crate) struct Reconciler {
     submitter: Submitter,
     drifting: Drifting,
     voice: Voice,
+    authors: Authors,
+    /// Whether something could not be read that may be readable the next time.
+    is_unsure: bool,
     /// What the last pass that ended well looked at; the same again needs no pass unless something
     /// has stirred.
     settled: Option<Look>,
@@ -56,6 +61,8 @@ impl Reconciler {
             submitter: Submitter::new(&config.source, port),
             drifting: Drifting::default(),
             voice: Voice::new(&config.source, git.branch(), config.prune_window),
+            authors: Authors::default(),
+            is_unsure: false,
             git,
             settled: None,
             is_stirred: true,
@@ -136,7 +143,8 @@ impl Reconciler {
                 self.stand_still(verdict, &record, now).await?;
             }
         }
-        self.settled = Some(look);
+        // What could not be read is read again at the next look at the references.
+        self.settled = Some(look).filter(|_| !self.is_unsure);
         Ok(())
     }
 
@@ -162,7 +170,7 @@ impl Reconciler {
             observed,
             sync: Sync::Unknown,
             holds: vec![held],
-            errors: Vec::new(),
+            ..Verdict::default()
         };
         self.stand_still(verdict, record, now).await
     }
@@ -185,7 +193,10 @@ impl Reconciler {
         now: WallTime,
     ) -> Result<(), Trouble> {
         let desired = match self.revisions.desired(revision, &self.mirror).await? {
-            Ok(desired) => desired,
+            Ok(desired) => {
+                self.is_unsure = desired.is_unsure;
+                desired
+            }
             Err(SourceError::Gone { .. }) => {
                 return self.wait_for_repository(record, now).await;
             }
@@ -199,9 +210,10 @@ impl Reconciler {
                 let verdict = Verdict {
                     observed: Some(revision.clone()),
                     sync: Sync::OutOfSync,
-                    holds: Vec::new(),
                     errors: vec![source_fault(&error)],
+                    ..Verdict::default()
                 };
+                self.is_unsure = error.may_pass();
                 return self.stand_still(verdict, record, now).await;
             }
         };
@@ -231,6 +243,7 @@ impl Reconciler {
         let verdict = Verdict {
             observed: Some(revision.clone()),
             sync,
+            kept: bound::kept(&plan.report),
             holds: plan.holds,
             errors: desired.loaded.faults.clone(),
         };
@@ -266,7 +279,9 @@ impl Reconciler {
                 observed: Some(revision.clone()),
                 sync: Sync::OutOfSync,
                 holds: plan.holds.clone(),
-                errors: desired.loaded.faults.clone(),
+                // Errors are told once the good files have gone ahead: with them, a revision is
+                // done with.
+                ..Verdict::default()
             };
             self.say(verdict, record).await?;
             let (submitter, lookout) = (&self.submitter, &mut self.lookout);
@@ -332,7 +347,14 @@ impl Reconciler {
 
     /// Says what the source shows, unless the kernel knows that already.
     async fn say(&mut self, verdict: Verdict, record: &SourceRecord) -> Result<(), Trouble> {
-        if let Some(report) = self.voice.report(record, verdict) {
+        let makers = Makers {
+            observed: self
+                .authors
+                .of(&self.git, verdict.observed.as_ref())
+                .await?,
+            applied: self.authors.of(&self.git, record.applied.as_ref()).await?,
+        };
+        if let Some(report) = self.voice.report(record, verdict, makers) {
             // A refusal has been logged, and the next pass tries again.
             let _ = self.submitter.change(Request::ReportSource(report)).await?;
         }

@@ -74,6 +74,7 @@ impl Revisions {
     ) -> Result<Result<Arc<Desired>, SourceError>, Trouble> {
         if let Some(desired) = &self.desired
             && desired.revision.as_ref() == Some(revision)
+            && !desired.is_unsure
             && self.kinds.is_some()
         {
             return Ok(Ok(Arc::clone(desired)));

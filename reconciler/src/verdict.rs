@@ -4,7 +4,7 @@ use kelson_model::id::Revision;
 use kelson_model::object::Sync;
 use kelson_model::quantity::Millis;
 use kelson_model::request::{Refusal, SourceReport};
-use kelson_model::source::{Fault, Held, SourceRecord};
+use kelson_model::source::{Fault, Held, Kept, SourceRecord};
 use kelson_reconciler_core::codes::Code;
 
 use crate::bound;
@@ -17,6 +17,14 @@ pub(crate) struct Verdict {
     pub(crate) sync: Sync,
     pub(crate) holds: Vec<Held>,
     pub(crate) errors: Vec<Fault>,
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// Who made the commits that are told, as git says.
+#[derive(Debug, Default)]
+pub(crate) struct Makers {
+    pub(crate) observed: Option<String>,
+    pub(crate) applied: Option<String>,
 }
 
 /// What is the same in all that is said of one source.
@@ -57,12 +65,14 @@ impl Voice {
         &mut self,
         record: &SourceRecord,
         verdict: Verdict,
+        makers: Makers,
     ) -> Option<SourceReport> {
         let Verdict {
             observed,
             mut sync,
             mut holds,
             mut errors,
+            kept,
         } = verdict;
         match &self.refused {
             Some((of, fault)) if observed.as_ref() == Some(of) => {
@@ -81,7 +91,10 @@ impl Voice {
             && record.sync == sync
             && record.holds == holds
             && record.prune_window == prune_window
-            && record.errors == errors;
+            && record.errors == errors
+            && record.kept == kept
+            && record.observed_by == makers.observed
+            && record.applied_by == makers.applied;
         (!is_known).then(|| SourceReport {
             source: self.source.clone(),
             branch: self.branch.clone(),
@@ -91,6 +104,9 @@ impl Voice {
             holds,
             errors,
             prune_window,
+            kept,
+            observed_by: makers.observed,
+            applied_by: makers.applied,
         })
     }
 }

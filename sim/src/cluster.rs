@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use kelson_kernel::leader::preview::{PlanRequest, Preview, preview};
+use kelson_kernel::leader::preview::preview;
 use kelson_kernel::raft::MAX_PAYLOAD_BYTES;
 use kelson_kernel_core::command::{
     Command, FoundCluster, InstallFramework, RecordStatuses, RegisterAgent,
@@ -22,6 +22,7 @@ use kelson_model::agent::{AgentDescription, PortRange};
 use kelson_model::framework::Limits;
 use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId};
 use kelson_model::object::{DesiredObject, Lifecycle, Namespace, ObjectKey, Origin};
+use kelson_model::preview::{PlanRequest, Preview};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Bytes, MilliCpus, Millis, Resources};
 use kelson_model::request::{Accept, Request, Stage};

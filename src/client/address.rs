@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::dev_directory;
+use crate::dev_directory::{self, Ready};
 use crate::exit::Failure;
 
 /// Where a kernel listens when nobody says otherwise.
@@ -44,6 +44,22 @@ fn discovered() -> Option<String> {
     let state_home = dev_directory::state_home().ok()?;
     let here = std::env::current_dir().ok()?.canonicalize().ok()?;
     dev_directory::ready_for(&state_home, &here).map(|ready| ready.address)
+}
+
+/// The living `dev` that listens at `address`, where its repository holds the current directory.
+pub(crate) fn dev_here(address: &Address) -> Option<Ready> {
+    let here = std::env::current_dir().ok()?.canonicalize().ok()?;
+    let named = std::env::var_os("KELSON_DATA_DIR")
+        .and_then(|folder| dev_directory::ready_in(folder.as_ref()));
+    let found = || dev_directory::ready_for(&dev_directory::state_home().ok()?, &here);
+    let is_it = |ready: &Ready| {
+        here.starts_with(&ready.repository)
+            && ready
+                .address
+                .parse::<Address>()
+                .is_ok_and(|its| its == *address)
+    };
+    named.filter(is_it).or_else(|| found().filter(is_it))
 }
 
 impl From<std::net::SocketAddr> for Address {

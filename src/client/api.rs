@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper::Method;
 use kelson_model::principal::Principal;
 use kelson_model::request::{Answer, Request, Submission};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::address::Address;
@@ -123,6 +123,21 @@ impl Client {
         let response = connection::send(&self.address, Method::POST, path, Some(body)).await?;
         let arrived = connection::read(&self.address, response).await?;
         self.accepted(arrived)
+    }
+
+    /// Sends a question to a path, and reads the answer in its form.
+    ///
+    /// # Errors
+    /// As [`Client::get_as`].
+    pub(crate) async fn post_as<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_value(question)
+            .map_err(|error| Failure::usage(format!("the request cannot be sent: {error}")))?;
+        let answer = self.post(path, &body).await?;
+        self.parsed(path, answer)
     }
 
     /// Asks for a change; returns the generation that came of it, where an object changed.

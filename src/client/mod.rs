@@ -8,5 +8,5 @@ mod api;
 mod connection;
 mod lines;
 
-pub(crate) use address::Address;
+pub(crate) use address::{Address, dev_here};
 pub(crate) use api::{Client, WatchBatch};

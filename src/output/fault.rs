@@ -3,13 +3,14 @@
 use kelson_model::source::Fault;
 use kelson_reconciler_core::render::{fault_place, replacement_line, shown_source};
 
-use super::style::{Palette, Tint, plain};
+use super::style::{Palette, Tint};
+use super::text::plain;
 use crate::exit::{Exit, Failure, failure_of};
 
 /// Shows a fault over several lines, each with its end.
 pub(crate) fn fault(fault: &Fault, palette: Palette) -> String {
     let place = fault_place(&fault.file, fault.line, fault.column);
-    let head = palette.paint(Tint::Bad, &fault.code);
+    let head = palette.paint(Tint::Bad, &plain(&fault.code));
     let message = palette.paint(Tint::Strong, &plain(&fault.message));
     let mut text = format!("{}{head} {message}\n", plain(&place));
     if !fault.source_line.trim().is_empty() && fault.line > 0 {
@@ -25,6 +26,9 @@ pub(crate) fn fault(fault: &Fault, palette: Palette) -> String {
         text.push_str(&format!("  {number} {bar} {}\n", plain(&line)));
         if fault.column > 0 {
             let mark = palette.paint(Tint::Bad, &shown.mark);
+            // What is spelled out is wider than it was.
+            let before: String = line.chars().take(before.chars().count()).collect();
+            let before = " ".repeat(plain(&before).chars().count());
             text.push_str(&format!("  {blank} {bar} {before}{mark}\n"));
         }
     }

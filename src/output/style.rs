@@ -68,18 +68,6 @@ impl Palette {
     }
 }
 
-/// Takes control characters out of a text that somebody else wrote, so that it cannot steer the
-/// terminal.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' | '\t' => ' ',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,10 +79,5 @@ mod tests {
             Palette { is_coloured: true }.paint(Tint::Bad, "x"),
             "\x1b[31mx\x1b[0m"
         );
-    }
-
-    #[test]
-    fn a_text_of_somebody_else_cannot_steer_the_terminal() {
-        assert_eq!(plain("a\x1b[2Jb\nc"), "a\u{fffd}[2Jb c");
     }
 }

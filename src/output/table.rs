@@ -1,6 +1,7 @@
 //! Tables: columns as wide as what is in them.
 
-use super::style::{Palette, Tint, plain};
+use super::style::{Palette, Tint};
+use super::text::plain;
 
 /// One cell: what it says, and what that means.
 #[derive(Debug, Clone, PartialEq, Eq)]

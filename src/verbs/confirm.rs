@@ -52,7 +52,7 @@ pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> 
             plain(&held.message)
         ));
         for object in &held.objects {
-            say(&format!("  - {object}"));
+            say(&plain(&format!("  - {object}")));
         }
     }
     let digest = hold.and_then(|held| held.digest.as_ref());

@@ -5,10 +5,10 @@ use clap::Args;
 use kelson_model::drift::DriftState;
 use kelson_model::object::ObjectKey;
 use kelson_model::report::{DriftReport, DriftRow, ObjectStatus, TaskList};
+use kelson_model::view::{EventView, ObjectView, WhyReport};
 use serde::Serialize;
-use serde_json::Value;
 
-use super::events::{Event, EventList};
+use super::events::EventList;
 use super::target::{Target, query_of, scope, status, tasks};
 use super::{drift, events, status as status_verb, tasks as tasks_verb, why};
 use crate::context::Context;
@@ -27,11 +27,11 @@ pub(crate) struct Describe {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Description {
-    object: Value,
-    why: Value,
+    object: ObjectView,
+    why: WhyReport,
     tasks: TaskList,
     drift: Vec<DriftRow>,
-    events: Vec<Event>,
+    events: Vec<EventView>,
 }
 
 /// Events shown.
@@ -55,8 +55,8 @@ pub(crate) async fn run(arguments: &Describe, context: &Context) -> Result<Exit>
         .retain(|event| event.object.as_ref() == Some(&key));
     let skipped = happened.items.len().saturating_sub(EVENTS);
     let description = Description {
-        object: client.get("/v1/object", &query_of(&key)).await?,
-        why: client.get("/v1/why", &query_of(&key)).await?,
+        object: client.get_as("/v1/object", &query_of(&key)).await?,
+        why: client.get_as("/v1/why", &query_of(&key)).await?,
         tasks: own_tasks,
         drift: all_drift
             .items
@@ -110,19 +110,12 @@ fn page(
             ));
         }
     }
-    let changed = |pointer: &str| {
-        description
-            .object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    if !changed("/changedBy/actor").is_empty() {
+    let object = &description.object;
+    if !object.changed_by.actor.is_empty() {
         text.push_str(&format!(
-            "  last changed by {} ({}) {}\n",
-            plain(changed("/changedBy/actor")),
-            plain(changed("/changedBy/via")),
-            plain(changed("/changedAt")),
+            "  last changed by {} {}\n",
+            plain(&object.changed_by.to_string()),
+            plain(&object.changed_at),
         ));
     }
     text.push_str(&head("Why"));
@@ -149,12 +142,10 @@ fn page(
         text.push_str(&head("Events"));
         text.push_str(&events::table(&description.events, false, palette));
     }
-    if let Some(spec) = description.object.get("spec") {
-        text.push_str(&head("Specification, with all defaults"));
-        let yaml = to_yaml(spec).unwrap_or_else(|error| format!("{error:#}\n"));
-        for line in yaml.lines() {
-            text.push_str(&format!("  {line}\n"));
-        }
+    text.push_str(&head("Specification, with all defaults"));
+    let yaml = to_yaml(&object.spec).unwrap_or_else(|error| format!("{error:#}\n"));
+    for line in yaml.lines() {
+        text.push_str(&format!("  {line}\n"));
     }
     text
 }

@@ -11,7 +11,7 @@ use super::target::Target;
 use super::watching::Watching;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::{Cell, Palette, Table, Tint, age, now, say};
+use crate::output::{Cell, Palette, Table, Tint, age, now, plain, say};
 
 /// What may be typed behind `drift`.
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Drift {
     /// Only these objects
     #[arg(value_name = "[KIND/]NAME")]
     objects: Vec<Target>,
-    /// Exit with 1 when something differs now
+    /// Exit with 1 when something differs now, in any namespace unless -n names one
     #[arg(long)]
     exit_code: bool,
     #[command(flatten)]
@@ -28,7 +28,12 @@ pub(crate) struct Drift {
 
 pub(crate) async fn run(arguments: &Drift, context: &Context) -> Result<Exit> {
     let client = context.client()?;
-    let limit = context.limit()?;
+    // A script that asks for a verdict means everything, unless a namespace was named.
+    let limit = if arguments.exit_code {
+        context.explicit_limit()?
+    } else {
+        context.limit()?
+    };
     let palette = context.palette();
     let fetch = async || {
         let mut report: DriftReport = client.get_as("/v1/drift", &[]).await?;
@@ -160,9 +165,9 @@ pub(crate) fn field_path(pointer: &str) -> String {
 /// A value, short enough for a table.
 pub(crate) fn short(value: &Value) -> String {
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => plain(text),
         Value::Null => "nothing".to_owned(),
-        other => other.to_string(),
+        other => plain(&other.to_string()),
     };
     if text.chars().count() > 60 {
         text.chars().take(57).chain("...".chars()).collect()

@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use clap::Args;
-use kelson_model::object::{Namespace, ObjectKey};
-use kelson_model::principal::Principal;
-use serde::{Deserialize, Serialize};
+use kelson_model::object::Namespace;
+use kelson_model::view::{EventView, List};
 use serde_json::Value;
 
 use super::target::Target;
@@ -12,7 +11,7 @@ use crate::client::{Client, WatchBatch};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::{
-    Cell, Format, Palette, Table, Tint, age, clock, emit, now, print, say, to_yaml,
+    Cell, Format, Palette, Table, Tint, age, clock, emit, json_line, now, plain, print, say, to_yaml,
 };
 
 /// What may be typed behind `events`.
@@ -29,35 +28,8 @@ pub(crate) struct Events {
     watch: bool,
 }
 
-/// What the kernel says has happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EventList {
-    /// Always `kelson/v1`.
-    pub(crate) api_version: String,
-    /// Always `EventList`.
-    pub(crate) kind: String,
-    /// Oldest first.
-    pub(crate) items: Vec<Event>,
-}
-
-/// One thing that has happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Event {
-    /// The log entry that made it so.
-    pub(crate) index: u64,
-    /// RFC 3339.
-    pub(crate) at: String,
-    /// A short, stable name: `TaskStarted`.
-    pub(crate) reason: String,
-    /// The object it is about.
-    pub(crate) object: Option<ObjectKey>,
-    /// A sentence.
-    pub(crate) message: String,
-    /// Who asked for it.
-    pub(crate) by: Principal,
-}
+/// What the kernel says has happened, oldest first.
+pub(crate) type EventList = List<EventView>;
 
 pub(crate) async fn run(arguments: &Events, context: &Context) -> Result<Exit> {
     let client = context.client()?;
@@ -80,7 +52,7 @@ pub(crate) async fn run(arguments: &Events, context: &Context) -> Result<Exit> {
             say("more has happened at once than the kernel keeps: some events are missing here");
         }
         for row in news.take(batch) {
-            let event: Event = client.parsed("/v1/watch", row)?;
+            let event: EventView = client.parsed("/v1/watch", row)?;
             if is_wanted(&event, limit.as_ref(), arguments) {
                 emit(&line(&event, context.format(), palette)?)?;
             }
@@ -125,7 +97,7 @@ impl News {
     }
 }
 
-fn is_wanted(event: &Event, limit: Option<&Namespace>, arguments: &Events) -> bool {
+fn is_wanted(event: &EventView, limit: Option<&Namespace>, arguments: &Events) -> bool {
     match (&event.object, &arguments.object) {
         // What is about no object (a revision, an agent) is about every namespace.
         (None, wanted) => wanted.is_none(),
@@ -147,9 +119,9 @@ async fn fetch(client: &Client, context: &Context, arguments: &Events) -> Result
     Ok(list)
 }
 
-fn line(event: &Event, format: Format, palette: Palette) -> Result<String> {
+fn line(event: &EventView, format: Format, palette: Palette) -> Result<String> {
     Ok(match format {
-        Format::Json => format!("{}\n", serde_json::to_string(event)?),
+        Format::Json => json_line(event)?,
         Format::Yaml => format!("---\n{}", to_yaml(event)?),
         Format::Table | Format::Wide => {
             let object = event
@@ -159,15 +131,15 @@ fn line(event: &Event, format: Format, palette: Palette) -> Result<String> {
             format!(
                 "{} {}{object} {}\n",
                 palette.paint(Tint::Dim, &clock(&event.at)),
-                palette.paint(tint_of(&event.reason), &event.reason),
-                crate::output::plain(&event.message)
+                palette.paint(tint_of(&event.reason), &plain(&event.reason)),
+                plain(&event.message)
             )
         }
     })
 }
 
 /// The list for people.
-pub(crate) fn table(events: &[Event], is_wide: bool, palette: Palette) -> String {
+pub(crate) fn table(events: &[EventView], is_wide: bool, palette: Palette) -> String {
     let now = now();
     let mut heads = vec!["AGE", "REASON", "OBJECT", "BY"];
     if is_wide {

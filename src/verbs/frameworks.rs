@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use kelson_model::view::{FrameworkView, List, SeatState, SeatView};
+use serde_json::json;
 
 use super::watching::Watching;
 use crate::context::Context;
@@ -34,50 +34,6 @@ enum FrameworkVerb {
     },
 }
 
-#[derive(Debug, Deserialize)]
-struct List {
-    items: Vec<Framework>,
-}
-
-/// The fields that the table shows; `-o json` shows all that the kernel says.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Framework {
-    name: String,
-    #[serde(default)]
-    namespace: Option<String>,
-    #[serde(default)]
-    component: Option<String>,
-    #[serde(default)]
-    version: Option<String>,
-    #[serde(default)]
-    kinds: Vec<String>,
-    #[serde(default)]
-    built_in: bool,
-    #[serde(default)]
-    fault: Option<String>,
-    #[serde(default)]
-    seats: Vec<Seat>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Seat {
-    namespace: String,
-    #[serde(default)]
-    turn_no: u64,
-    #[serde(default)]
-    state: String,
-    #[serde(default)]
-    demand: u64,
-    #[serde(default)]
-    fault: Option<String>,
-    #[serde(default)]
-    failures: u64,
-    #[serde(default)]
-    retry_in_ms: Option<u64>,
-}
-
 pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exit> {
     let client = context.client()?;
     let watching = match &arguments.verb {
@@ -94,20 +50,19 @@ pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exi
         None => arguments.watching,
     };
     let palette = context.palette();
-    let fetch = async || Ok(client.get("/v1/frameworks", &[]).await?);
+    let fetch = async || {
+        let list: List<FrameworkView> = client.get_as("/v1/frameworks", &[]).await?;
+        Ok(list)
+    };
     watching
-        .show(&client, context, fetch, |answer, is_wide| {
-            table(answer, is_wide, palette)
+        .show(&client, context, fetch, |list, is_wide| {
+            table(list, is_wide, palette)
         })
         .await?;
     Ok(Exit::Done)
 }
 
-fn table(answer: &Value, is_wide: bool, palette: Palette) -> String {
-    let list: List = match serde_json::from_value(answer.clone()) {
-        Ok(list) => list,
-        Err(error) => return format!("this version cannot show these frameworks: {error}\n"),
-    };
+fn table(list: &List<FrameworkView>, is_wide: bool, palette: Palette) -> String {
     let mut heads = vec!["FRAMEWORK", "FROM", "KINDS", "VERSION"];
     if is_wide {
         heads.push("COMPONENT");
@@ -121,13 +76,15 @@ fn table(answer: &Value, is_wide: bool, palette: Palette) -> String {
             if framework.built_in {
                 "built in".into()
             } else {
-                Cell::maybe(framework.namespace.as_deref())
+                framework.namespace.as_str().into()
             },
             framework.kinds.join(",").into(),
             Cell::maybe(framework.version.as_deref()),
         ];
         if is_wide {
-            row.push(Cell::maybe(framework.component.as_deref()));
+            row.push(Cell::maybe(
+                framework.component.as_ref().map(ToString::to_string),
+            ));
         }
         row.push(match &framework.fault {
             Some(fault) => Cell::new(fault, Tint::Bad),
@@ -137,7 +94,7 @@ fn table(answer: &Value, is_wide: bool, palette: Palette) -> String {
         for seat in &framework.seats {
             seats.push([
                 format!("{}@{}", framework.name, seat.namespace).into(),
-                Cell::new(&seat.state, tint_of_seat(seat)),
+                Cell::new(seat.state.word(), tint_of_seat(seat)),
                 seat.turn_no.to_string().into(),
                 seat.demand.to_string().into(),
                 Cell::plain(remark(seat)),
@@ -152,16 +109,16 @@ fn table(answer: &Value, is_wide: bool, palette: Palette) -> String {
     text
 }
 
-fn tint_of_seat(seat: &Seat) -> Tint {
-    match seat.state.as_str() {
+fn tint_of_seat(seat: &SeatView) -> Tint {
+    match seat.state {
         _ if seat.fault.is_some() => Tint::Bad,
-        "paused" => Tint::Bad,
-        "waiting" => Tint::Warn,
-        _ => Tint::Plain,
+        SeatState::Paused => Tint::Bad,
+        SeatState::Waiting => Tint::Warn,
+        SeatState::Idle => Tint::Plain,
     }
 }
 
-fn remark(seat: &Seat) -> String {
+fn remark(seat: &SeatView) -> String {
     let Some(fault) = &seat.fault else {
         return String::new();
     };
@@ -177,17 +134,23 @@ fn remark(seat: &Seat) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
     fn a_seat_with_a_fault_is_explained() {
+        let none = json!({"cpus": "0", "memory": "0", "disk": "0"});
         let answer = json!({"apiVersion": "kelson/v1", "kind": "FrameworkList", "items": [
             {"name": "service", "namespace": "kelson", "component": null, "version": "0.1.0", "kinds": ["Service"], "builtIn": true,
-             "namespaces": [], "fault": null, "seats": [{"namespace": "shop", "turnNo": 4, "state": "idle", "demand": 0, "fault": null, "failures": 0, "retryInMs": null}]},
-            {"name": "birds", "namespace": "data", "component": "sha256:0", "version": "0.1.0", "kinds": ["Flock"], "builtIn": false,
-             "namespaces": ["data"], "fault": null, "seats": [{"namespace": "data", "turnNo": 2, "state": "paused", "demand": 2, "fault": "trapped: unreachable", "failures": 3, "retryInMs": 1234}]}]});
+             "namespaces": [], "fault": null, "limits": {}, "seats": [{"namespace": "shop", "turnNo": 4, "state": "idle", "demand": 0, "used": none, "refusals": [], "fault": null, "failures": 0, "retryInMs": null}]},
+            {"name": "birds", "namespace": "data", "component": format!("sha256:{}", "0".repeat(64)), "version": "0.1.0", "kinds": ["Flock"], "builtIn": false,
+             "namespaces": ["data"], "fault": null, "limits": {}, "seats": [{"namespace": "data", "turnNo": 2, "state": "paused", "demand": 2, "used": none, "refusals": [], "fault": "trapped: unreachable", "failures": 3, "retryInMs": 1234}]}]});
         assert_eq!(
-            table(&answer, false, Palette::plain()),
+            table(
+                &serde_json::from_value(answer).unwrap(),
+                false,
+                Palette::plain()
+            ),
             "\
 FRAMEWORK  FROM      KINDS    VERSION  STATE
 service    built in  Service  0.1.0    loaded

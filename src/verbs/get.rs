@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::Value;
+use kelson_model::view::{List, ObjectView};
 
 use super::target::{Target, query_of, scope};
 use super::watching::Watching;
@@ -25,18 +25,25 @@ pub(crate) async fn run(arguments: &Get, context: &Context) -> Result<Exit> {
     let palette = context.palette();
     let Some(object) = &arguments.object else {
         let limit = context.limit()?;
-        let fetch = async || Ok(client.get("/v1/objects", &scope(limit.as_ref())).await?);
+        let fetch = async || {
+            let list: List<ObjectView> =
+                client.get_as("/v1/objects", &scope(limit.as_ref())).await?;
+            Ok(list)
+        };
         let list = arguments
             .watching
             .show(&client, context, fetch, |list, _| table(list, palette))
             .await?;
-        if items(&list).is_empty() {
+        if list.items.is_empty() {
             say("no objects; -A shows all namespaces");
         }
         return Ok(Exit::Done);
     };
     let key = object.find(&client, context).await?;
-    let fetch = async || Ok(client.get("/v1/object", &query_of(&key)).await?);
+    let fetch = async || {
+        let view: ObjectView = client.get_as("/v1/object", &query_of(&key)).await?;
+        Ok(view)
+    };
     arguments
         .watching
         .show(&client, context, fetch, |view, _| document(view))
@@ -44,20 +51,7 @@ pub(crate) async fn run(arguments: &Get, context: &Context) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn items(list: &Value) -> &[Value] {
-    list.get("items")
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
-}
-
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn table(list: &Value, palette: Palette) -> String {
+fn table(list: &List<ObjectView>, palette: Palette) -> String {
     let mut table = Table::new([
         "KIND",
         "NAMESPACE",
@@ -67,18 +61,15 @@ fn table(list: &Value, palette: Palette) -> String {
         "HEALTH",
         "CHANGED BY",
     ]);
-    for item in items(list) {
-        let generation = item
-            .pointer("/status/generation")
-            .map_or_else(String::new, ToString::to_string);
+    for item in &list.items {
         table.push([
-            Cell::plain(text(item, "/kind")),
-            Cell::plain(text(item, "/metadata/namespace")),
-            Cell::plain(text(item, "/metadata/name")),
-            generation.into(),
-            Cell::plain(text(item, "/status/sync")),
-            Cell::plain(text(item, "/status/health")),
-            Cell::plain(text(item, "/changedBy/actor")),
+            Cell::plain(&item.kind),
+            Cell::plain(item.metadata.namespace.as_str()),
+            Cell::plain(&item.metadata.name),
+            item.status.generation.to_string().into(),
+            Cell::plain(item.status.sync.to_string()),
+            Cell::plain(item.status.health.to_string()),
+            Cell::plain(&item.changed_by.actor),
         ]);
     }
     table.render(palette)
@@ -86,6 +77,6 @@ fn table(list: &Value, palette: Palette) -> String {
 
 /// One object as the document that a manifest would be, with what the kernel adds below; nothing
 /// shows it better, so it is the table as well.
-fn document(view: &Value) -> String {
+fn document(view: &ObjectView) -> String {
     to_yaml(view).unwrap_or_else(|error| format!("{error:#}\n"))
 }

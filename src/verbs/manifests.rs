@@ -12,7 +12,7 @@ use kelson_model::id::Digest;
 use kelson_model::source::Fault;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::source::{GitSource, ManifestSource, SourceError, WorkTree};
-use kelson_reconciler::{Desired, Problem, SchemaOnly, Validator, kinds_of, load_source};
+use kelson_reconciler::{Desired, Problem, Validator, kinds_of, load_source};
 use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, Loaded, fault_at};
 use serde_json::Value;
@@ -119,15 +119,24 @@ impl Schedulers {
     /// # Errors
     /// When the source as a whole cannot be read.
     pub(crate) fn check(&mut self, source: &dyn ManifestSource) -> Result<Desired> {
-        let first = load_source(source, &self.kinds(), Arc::new(SchemaOnly))?;
+        let first = load_source(source, &self.kinds(), self.asked())?;
+        let known = self.frameworks.len();
         let refused = self.load_frameworks(source, &first.loaded);
-        let asked = Asked {
-            host: Arc::clone(&self.host),
-            frameworks: self.frameworks.clone(),
+        // Only what has brought kinds of its own has to be read with them.
+        let mut desired = if self.frameworks.len() == known {
+            first
+        } else {
+            load_source(source, &self.kinds(), self.asked())?
         };
-        let mut desired = load_source(source, &self.kinds(), Arc::new(asked))?;
         desired.loaded.refuse(refused);
         Ok(desired)
+    }
+
+    fn asked(&self) -> Arc<dyn Validator> {
+        Arc::new(Asked {
+            host: Arc::clone(&self.host),
+            frameworks: self.frameworks.clone(),
+        })
     }
 
     /// Loads the components of the frameworks among the objects; returns what is wrong with them.

@@ -1,27 +1,28 @@
 //! `kelson plan`: what manifests would change, with the placements that the real schedulers decide
 //! on a fork of the state.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use kelson_model::id::Revision;
-use kelson_model::object::ObjectKey;
+use kelson_model::id::{Digest, Index, Revision};
+use kelson_model::preview::{PlanRequest, Preview, Step};
 use kelson_model::report::API_VERSION;
 use kelson_model::source::{Fault, SourceRecord};
 use kelson_model::time::WallTime;
-use kelson_reconciler::plan_source;
-use kelson_reconciler_core::observed::ObservedObject;
+use kelson_reconciler::client::{Batch, Row, RowKind};
+use kelson_reconciler::source::{GitSource, ManifestSource, Tip};
+use kelson_reconciler::{Desired, Mirror, plan_source};
 use kelson_reconciler_core::plan::Plan as CorePlan;
-use kelson_reconciler_core::render::{Mark, plan_lines, summary};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use kelson_reconciler_core::render::{Mark, Texts, plan_lines, summary};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::manifests::{Schedulers, Where};
+use super::manifests::{Schedulers, Where, open_repository};
 use crate::client::{Client, WatchBatch};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{Palette, Tint, fault, plain, print};
+use crate::output::{Palette, Tint, fault, plain, print, say};
 
 /// What may be typed behind `plan`.
 #[derive(Debug, Args)]
@@ -44,109 +45,85 @@ struct Report {
     summary: String,
     errors: Vec<Fault>,
     plan: CorePlan,
-    preview: Option<Value>,
-}
-
-/// The fields of a preview that are shown; `-o json` shows all that the kernel says.
-#[derive(Debug, Deserialize)]
-struct Preview {
-    #[serde(default)]
-    steps: Vec<Step>,
-    #[serde(default)]
-    waiting: Vec<Waiting>,
-    #[serde(default)]
-    truncated: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Step {
-    #[serde(default)]
-    assumes: Option<String>,
-    #[serde(default)]
-    launches: Vec<Move>,
-    #[serde(default)]
-    stops: Vec<Move>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Move {
-    workload: ObjectKey,
-    task: String,
-    #[serde(default)]
-    agent: String,
-    #[serde(default)]
-    reason: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Waiting {
-    workload: ObjectKey,
-    reason: String,
-    message: String,
+    preview: Option<Preview>,
 }
 
 pub(crate) async fn run(arguments: &Plan, context: &Context) -> Result<Exit> {
-    let source = arguments.place.open()?;
+    let place = &arguments.place;
+    let source = place.open()?;
     let mut schedulers = Schedulers::open()?;
     let desired = schedulers.check(source.as_ref())?;
     let kinds = schedulers.kinds();
     let client = context.client()?;
-    let (objects, record) = observe(&client).await?;
-    let plan = plan_source(&desired, &objects, &record, Some(&kinds), false, now_wall());
-    let (loaded, revision) = (desired.loaded, desired.revision);
+    let mirror = observe(&client).await?;
+    let record = mirror.sources().next().cloned().unwrap_or(SourceRecord {
+        name: "dev".to_owned(),
+        ..SourceRecord::default()
+    });
+    let is_rewritten = is_rewritten(place, &desired, &record);
+    let plan = plan_source(
+        &desired,
+        mirror.objects(),
+        &record,
+        Some(&kinds),
+        is_rewritten,
+        now_wall(),
+    );
     let preview = if plan.has_changes() && !plan.is_blocked {
-        let body = json!({
-            "source": record.name,
-            "objects": plan.to_stage(&loaded).collect::<Vec<_>>(),
-            "prune": plan.to_prune().collect::<Vec<_>>(),
-        });
-        Some(client.post("/v1/plan", &body).await?)
+        let request = PlanRequest {
+            source: record.name.clone(),
+            objects: plan.to_stage(&desired.loaded).cloned().collect(),
+            prune: plan.to_prune().cloned().collect(),
+        };
+        Some(client.post_as("/v1/plan", &request).await?)
     } else {
         None
     };
+    let texts = texts(&plan, &desired, source.as_ref(), place, &record);
     let report = Report {
         api_version: API_VERSION.to_owned(),
         kind: "Plan".to_owned(),
-        revision,
-        changes: plan.has_changes(),
+        revision: desired.revision,
+        changes: plan.has_changes() || plan.is_blocked,
         summary: summary(&plan),
-        errors: loaded.faults,
+        errors: desired.loaded.faults,
         plan,
         preview,
     };
     let palette = context.palette();
-    print(context.format(), &report, |_| page(&report, palette))?;
+    print(context.format(), &report, |_| {
+        page(&report, &texts, palette)
+    })?;
     let is_no = !report.errors.is_empty() || (arguments.exit_code && report.changes);
     Ok(if is_no { Exit::No } else { Exit::Done })
 }
 
-/// All objects and the source, as of one state.
-async fn observe(client: &Client) -> Result<(BTreeMap<ObjectKey, ObservedObject>, SourceRecord)> {
-    let mut objects = BTreeMap::new();
-    let mut record = SourceRecord {
-        name: "dev".to_owned(),
-        ..SourceRecord::default()
-    };
-    let mut rows = client.watch("object,source", None).await?;
+/// What the kernel has, in the form in which the sync loop mirrors it.
+async fn observe(client: &Client) -> Result<Mirror> {
+    const KINDS: [RowKind; 3] = [RowKind::Object, RowKind::Source, RowKind::Framework];
+    let mut mirror = Mirror::default();
+    let mut rows = client
+        .watch(&KINDS.map(RowKind::name).join(","), None)
+        .await?;
     while let Some(batch) = rows.line::<WatchBatch>().await? {
-        for row in batch.rows {
-            match row.kind.as_str() {
-                "object" => {
-                    let is_removed = row.json.get("isRemoved") == Some(&Value::Bool(true));
-                    if row.json.is_null() || is_removed {
-                        continue;
-                    }
-                    let object: ObservedObject = client.parsed("/v1/watch", row.json)?;
-                    objects.insert(object.key.clone(), object);
-                }
-                "source" if !row.json.is_null() => {
-                    record = client.parsed("/v1/watch", row.json)?;
-                }
-                _ => {}
-            }
-        }
-        if batch.current {
-            return Ok((objects, record));
+        let is_current = batch.current;
+        let rows = batch.rows.into_iter().filter_map(|row| {
+            Some(Row {
+                kind: RowKind::of_name(&row.kind)?,
+                key: row.key,
+                json: (!row.json.is_null()).then(|| row.json.to_string()),
+            })
+        });
+        let batch = Batch {
+            index: Index(batch.index),
+            is_restart: batch.restart,
+            is_current,
+            rows: rows.collect(),
+        };
+        // No task is looked at, so that the time does not matter.
+        mirror.take_in(batch, WallTime::default());
+        if is_current {
+            return Ok(mirror);
         }
     }
     Err(Failure::new(
@@ -156,6 +133,35 @@ async fn observe(client: &Client) -> Result<(BTreeMap<ObjectKey, ObservedObject>
     .into())
 }
 
+/// Whether what is planned is of the branch that is followed, and does not go on from what is applied.
+fn is_rewritten(place: &Where, desired: &Desired, record: &SourceRecord) -> bool {
+    let newest = || {
+        let git = GitSource::open(&place.repo, Some(&record.branch), None).ok()?;
+        let Tip::Commit(tip) = git.tip().ok()? else {
+            return None;
+        };
+        let is_followed = match &desired.revision {
+            Some(revision) => *revision == tip,
+            None => GitSource::open(&place.repo, None, None)
+                .is_ok_and(|checked_out| checked_out.branch() == git.branch()),
+        };
+        is_followed.then_some((git, tip))
+    };
+    let Some(((git, tip), applied)) = newest().zip(record.applied.as_ref()) else {
+        return false;
+    };
+    match git.is_ancestor(applied, &tip) {
+        Ok(goes_on) => !goes_on,
+        Err(error) => {
+            let error = plain(&error.to_string());
+            say(&format!(
+                "whether history was rewritten cannot be told: {error}"
+            ));
+            false
+        }
+    }
+}
+
 fn now_wall() -> WallTime {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -163,12 +169,52 @@ fn now_wall() -> WallTime {
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn page(report: &Report, palette: Palette) -> String {
+/// The texts of files that change, before and after, as far as they can be read here.
+fn texts(
+    plan: &CorePlan,
+    desired: &Desired,
+    source: &dyn ManifestSource,
+    place: &Where,
+    record: &SourceRecord,
+) -> Texts {
+    let digest = |value: &Option<Value>| value.as_ref()?.as_str()?.parse::<Digest>().ok();
+    let changes = plan
+        .steps
+        .iter()
+        .flat_map(|step| &step.fields)
+        .filter_map(|field| Some((digest(&field.before)?, digest(&field.after)?)));
+    let mut texts = Texts::new();
+    let mut applied = None;
+    for (before, after) in changes {
+        let Some(path) = desired.files.get(&after) else {
+            continue;
+        };
+        let applied = applied.get_or_insert_with(|| {
+            let git = open_repository(&place.repo, None).ok()?;
+            Some(Arc::new(git).at(record.applied.clone()?))
+        });
+        let old = applied
+            .as_ref()
+            .and_then(|files| files.read_at(path).ok())
+            .filter(|artifact| Digest::of(&artifact.bytes) == before);
+        let (Some(old), Ok(new)) = (old, source.read_at(path)) else {
+            continue;
+        };
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned);
+        if let (Ok(old), Ok(new)) = (text(&old.bytes), text(&new.bytes)) {
+            texts.insert(before.to_string(), old);
+            texts.insert(after.to_string(), new);
+        }
+    }
+    texts
+}
+
+fn page(report: &Report, texts: &Texts, palette: Palette) -> String {
     let mut text = String::new();
     for error in &report.errors {
         text.push_str(&fault(error, palette));
     }
-    for line in plan_lines(&report.plan) {
+    for line in plan_lines(&report.plan, texts) {
         let tint = match line.mark {
             Mark::Added => Tint::Good,
             Mark::Changed => Tint::Warn,
@@ -190,11 +236,7 @@ fn page(report: &Report, palette: Palette) -> String {
     text
 }
 
-fn preview_lines(preview: &Value, palette: Palette) -> String {
-    let preview: Preview = match serde_json::from_value(preview.clone()) {
-        Ok(preview) => preview,
-        Err(error) => return format!("this version cannot show the placements: {error}\n"),
-    };
+fn preview_lines(preview: &Preview, palette: Palette) -> String {
     let mut text = String::new();
     let is_shown = |step: &&Step| !(step.launches.is_empty() && step.stops.is_empty());
     for (at, step) in preview.steps.iter().filter(is_shown).enumerate() {
@@ -204,33 +246,37 @@ fn preview_lines(preview: &Value, palette: Palette) -> String {
             None => "at once:",
             Some(_) => "assuming that what has started is healthy, and what was stopped has ended:",
         };
-        text.push_str(&format!(
-            "{}\n",
-            palette.paint(Tint::Strong, &format!("step {}, {assumes}", at + 1))
-        ));
+        let head = format!("step {}, {assumes}", at + 1);
+        text.push_str(&format!("{}\n", palette.paint(Tint::Strong, &head)));
         for stop in &step.stops {
-            text.push_str(&format!(
-                "  - stop {}/{} ({})\n",
-                stop.workload.namespace, stop.task, stop.reason
-            ));
+            let line = format!(
+                "  - stop {}/{} ({})",
+                stop.workload.namespace,
+                stop.task,
+                stop.reason.word()
+            );
+            text.push_str(&format!("{}\n", plain(&line)));
         }
         for launch in &step.launches {
-            text.push_str(&format!(
-                "  + start {}/{} on {}\n",
+            let line = format!(
+                "  + start {}/{} on {}",
                 launch.workload.namespace, launch.task, launch.agent
-            ));
+            );
+            text.push_str(&format!("{}\n", plain(&line)));
         }
     }
     if preview.truncated {
         text.push_str("  and more steps\n");
     }
     for waiting in &preview.waiting {
+        let line = format!(
+            "{}: {}: {}",
+            waiting.workload, waiting.reason, waiting.message
+        );
         text.push_str(&format!(
-            "{} {}: {}: {}\n",
+            "{} {}\n",
             palette.paint(Tint::Warn, "waits"),
-            waiting.workload,
-            plain(&waiting.reason),
-            plain(&waiting.message)
+            plain(&line)
         ));
     }
     text
@@ -238,7 +284,9 @@ fn preview_lines(preview: &Value, palette: Palette) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn placements_are_shown_step_by_step_with_what_is_assumed() {
@@ -249,6 +297,7 @@ mod tests {
                 {"step": 2, "assumes": "the tasks of step 1 turn healthy", "launches": [],
                  "stops": [{"workload": web, "task": "web.0", "id": "tsk_3", "reason": "replaced"}], "statuses": []}],
             "waiting": [{"workload": web, "reason": "NoRoom", "message": "no agent has 4 cpus"}]});
+        let preview: Preview = serde_json::from_value(preview).unwrap();
         assert_eq!(
             preview_lines(&preview, Palette::plain()),
             "\

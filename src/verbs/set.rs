@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use clap::Args;
-use kelson_model::framework::{Description, KindDescription};
+use kelson_model::framework::Description;
 use kelson_model::object::ObjectKey;
 use kelson_model::request::{Request, SetField};
+use kelson_model::view::{KindView, List, ObjectView};
 use kelson_reconciler_core::manifest::Kinds;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::drift::{field_path, short};
@@ -86,17 +86,6 @@ fn pointer_of(path: &str) -> Result<String, String> {
     Ok(pointer)
 }
 
-#[derive(Debug, Deserialize)]
-struct KindList {
-    items: Vec<KindItem>,
-}
-
-#[derive(Debug, Deserialize)]
-struct KindItem {
-    framework: String,
-    kind: KindDescription,
-}
-
 pub(crate) async fn run(arguments: &Set, context: &Context) -> Result<Exit> {
     let client = context.client()?;
     let key = arguments.object.find(&client, context).await?;
@@ -146,7 +135,7 @@ fn page(key: &ObjectKey, changes: &[Value]) -> String {
 }
 
 async fn kinds(client: &Client) -> Result<Kinds> {
-    let list: KindList = client.get_as("/v1/kinds", &[]).await?;
+    let list: List<KindView> = client.get_as("/v1/kinds", &[]).await?;
     let described: Vec<(String, Description)> = list
         .items
         .into_iter()
@@ -167,8 +156,8 @@ async fn kinds(client: &Client) -> Result<Kinds> {
 }
 
 async fn spec_of(client: &Client, key: &ObjectKey) -> Result<Value> {
-    let view = client.get("/v1/object", &query_of(key)).await?;
-    Ok(view.get("spec").cloned().unwrap_or_default())
+    let view: ObjectView = client.get_as("/v1/object", &query_of(key)).await?;
+    Ok(view.spec)
 }
 
 /// What a change makes of the value (in its one spelling) and of the specification.
@@ -244,6 +233,7 @@ fn put(spec: &mut Value, pointer: &str, value: Value) -> bool {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use kelson_model::framework::KindDescription;
 
     fn kinds() -> Kinds {
         let description = Description {

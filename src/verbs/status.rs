@@ -141,21 +141,28 @@ fn message_cell(object: &ObjectStatus) -> Cell {
 /// The source's lines: what is followed, what is applied, and why it is not the newest.
 pub(crate) fn source(source: &SourceStatus, palette: Palette) -> String {
     let applied = source.applied.as_deref();
+    let by = |author: &Option<String>| {
+        let author = author.as_deref().filter(|author| !author.is_empty());
+        author.map_or_else(String::new, |author| format!(" by {}", plain(author)))
+    };
     let mut text = format!(
-        "branch {} at {}  {}\n",
+        "branch {} at {}{}  {}\n",
         palette.paint(Tint::Strong, &plain(&source.branch)),
         applied.map_or("no revision yet", short),
+        by(&source.applied_by),
         palette.paint(tint_of_sync(source.sync), &source.sync.to_string()),
     );
     if let Some(observed) = source.observed.as_deref()
         && applied != Some(observed)
     {
         text.push_str(&format!(
-            "newest revision {} is not applied\n",
-            short(observed)
+            "newest revision {}{} is not applied\n",
+            short(observed),
+            by(&source.observed_by)
         ));
     }
-    if let Some(held) = &source.held {
+    let only = source.held.iter().filter(|_| source.holds.is_empty());
+    for held in source.holds.iter().chain(only) {
         text.push_str(&format!(
             "{} {}: {}\n",
             palette.paint(Tint::Warn, "held"),
@@ -221,7 +228,8 @@ mod tests {
         let revision = "0123456789abcdef0123456789abcdef01234567";
         let report: StatusReport = serde_json::from_value(json!({
             "apiVersion": "kelson/v1", "kind": "Status", "index": 88,
-            "source": {"name": "dev", "branch": "main", "observed": revision.replace('0', "f"), "applied": revision, "sync": "OutOfSync",
+            "source": {"name": "dev", "branch": "main", "observed": revision.replace('0', "f"), "observedBy": "Bob",
+                "applied": revision, "appliedBy": "Al\u{202e}ice", "sync": "OutOfSync",
                 "held": {"reason": "PruneGuard", "confirm": "kelson confirm f12", "message": "nothing would be left"}, "errors": []},
             "objects": [{"kind": "Service", "namespace": "shop", "name": "web", "generation": 4, "revision": revision, "sync": "Synced",
                 "health": "Progressing", "reason": "NoOffers", "message": "waits for room", "origin": {"file": "web.yaml", "line": 1},
@@ -231,8 +239,8 @@ mod tests {
         assert_eq!(
             table(&report, true, Palette::plain()),
             "\
-branch main at 0123456  OutOfSync
-newest revision f123456 is not applied
+branch main at 0123456 by Al\\u{202e}ice  OutOfSync
+newest revision f123456 by Bob is not applied
 held PruneGuard: nothing would be left
   release it with: kelson confirm f12
 

@@ -10,14 +10,17 @@ use kelson_model::id::Revision;
 use kelson_model::object::{Health, Namespace, RolloutState, Sync};
 use kelson_model::quantity::Millis;
 use kelson_model::report::{ObjectStatus, SourceStatus, StatusReport};
-use kelson_reconciler::source::GitSource;
+use kelson_model::source::{Fault, Kept};
+use kelson_reconciler::source::{GitSource, Tip};
+use kelson_reconciler_core::codes::Code;
+use kelson_reconciler_core::manifest::FRAMEWORK;
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::manifests::resolve_revision;
 use super::status::short;
 use super::target::{Target, status};
-use crate::client::Client;
+use crate::client::{Client, dev_here};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::{Palette, fault, print, say};
@@ -32,6 +35,7 @@ pub(crate) struct Wait {
     #[arg(long = "for", value_enum, default_value = "healthy")]
     what: Wanted,
     /// Only once this revision is in: a commit, or anything that the repository here knows (HEAD)
+    /// [default: the newest commit of the branch that `dev` follows here]
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
     /// How long (100ms, 30s, 10m, 2h)
@@ -90,13 +94,15 @@ struct Question<'a> {
 }
 
 pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
+    let client = context.client()?;
     let (revision, repository) = match arguments.revision.as_deref() {
         Some(text) => {
             let (revision, repository) = resolve_revision(text)?;
-            (Some(revision), repository)
+            (Some(revision), Some(repository))
         }
-        None => (None, None),
+        None => newest_here(&client).unzip(),
     };
+    let repository = repository.flatten();
     let is_in = |other: &str| contains(repository.as_ref(), revision.as_deref(), other);
     let question = Question {
         target: arguments.object.as_ref(),
@@ -109,7 +115,6 @@ pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
         },
         is_in: &is_in,
     };
-    let client = context.client()?;
     let mut last = "nothing was heard of it".to_owned();
     let asking = ask(&client, &question, &mut last);
     match timeout(arguments.timeout, asking).await {
@@ -133,6 +138,16 @@ pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
             ),
         )
         .into()),
+    }
+}
+
+/// The newest commit of the branch that is followed, where the kernel follows the repository that this is run in: what was just committed is meant.
+fn newest_here(client: &Client) -> Option<(String, Option<GitSource>)> {
+    let dev = dev_here(client.address())?;
+    let repository = GitSource::open(&dev.repository, Some(&dev.branch), None).ok()?;
+    match repository.tip().ok()? {
+        Tip::Commit(revision) => Some((revision.to_string(), Some(repository))),
+        Tip::Unborn | Tip::Missing => None,
     }
 }
 
@@ -231,9 +246,14 @@ fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Verdict> {
     if let Some(verdict) = of_revision(report.source.as_ref(), &objects, question) {
         return Ok(verdict);
     }
+    // A framework whose component is still being loaded may bring the kinds that nobody handles yet.
+    let is_awaited = report
+        .objects
+        .iter()
+        .any(|object| object.kind == FRAMEWORK && object.health == Health::Progressing);
     let verdicts = objects
         .iter()
-        .map(|object| of_object(object, question.what));
+        .map(|object| of_object(object, question.what, is_awaited));
     // What is final is told first.
     let mut not_yet = None;
     for verdict in verdicts {
@@ -272,37 +292,40 @@ fn of_revision(
     let Some(source) = source else {
         return Some(Verdict::NotYet("no source has been read yet".to_owned()));
     };
-    let is = |revision: &Option<String>| revision.as_deref() == Some(wanted);
     let is_applied = source.applied.as_deref().is_some_and(question.is_in);
-    if is(&source.observed) && !source.errors.is_empty() {
-        // The good files of a commit go ahead; the others are refused.
-        let is_refused = match (question.target, objects) {
-            (None, _) | (Some(_), []) => true,
-            (Some(_), objects) => objects.iter().any(|object| {
-                let file = object.origin.as_ref().map(|origin| origin.file.as_str());
-                source
-                    .errors
-                    .iter()
-                    .any(|error| Some(error.file.as_str()) == file)
-            }),
+    // What was looked at is the wanted revision, or one that comes after it.
+    let seen = source
+        .observed
+        .as_deref()
+        .filter(|observed| *observed == wanted || (!is_applied && (question.is_in)(observed)));
+    if let Some(seen) = seen
+        && !source.errors.is_empty()
+    {
+        // Errors are told once the good files have gone ahead, so that nothing is left to wait for but the objects themselves.
+        let count = u64::try_from(source.errors.len()).unwrap_or(u64::MAX);
+        let errors = super::validate::number(count, "error");
+        return match question.what {
+            Wanted::Gone if objects.iter().any(|object| !is_going(object)) => {
+                Some(Verdict::No(format!(
+                    "revision {} has {errors}, and nothing goes before they are mended",
+                    short(seen)
+                )))
+            }
+            Wanted::Healthy | Wanted::Synced if concerns(source, objects, question) => {
+                Some(Verdict::No(format!(
+                    "revision {} is refused: it has {errors}",
+                    short(seen)
+                )))
+            }
+            Wanted::Gone | Wanted::Healthy | Wanted::Synced => None,
         };
-        if is_refused && question.what != Wanted::Gone {
-            let count = source.errors.len();
-            return Some(Verdict::No(format!(
-                "revision {} is refused: it has {}",
-                short(wanted),
-                super::validate::number(u64::try_from(count).unwrap_or(u64::MAX), "error")
-            )));
-        }
     }
     if is_applied {
-        return None;
+        return waits_for_framework(source, question);
     }
-    if is(&source.observed)
-        && let Some(held) = &source.held
-    {
+    if let (Some(seen), Some(held)) = (seen, &source.held) {
         return Some(Verdict::Held(
-            format!("revision {} is held: {}", short(wanted), held.message),
+            format!("revision {} is held: {}", short(seen), held.message),
             held.confirm.clone(),
         ));
     }
@@ -313,7 +336,49 @@ fn of_revision(
     )))
 }
 
-fn of_object(object: &ObjectStatus, what: Wanted) -> Verdict {
+/// What is accepted without an object that waits for the framework of its kind.
+fn waits_for_framework(source: &SourceStatus, question: &Question<'_>) -> Option<Verdict> {
+    let is_meant = |kept: &&Kept| {
+        let object = &kept.object;
+        let is_here = question
+            .limit
+            .as_ref()
+            .is_none_or(|limit| object.namespace == *limit);
+        let target = question.target;
+        is_here && target.is_none_or(|target| target.is(&object.kind, &object.name))
+    };
+    let mut waiting = source
+        .kept
+        .iter()
+        .filter(|kept| kept.reason == Kept::WAITS_FOR_FRAMEWORK);
+    let kept = waiting
+        .find(is_meant)
+        .filter(|_| question.what != Wanted::Gone)?;
+    Some(Verdict::NotYet(format!(
+        "{}: {}",
+        kept.object, kept.message
+    )))
+}
+
+/// Whether the errors of a source are in the way of what is waited for: those of its own file are, and those of no file stop everything.
+fn concerns(source: &SourceStatus, objects: &[&ObjectStatus], question: &Question<'_>) -> bool {
+    let is_whole = |error: &Fault| error.file.is_empty() && error.code != Code::TooManyFaults.id();
+    let is_in = |file: &str| source.errors.iter().any(|error| error.file == file);
+    question.target.is_none()
+        || objects.is_empty()
+        || source.errors.iter().any(is_whole)
+        || objects
+            .iter()
+            .filter_map(|object| object.origin.as_ref())
+            .any(|origin| is_in(&origin.file))
+}
+
+/// Whether no manifest wants an object any more, and it is only its tasks that have to end.
+fn is_going(object: &ObjectStatus) -> bool {
+    object.reason.as_deref() == Some("Removed")
+}
+
+fn of_object(object: &ObjectStatus, what: Wanted, is_awaited: bool) -> Verdict {
     let name = format!("{} {}/{}", object.kind, object.namespace, object.name);
     let because = [object.reason.as_deref(), object.message.as_deref()]
         .into_iter()
@@ -323,6 +388,11 @@ fn of_object(object: &ObjectStatus, what: Wanted) -> Verdict {
     let is = |what: &str| format!("{name} is {what}{because}");
     if what == Wanted::Gone {
         return Verdict::NotYet(is("there"));
+    }
+    match object.reason.as_deref() {
+        Some("BadComponent") => return Verdict::No(is("not in force")),
+        Some("NoFramework") if !is_awaited => return Verdict::No(is("nobody's")),
+        Some(_) | None => {}
     }
     match object.rollout.map(|rollout| rollout.state) {
         Some(RolloutState::RolledBack) => return Verdict::No(is("rolled back")),
@@ -425,6 +495,59 @@ mod tests {
             json!({"origin": {"file": "other.yaml", "line": 1}}),
         );
         assert_eq!(asked(&report, Some("web"), Wanted::Healthy), Verdict::Yes);
+    }
+
+    #[test]
+    fn a_revision_that_breaks_another_file_and_changes_nothing_else_is_not_waited_for() {
+        let report = report(
+            json!({"applied": OLD, "errors": fault(), "sync": "OutOfSync"}),
+            json!({"origin": {"file": "other.yaml", "line": 1}, "revision": OLD}),
+        );
+        assert_eq!(asked(&report, Some("web"), Wanted::Healthy), Verdict::Yes);
+        assert!(matches!(
+            asked(&report, None, Wanted::Healthy),
+            Verdict::No(_)
+        ));
+        assert!(matches!(
+            asked(&report, Some("web"), Wanted::Gone),
+            Verdict::No(_)
+        ));
+    }
+
+    #[test]
+    fn what_is_refused_as_a_whole_is_refused_for_every_object() {
+        let whole = json!([{"code": "K0306", "file": "", "line": 0, "column": 0, "message": "too large", "hint": ""}]);
+        let report = report(
+            json!({"applied": OLD, "errors": whole, "sync": "OutOfSync"}),
+            json!({"origin": {"file": "other.yaml", "line": 1}}),
+        );
+        assert!(matches!(
+            asked(&report, Some("web"), Wanted::Healthy),
+            Verdict::No(_)
+        ));
+    }
+
+    #[test]
+    fn a_bad_component_and_a_kind_that_nobody_handles_are_answers() {
+        let of = |kind: &str, reason: &str| {
+            report(
+                json!({}),
+                json!({"kind": kind, "health": "Degraded", "reason": reason, "rollout": null}),
+            )
+        };
+        for (kind, reason) in [("Framework", "BadComponent"), ("Bird", "NoFramework")] {
+            let verdict = asked(&of(kind, reason), Some("web"), Wanted::Healthy);
+            assert!(matches!(verdict, Verdict::No(_)), "{reason}: {verdict:?}");
+        }
+        let mut awaited = of("Bird", "NoFramework");
+        let mut framework = of("Framework", "").objects;
+        for object in &mut framework {
+            object.name = "birds".to_owned();
+            object.health = Health::Progressing;
+        }
+        awaited.objects.append(&mut framework);
+        let verdict = asked(&awaited, Some("web"), Wanted::Healthy);
+        assert!(matches!(verdict, Verdict::NotYet(_)), "{verdict:?}");
     }
 
     #[test]

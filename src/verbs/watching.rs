@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{Format, emit, print, to_yaml};
+use crate::output::{Format, emit, json_line, print, to_yaml};
 
 /// What answers are made of: everything but events.
 const ROWS: &str = "object,task,agent,framework,source,drift";
@@ -75,7 +75,7 @@ fn again<T: Serialize>(
 ) -> Result<()> {
     let gap = if is_again { "\n" } else { "" };
     match format {
-        Format::Json => emit(&format!("{}\n", serde_json::to_string(answer)?)),
+        Format::Json => emit(&json_line(answer)?),
         Format::Yaml => emit(&format!("---\n{}", to_yaml(answer)?)),
         Format::Table => emit(&format!("{gap}{}", table(answer, false))),
         Format::Wide => emit(&format!("{gap}{}", table(answer, true))),

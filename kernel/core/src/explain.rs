@@ -1,24 +1,15 @@
 //! Explanations: why something does not happen. The answer is always there.
 
 use kelson_model::agent::AgentState;
-use kelson_model::object::{Health, ObjectKey, Sync};
+use kelson_model::object::{Health, Namespace, ObjectKey, Sync};
+use kelson_model::source::{Fault, Kept, SourceRecord};
 use kelson_model::time::ClusterTime;
-use serde::{Deserialize, Serialize};
+pub use kelson_model::view::Explanation;
 
 use crate::allocator::{demanded_template, has_free_ports};
 use crate::port::{Demand, SeatId};
 use crate::round::{RoundMemory, Standing};
 use crate::state::State;
-
-/// One link of the chain from an object to what it waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Explanation {
-    /// One word: `NoRoom`, `Paused`, `RolledBack`.
-    pub reason: String,
-    /// A sentence.
-    pub message: String,
-}
 
 fn line(reason: &str, message: impl Into<String>) -> Explanation {
     Explanation {
@@ -42,31 +33,21 @@ pub fn explain_object(
             .as_deref()
             .is_none_or(|source| source == record.name)
     }) {
-        if let Some(held) = &record.held {
-            let cure = held
-                .confirm
-                .as_ref()
-                .map(|confirm| format!("; `{confirm}` releases it"))
-                .unwrap_or_default();
-            lines.push(line(
-                &held.reason,
-                format!("the newest revision is held: {}{cure}", held.message),
-            ));
-        }
+        lines.extend(explain_holds(record));
         for fault in record.errors.iter().filter(|fault| {
             object
                 .origin
                 .as_ref()
                 .is_some_and(|origin| origin.file == fault.file)
         }) {
-            lines.push(line(
-                "Invalid",
-                format!(
-                    "{}:{}:{}: {} {}",
-                    fault.file, fault.line, fault.column, fault.code, fault.message
-                ),
-            ));
+            lines.push(explain_fault(fault));
         }
+        // A rollback is told below, with what runs instead.
+        let kept = record.kept.iter().filter(|kept| kept.object == *key);
+        lines.extend(
+            kept.filter(|kept| kept.reason != Kept::ROLLED_BACK)
+                .map(|kept| line(&kept.reason, kept.message.clone())),
+        );
     }
     if object.is_removed {
         lines.push(line(
@@ -221,6 +202,79 @@ fn explain_seat(
             ),
         ),
     })
+}
+
+/// Most faults of a revision that are told of an object that is not there.
+const MAX_FAULTS: usize = 20;
+
+/// Why an object that is named by its kind (in any case, where it is known), namespace and name was
+/// never accepted, as far as its source has said something; with the object, as well as it is known.
+pub fn explain_absent(
+    state: &State,
+    kind: Option<&str>,
+    namespace: &Namespace,
+    name: &str,
+) -> Option<(ObjectKey, Vec<Explanation>)> {
+    let is_meant = |key: &ObjectKey| {
+        let is_kind = kind.is_none_or(|kind| key.kind.eq_ignore_ascii_case(kind));
+        is_kind && key.namespace == *namespace && key.name == name
+    };
+    let mut key = ObjectKey::new(kind.unwrap_or_default(), namespace.clone(), name);
+    let mut lines = Vec::new();
+    for record in state.sources.values() {
+        for kept in record.kept.iter().filter(|kept| is_meant(&kept.object)) {
+            key = kept.object.clone();
+            lines.push(line(&kept.reason, kept.message.clone()));
+        }
+        lines.extend(explain_holds(record));
+        let Some(observed) = &record.observed else {
+            continue;
+        };
+        if let count @ 1.. = record.errors.len() {
+            let noun = if count == 1 { "error" } else { "errors" };
+            lines.push(line(
+                "NotAccepted",
+                format!(
+                    "revision {} has {count} {noun}; nothing of a file with an error is accepted",
+                    observed.short()
+                ),
+            ));
+            lines.extend(record.errors.iter().take(MAX_FAULTS).map(explain_fault));
+        } else if record.applied.as_ref() != Some(observed) && record.held.is_none() {
+            lines.push(line(
+                "NotAccepted",
+                format!("revision {} is not applied yet", observed.short()),
+            ));
+        }
+    }
+    (!lines.is_empty()).then_some((key, lines))
+}
+
+fn explain_holds(record: &SourceRecord) -> impl Iterator<Item = Explanation> + '_ {
+    let only = record.held.iter().filter(|_| record.holds.is_empty());
+    record.holds.iter().chain(only).map(|held| {
+        let cure = held
+            .confirm
+            .as_ref()
+            .map(|confirm| format!("; `{confirm}` releases it"))
+            .unwrap_or_default();
+        line(
+            &held.reason,
+            format!("the newest revision is held: {}{cure}", held.message),
+        )
+    })
+}
+
+fn explain_fault(fault: &Fault) -> Explanation {
+    let place = match (fault.file.is_empty(), fault.line) {
+        (true, _) => String::new(),
+        (false, 0) => format!("{}: ", fault.file),
+        (false, line) => format!("{}:{line}:{}: ", fault.file, fault.column),
+    };
+    line(
+        "Invalid",
+        format!("{place}{} {}", fault.code, fault.message),
+    )
 }
 
 /// Why a demand is not met yet.

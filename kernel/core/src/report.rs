@@ -6,7 +6,7 @@ use kelson_model::drift::{DriftItem, DriftState};
 use kelson_model::object::{Health, Namespace, RolloutState, Sync};
 use kelson_model::report::{
     API_VERSION, DriftReport, DriftRow, DriftSummary, ExitRow, ObjectStatus, Rollout, SourceStatus,
-    StatusReport, TaskCounts, TaskList, TaskRow,
+    StatusReport, StopRow, TaskCounts, TaskList, TaskRow,
 };
 use kelson_model::source::SourceRecord;
 use kelson_model::task::{CheckState, TaskState};
@@ -48,6 +48,9 @@ fn source_status(state: &State, record: &SourceRecord) -> SourceStatus {
         name: record.name.clone(),
         branch: record.branch.clone(),
         observed: record.observed.as_ref().map(ToString::to_string),
+        observed_by: record.observed_by.clone(),
+        applied_by: record.applied_by.clone(),
+        kept: record.kept.clone(),
         applied: record.applied.as_ref().map(ToString::to_string),
         sync,
         held: record.held.clone(),
@@ -230,6 +233,12 @@ pub fn task_row(state: &State, task: &Task) -> TaskRow {
             signal: exit.signal,
             oom: exit.oom,
             reason: said(&exit.reason),
+        }),
+        exit_by_agent: task.exit.as_ref().is_some_and(|exit| exit.by_agent),
+        is_ended: task.state.is_terminal(),
+        stop: task.stop.as_ref().map(|stop| StopRow {
+            reason: stop.reason,
+            by: stop.by.clone(),
         }),
         isolation: said(&task.isolation),
         message: said(&task.message),

@@ -10,10 +10,12 @@ use axum::routing::{get, post};
 use futures_util::StreamExt;
 use kelson_kernel_core::object::Object;
 use kelson_kernel_core::port::SeatId;
-use kelson_kernel_core::{State, explain_object, report};
+use kelson_kernel_core::{State, explain_absent, explain_object, report};
 use kelson_model::object::{Namespace, ObjectKey};
+use kelson_model::preview::PlanRequest;
 use kelson_model::report::{API_VERSION, LoopState};
 use kelson_model::request::{Answer, Refusal};
+use kelson_model::view::{KindView, List, WhyReport};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,7 +25,7 @@ use crate::api::logs::{LogError, LogQuery, TRAILER, open_log};
 use crate::api::{clients, views, watch};
 use crate::codec;
 use crate::kernel::Kernel;
-use crate::leader::preview::{PlanRequest, preview};
+use crate::leader::preview::preview;
 use crate::sessions::Fault;
 
 /// Largest body of a request: a plan of many objects.
@@ -207,8 +209,8 @@ async fn tasks(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     ))
 }
 
-fn list(kind: &str, items: Vec<Value>) -> Answered {
-    reply(json!({"apiVersion": API_VERSION, "kind": kind, "items": items}))
+fn list<T: serde::Serialize>(kind: &str, items: Vec<T>) -> Answered {
+    reply(List::new(kind, items))
 }
 
 async fn agents(Shared(kernel): Shared<Kernel>) -> Answered {
@@ -325,9 +327,26 @@ async fn object(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
 
 async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let state = kernel.state();
-    let key = asked.object(&state)?.key.clone();
-    let lines = explain_object(&state, &kernel.memory(), &key, kernel.now()).unwrap_or_default();
-    reply(json!({"object": key, "lines": lines}))
+    let missing = match asked.object(&state) {
+        Ok(object) => {
+            let key = object.key.clone();
+            let lines =
+                explain_object(&state, &kernel.memory(), &key, kernel.now()).unwrap_or_default();
+            return reply(WhyReport { object: key, lines });
+        }
+        Err(missing) => missing,
+    };
+    // What was never accepted may still be known to its source; its kind need not be named then.
+    let Some(name) = &asked.name else {
+        return Err(missing);
+    };
+    let namespace = asked
+        .namespace()?
+        .unwrap_or_else(Namespace::default_namespace);
+    match explain_absent(&state, asked.kind.as_deref(), &namespace, name) {
+        Some((object, lines)) => reply(WhyReport { object, lines }),
+        None => Err(missing),
+    }
 }
 
 async fn kinds(Shared(kernel): Shared<Kernel>) -> Answered {
@@ -340,7 +359,10 @@ async fn kinds(Shared(kernel): Shared<Kernel>) -> Answered {
         description
             .kinds
             .iter()
-            .map(|kind| json!({"framework": name, "kind": kind}))
+            .map(|kind| KindView {
+                framework: name.clone(),
+                kind: kind.clone(),
+            })
             .collect::<Vec<_>>()
     });
     list("KindList", items.collect())

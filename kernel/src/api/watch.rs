@@ -3,7 +3,6 @@
 
 use std::iter::Peekable;
 
-use kelson_kernel_core::record::Task;
 use kelson_kernel_core::{RowKey, State, report};
 use kelson_model::id::Index;
 use serde_json::{Value, json};
@@ -206,12 +205,15 @@ fn row(state: &State, key: &RowKey) -> Row {
             json: state
                 .objects
                 .get(name)
-                .map(|object| views::object_row(state, object)),
+                .map(|object| json!(views::object_row(state, object))),
         },
         RowKey::Task(id) => Row {
             kind,
             key: id.to_string(),
-            json: state.tasks.get(id).map(|task| task_row(state, task)),
+            json: state
+                .tasks
+                .get(id)
+                .map(|task| json!(report::task_row(state, task))),
         },
         RowKey::Agent(id) => Row {
             kind,
@@ -219,13 +221,13 @@ fn row(state: &State, key: &RowKey) -> Row {
             json: state
                 .agents
                 .get(id)
-                .map(|agent| views::agent_view(state, agent)),
+                .map(|agent| json!(views::agent_view(state, agent))),
         },
         RowKey::Framework(name) => {
             let json = state
                 .frameworks
                 .get(name)
-                .map(|framework| views::framework_row(framework));
+                .map(|framework| json!(views::framework_row(framework)));
             Row {
                 kind,
                 key: name.name.clone(),
@@ -249,29 +251,10 @@ fn row(state: &State, key: &RowKey) -> Row {
             Row {
                 kind,
                 key: format!("{index}.{place}"),
-                json: event.map(|event| views::event_view(event)),
+                json: event.map(|event| json!(views::event_view(event))),
             }
         }
     }
-}
-
-fn task_row(state: &State, task: &Task) -> Value {
-    let mut row = json!(report::task_row(state, task));
-    if let Value::Object(fields) = &mut row {
-        fields.insert(
-            "stop".to_owned(),
-            task.stop.as_ref().map_or(
-                Value::Null,
-                |stop| json!({"reason": stop.reason, "by": stop.by}),
-            ),
-        );
-        fields.insert(
-            "exitByAgent".to_owned(),
-            json!(task.exit.as_ref().is_some_and(|exit| exit.by_agent)),
-        );
-        fields.insert("isEnded".to_owned(), json!(task.state.is_terminal()));
-    }
-    row
 }
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 //!
 //! *Flow:* fork the state, accept the given objects in the fork, run rounds until nothing happens;
 //! then assume that what was launched turns healthy and what was asked to end has ended, and go on.
-//! *Guarantees:* nothing of it is proposed; the state hash of the member is the same after as
-//! before; the first step is what the next round would do. *Caveats:* later steps assume, and say
-//! so; time moves only by wake-ups.
+//! The same is done without the objects, and what happens anyway is left out. *Guarantees:* nothing
+//! of it is proposed; the state hash of the member is the same after as before; the first step is
+//! what the next round would do. *Caveats:* later steps assume, and say so; time moves only by
+//! wake-ups.
+
+use std::collections::BTreeMap;
 
 use kelson_kernel_core::command::{Command, RecordStatuses};
 use kelson_kernel_core::explain_demand;
@@ -12,13 +15,13 @@ use kelson_kernel_core::port::{ForkTurns, Op, SchedulerHost};
 use kelson_kernel_core::round::{RoundMemory, plan_round, says_nothing};
 use kelson_kernel_core::{Entry, State, apply};
 use kelson_model::id::{AgentId, Index, Revision, TaskId};
-use kelson_model::object::{DesiredObject, Health, ObjectKey, RolloutState};
+use kelson_model::object::ObjectKey;
+use kelson_model::preview::{Launch, PlanRequest, Preview, StatusOf, Step, StopOf, Waiting};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::Millis;
 use kelson_model::request::{Accept, Stage};
-use kelson_model::task::{CheckState, Exit, StopReason, TaskState, TaskStatus};
+use kelson_model::task::{CheckState, Exit, TaskState, TaskStatus};
 use kelson_model::time::{ClusterTime, WallTime};
-use serde::{Deserialize, Serialize};
 
 /// Most steps of a preview.
 const MAX_STEPS: usize = 50;
@@ -28,105 +31,6 @@ const MAX_ROUNDS: usize = 200;
 const AT_ONCE: Millis = Millis(100);
 /// How far time may be moved to reach a wake-up.
 const HORIZON_MS: u64 = 3_600_000;
-
-/// What is asked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlanRequest {
-    /// The source's name.
-    pub source: String,
-    /// The objects that would be new or changed.
-    pub objects: Vec<DesiredObject>,
-    /// The objects that would go.
-    #[serde(default)]
-    pub prune: Vec<ObjectKey>,
-}
-
-/// What would happen.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Preview {
-    /// The state that this was forked from.
-    pub index: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-    /// What waits at the end, and why.
-    pub waiting: Vec<Waiting>,
-    /// Whether there would be more steps than are shown.
-    pub truncated: bool,
-    /// The hash of the member's state, which the preview has not changed.
-    pub state_hash: String,
-}
-
-/// One step.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Step {
-    /// Begins at 1.
-    pub step: usize,
-    /// What is taken for granted; nothing in the first step.
-    pub assumes: Option<String>,
-    /// Tasks that start.
-    pub launches: Vec<Launch>,
-    /// Tasks that are asked to end.
-    pub stops: Vec<StopOf>,
-    /// What schedulers say.
-    pub statuses: Vec<StatusOf>,
-}
-
-/// A task that starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Launch {
-    /// Whose.
-    pub workload: ObjectKey,
-    /// `web.2`.
-    pub task: String,
-    /// Where.
-    pub agent: String,
-    /// Of which generation.
-    pub generation: u64,
-}
-
-/// A task that is asked to end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StopOf {
-    /// Whose.
-    pub workload: ObjectKey,
-    /// `web.2`.
-    pub task: String,
-    /// `tsk_3`; tasks that start in the preview itself have none yet.
-    pub id: Option<String>,
-    /// Why.
-    pub reason: StopReason,
-}
-
-/// What a scheduler says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StatusOf {
-    /// About which workload.
-    pub workload: ObjectKey,
-    /// How well it does.
-    pub health: Health,
-    /// Where its rollout stands.
-    pub rollout: RolloutState,
-    /// A sentence.
-    pub message: String,
-}
-
-/// What waits at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Waiting {
-    /// Whose.
-    pub workload: ObjectKey,
-    /// One word.
-    pub reason: String,
-    /// A sentence.
-    pub message: String,
-}
 
 /// Shows what would happen to `origin` at `now`. Blocks: run it on a blocking thread.
 ///
@@ -139,6 +43,20 @@ pub fn preview(
     host: &dyn SchedulerHost,
     request: &PlanRequest,
 ) -> Result<Preview, kelson_model::request::Refusal> {
+    let mut preview = foretell(origin, now, wall, host, Some(request))?;
+    preview.subtract(&foretell(origin, now, wall, host, None)?);
+    preview.state_hash = crate::codec::state_hash(origin);
+    Ok(preview)
+}
+
+/// Shows everything that would happen, with these objects or as things are.
+fn foretell(
+    origin: &State,
+    now: ClusterTime,
+    wall: WallTime,
+    host: &dyn SchedulerHost,
+    request: Option<&PlanRequest>,
+) -> Result<Preview, kelson_model::request::Refusal> {
     let mut fork = Fork {
         state: origin.clone(),
         now,
@@ -147,12 +65,11 @@ pub fn preview(
     };
     let last_real = origin.last_task;
     let revision = "0".repeat(40).parse::<Revision>().ok();
-    if let Some(revision) = revision {
+    if let Some((revision, request)) = revision.zip(request) {
         fork.accept(request, &revision)?;
     }
     let mut preview = Preview {
         index: origin.index.0,
-        state_hash: crate::codec::state_hash(origin),
         ..Preview::default()
     };
     let mut memory = RoundMemory::unpaced();
@@ -168,7 +85,9 @@ pub fn preview(
                 number - 1
             ));
         }
-        fork.run_rounds(turns.as_ref(), &mut memory, &mut step, last_real);
+        let mut statuses = BTreeMap::new();
+        fork.run_rounds(turns.as_ref(), &mut memory, &mut step, &mut statuses, last_real);
+        step.statuses = statuses.into_values().collect();
         let is_empty = step.launches.is_empty() && step.stops.is_empty();
         if !is_empty || !step.statuses.is_empty() {
             preview.steps.push(step);
@@ -259,6 +178,7 @@ impl Fork {
         turns: &dyn ForkTurns,
         memory: &mut RoundMemory,
         step: &mut Step,
+        statuses: &mut BTreeMap<ObjectKey, StatusOf>,
         last_real: TaskId,
     ) {
         for _ in 0..MAX_ROUNDS {
@@ -282,10 +202,10 @@ impl Fork {
                         memory.turn_counted(&turn, &self.state)
                     }
                     Ok(outcome) => {
-                        let before = self.state.clone();
-                        self.note(&outcome.operations, step, last_real);
+                        let last_task = self.state.last_task;
+                        self.note(&outcome.operations, step, statuses, last_real);
                         self.apply(turn.commit(outcome));
-                        note_launches(&before, &self.state, step);
+                        note_launches(last_task, &self.state, step);
                         memory.turn_counted(&turn, &self.state);
                     }
                 }
@@ -297,6 +217,7 @@ impl Fork {
         &self,
         operations: &[kelson_kernel_core::port::Operation],
         step: &mut Step,
+        statuses: &mut BTreeMap<ObjectKey, StatusOf>,
         last_real: TaskId,
     ) {
         for operation in operations {
@@ -325,14 +246,13 @@ impl Fork {
                     ..
                 } => {
                     if let Some(object) = self.state.object_of(*workload) {
-                        let workload = object.key.clone();
-                        step.statuses.retain(|status| status.workload != workload);
-                        step.statuses.push(StatusOf {
-                            workload,
+                        let said = StatusOf {
+                            workload: object.key.clone(),
                             health: *health,
                             rollout: *rollout,
                             message: message.clone(),
-                        });
+                        };
+                        statuses.insert(object.key.clone(), said);
                     }
                 }
                 Op::Launch { .. }
@@ -346,8 +266,7 @@ impl Fork {
 
     /// Assumes that every task does what it was asked to do. Returns whether that changed anything.
     fn turn_healthy(&mut self) -> bool {
-        let mut by_agent: std::collections::BTreeMap<AgentId, Vec<TaskStatus>> =
-            std::collections::BTreeMap::new();
+        let mut by_agent: BTreeMap<AgentId, Vec<TaskStatus>> = BTreeMap::new();
         for task in self
             .state
             .tasks
@@ -424,8 +343,8 @@ impl Fork {
 }
 
 /// Lists the tasks that one commit has made.
-fn note_launches(before: &State, after: &State, step: &mut Step) {
-    let first = TaskId(before.last_task.0 + 1);
+fn note_launches(before: TaskId, after: &State, step: &mut Step) {
+    let first = TaskId(before.0 + 1);
     for task in after.tasks.range(first..).map(|(_, task)| task) {
         step.launches.push(Launch {
             workload: task.object.clone(),

@@ -9,15 +9,19 @@ use kelson_model::principal::Principal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::manifest::{Kinds, pointer_join as join};
+use crate::manifest::{Kinds, LoadedObject, Spans, pointer_join as join};
 use crate::observed::ObservedObject;
 
 /// One field that differs; at least one of the two values is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Difference {
-    /// A JSON pointer into the document: `/spec/instances`.
+    /// A JSON pointer into the document: `/spec/instances`. What stands in a list only here or only
+    /// there has its place there.
     pub path: String,
+    /// The same for people, with the names of a list's elements in place of their numbers:
+    /// `spec.ports[http].port`.
+    pub at: String,
     /// What git asks; absent where git does not have the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Value>,
@@ -65,7 +69,7 @@ pub fn diff(
     }
     let mut found = Vec::new();
     compare(
-        "",
+        &Place::default(),
         &content(&desired.labels, desired.lifecycle, &desired.spec),
         &content(&observed.labels, observed.lifecycle, &live),
         &mut found,
@@ -82,7 +86,8 @@ pub fn diff_by_hand(observed: &ObservedObject, kinds: Option<&Kinds>) -> Vec<Dif
     let accepted = normal(observed, &by_hand.accepted, kinds);
     let live = normal(observed, &observed.spec, kinds);
     let mut found = Vec::new();
-    compare("/spec", &accepted, &live, &mut found);
+    let place = Place::default().field("spec");
+    compare(&place, &accepted, &live, &mut found);
     found
 }
 
@@ -96,58 +101,218 @@ pub(crate) fn normal<'a>(
     normal.map_or(Cow::Borrowed(spec), Cow::Owned)
 }
 
+/// The fields that a manifest spells out, each with its value: what a person reads of an object
+/// that is new.
+pub(crate) fn written(object: &LoadedObject) -> Vec<Difference> {
+    let desired = &object.desired;
+    let mut found = Vec::new();
+    spell_out(
+        &Place::default(),
+        &content(&desired.labels, desired.lifecycle, &desired.spec),
+        &object.spans,
+        &mut found,
+    );
+    found
+}
+
 fn content(labels: &BTreeMap<String, String>, lifecycle: Lifecycle, spec: &Value) -> Value {
     json!({"metadata": {"labels": labels, "lifecycle": lifecycle}, "spec": spec})
 }
 
-fn compare(path: &str, desired: &Value, live: &Value, found: &mut Vec<Difference>) {
+/// Where a value stands: as a pointer, and as people write it.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    path: String,
+    at: String,
+}
+
+impl Place {
+    fn field(&self, name: &str) -> Self {
+        let dot = if self.at.is_empty() { "" } else { "." };
+        Self {
+            path: join(&self.path, name),
+            at: format!("{}{dot}{name}", self.at),
+        }
+    }
+
+    fn item(&self, index: usize, name: Option<&str>) -> Self {
+        let number = index.to_string();
+        Self {
+            path: join(&self.path, &number),
+            at: format!("{}[{}]", self.at, name.unwrap_or(&number)),
+        }
+    }
+
+    fn difference(&self, desired: Option<&Value>, live: Option<&Value>) -> Difference {
+        Difference {
+            path: self.path.clone(),
+            at: self.at.clone(),
+            desired: desired.cloned(),
+            live: live.cloned(),
+        }
+    }
+}
+
+/// The fields by which the elements of a list are told apart, where each has one of its own.
+const KEYS: [&str; 2] = ["name", "path"];
+
+fn compare(place: &Place, desired: &Value, live: &Value, found: &mut Vec<Difference>) {
     match (desired, live) {
+        (desired, live) if desired == live => {}
         (Value::Object(desired), Value::Object(live)) => {
             for (name, value) in desired {
-                let below = join(path, name);
                 match live.get(name) {
-                    Some(other) => compare(&below, value, other, found),
-                    None => found.push(removed(below, value)),
+                    Some(other) => compare(&place.field(name), value, other, found),
+                    None => found.push(place.field(name).difference(Some(value), None)),
                 }
             }
             for (name, value) in live {
                 if !desired.contains_key(name) {
-                    found.push(added(join(path, name), value));
+                    found.push(place.field(name).difference(None, Some(value)));
                 }
             }
         }
-        (Value::Array(desired), Value::Array(live)) => {
-            for (index, (value, other)) in desired.iter().zip(live).enumerate() {
-                compare(&join(path, &index.to_string()), value, other, found);
+        (Value::Array(wanted), Value::Array(there)) => {
+            let before = found.len();
+            let named = |key| keyed(wanted, key).zip(keyed(there, key));
+            match KEYS.into_iter().find_map(named) {
+                Some((wanted, there)) => compare_keyed(place, &wanted, &there, found),
+                None => compare_in_order(place, wanted, there, found),
             }
-            for (index, value) in desired.iter().enumerate().skip(live.len()) {
-                found.push(removed(join(path, &index.to_string()), value));
-            }
-            for (index, value) in live.iter().enumerate().skip(desired.len()) {
-                found.push(added(join(path, &index.to_string()), value));
+            // The same elements in another order.
+            if found.len() == before {
+                found.push(place.difference(Some(desired), Some(live)));
             }
         }
-        (desired, live) if desired == live => {}
-        (desired, live) => found.push(Difference {
-            path: path.to_owned(),
-            desired: Some(desired.clone()),
-            live: Some(live.clone()),
-        }),
+        (desired, live) => found.push(place.difference(Some(desired), Some(live))),
     }
 }
 
-fn removed(path: String, desired: &Value) -> Difference {
-    Difference {
-        path,
-        desired: Some(desired.clone()),
-        live: None,
+/// The elements of a list by their names, each with its number; `None` where they have none, or share one.
+fn keyed<'v>(list: &'v [Value], key: &str) -> Option<BTreeMap<&'v str, (usize, &'v Value)>> {
+    let mut names = BTreeMap::new();
+    for (index, item) in list.iter().enumerate() {
+        let name = item.get(key)?.as_str()?;
+        if names.insert(name, (index, item)).is_some() {
+            return None;
+        }
+    }
+    Some(names)
+}
+
+fn compare_keyed(
+    place: &Place,
+    desired: &BTreeMap<&str, (usize, &Value)>,
+    live: &BTreeMap<&str, (usize, &Value)>,
+    found: &mut Vec<Difference>,
+) {
+    // What has another name at the same place was renamed.
+    let mut left: BTreeMap<usize, (&str, &Value)> = live
+        .iter()
+        .filter(|(name, _)| !desired.contains_key(*name))
+        .map(|(name, (index, value))| (*index, (*name, *value)))
+        .collect();
+    for (name, (index, value)) in desired {
+        let below = place.item(*index, Some(name));
+        let known = live.get(name).map(|(_, other)| *other);
+        let other = known.or_else(|| left.remove(index).map(|(_, renamed)| renamed));
+        match other {
+            Some(other) => compare(&below, value, other, found),
+            None => found.push(below.difference(Some(value), None)),
+        }
+    }
+    for (index, (name, value)) in left {
+        let below = place.item(index, Some(name));
+        found.push(below.difference(None, Some(value)));
     }
 }
 
-fn added(path: String, live: &Value) -> Difference {
-    Difference {
-        path,
-        desired: None,
-        live: Some(live.clone()),
+fn compare_in_order(place: &Place, desired: &[Value], live: &[Value], found: &mut Vec<Difference>) {
+    for (index, (value, other)) in desired.iter().zip(live).enumerate() {
+        compare(&place.item(index, None), value, other, found);
+    }
+    for (index, value) in desired.iter().enumerate().skip(live.len()) {
+        found.push(place.item(index, None).difference(Some(value), None));
+    }
+    for (index, value) in live.iter().enumerate().skip(desired.len()) {
+        found.push(place.item(index, None).difference(None, Some(value)));
+    }
+}
+
+fn spell_out(place: &Place, value: &Value, spans: &Spans, found: &mut Vec<Difference>) {
+    if !spans.is_written(&place.path) {
+        return;
+    }
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                spell_out(&place.field(name), value, spans, found);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let names: BTreeMap<usize, &str> = KEYS
+                .into_iter()
+                .find_map(|key| keyed(items, key))
+                .into_iter()
+                .flatten()
+                .map(|(name, (index, _))| (index, name))
+                .collect();
+            for (index, value) in items.iter().enumerate() {
+                let name = names.get(&index).copied();
+                spell_out(&place.item(index, name), value, spans, found);
+            }
+        }
+        value => found.push(place.difference(Some(value), None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(desired: &Value, live: &Value) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        compare(&Place::default(), desired, live, &mut found);
+        let told = |it: Difference| {
+            let value = |value: Option<Value>| value.map_or("-".to_owned(), |it| it.to_string());
+            (
+                it.path,
+                format!("{} {} {}", it.at, value(it.live), value(it.desired)),
+            )
+        };
+        found.into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn elements_with_names_are_compared_by_name_wherever_they_stand() {
+        let desired = json!({"ports": [{"name": "admin"}, {"name": "http", "port": 81}]});
+        let live = json!({"ports": [{"name": "http", "port": 80}, {"name": "old"}]});
+        assert_eq!(
+            found(&desired, &live),
+            [
+                (
+                    "/ports/0".to_owned(),
+                    r#"ports[admin] - {"name":"admin"}"#.to_owned()
+                ),
+                (
+                    "/ports/1/port".to_owned(),
+                    "ports[http].port 80 81".to_owned()
+                ),
+                (
+                    "/ports/1".to_owned(),
+                    r#"ports[old] {"name":"old"} -"#.to_owned()
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn another_order_is_a_difference() {
+        let (one, two) = (
+            json!([{"name": "a"}, {"name": "b"}]),
+            json!([{"name": "b"}, {"name": "a"}]),
+        );
+        assert_eq!(found(&one, &two).len(), 1);
+        assert!(found(&one, &one).is_empty());
     }
 }

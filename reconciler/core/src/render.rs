@@ -1,14 +1,27 @@
 //! Tells a plan to people, as plain lines; colour is the business of who prints them.
 
+use std::collections::BTreeMap;
+
 use kelson_model::object::Origin;
 use kelson_model::source::Fault;
 use serde_json::Value;
+use similar::{ChangeTag, TextDiff};
 
-use crate::manifest::pointer_dotted;
 use crate::plan::{FieldChange, Plan, Step, StepKind};
 
 /// Longest value that is written out, in characters.
 const MAX_VALUE: usize = 48;
+/// What is shown of two long values before the place where they part.
+const LEAD: usize = 12;
+/// Texts of more lines are not compared line by line.
+const MAX_COMPARED: usize = 5_000;
+/// Lines shown of one changed text.
+const MAX_SHOWN: usize = 40;
+/// Longest line of a changed text, in characters.
+const MAX_LINE: usize = 160;
+
+/// Texts of files by their digest (`sha256:…`), as many of them as are known: what changed in a file is shown, and not that its digest did.
+pub type Texts = BTreeMap<String, String>;
 
 /// What a line is about; a terminal may colour by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +61,10 @@ pub struct Line {
 }
 
 /// The lines of a plan: the steps in their order, then what is left as it is, then what is held.
-pub fn plan_lines(plan: &Plan) -> Vec<Line> {
+pub fn plan_lines(plan: &Plan, texts: &Texts) -> Vec<Line> {
     let mut lines = Vec::new();
     for step in &plan.steps {
-        step_lines(step, &mut lines);
+        step_lines(step, texts, &mut lines);
     }
     for kept in &plan.report {
         lines.push(line(
@@ -200,11 +213,17 @@ fn line(mark: Mark, text: &str) -> Line {
     }
 }
 
-fn step_lines(step: &Step, lines: &mut Vec<Line>) {
+fn step_lines(step: &Step, texts: &Texts, lines: &mut Vec<Line>) {
     let object = &step.object;
     let place = place(step.origin.as_ref());
     match step.kind {
-        StepKind::Create => lines.push(line(Mark::Added, &format!("{object}{place}"))),
+        StepKind::Create => {
+            lines.push(line(Mark::Added, &format!("{object}{place}")));
+            for field in &step.fields {
+                let value = field.after.as_ref().map_or_else(String::new, shown);
+                lines.push(line(Mark::Added, &format!("  {} {value}", field.at)));
+            }
+        }
         StepKind::Delete => {
             let waits = step
                 .held
@@ -219,7 +238,9 @@ fn step_lines(step: &Step, lines: &mut Vec<Line>) {
             } else {
                 ""
             };
-            if let [field] = step.fields.as_slice() {
+            if let [field] = step.fields.as_slice()
+                && text_change(field, texts).is_none()
+            {
                 lines.push(line(
                     Mark::Changed,
                     &format!("{object}  {}{undone}", change(field)),
@@ -228,21 +249,97 @@ fn step_lines(step: &Step, lines: &mut Vec<Line>) {
             }
             lines.push(line(Mark::Changed, &format!("{object}{place}{undone}")));
             for field in &step.fields {
-                lines.push(line(Mark::Changed, &format!("  {}", change(field))));
+                field_lines(field, texts, lines);
             }
         }
     }
 }
 
+fn field_lines(field: &FieldChange, texts: &Texts, lines: &mut Vec<Line>) {
+    let Some((before, after)) = text_change(field, texts) else {
+        lines.push(line(Mark::Changed, &format!("  {}", change(field))));
+        return;
+    };
+    let place = place(field.origin.as_ref());
+    lines.push(line(Mark::Changed, &format!("  {}{place}", field.at)));
+    let diff = TextDiff::from_lines(before, after);
+    let mut count = 0_usize;
+    for (at, group) in diff.grouped_ops(2).iter().enumerate() {
+        let changes = group.iter().flat_map(|op| diff.iter_changes(op));
+        for (within, change) in changes.enumerate() {
+            count += 1;
+            if count > MAX_SHOWN {
+                continue;
+            }
+            if at > 0 && within == 0 {
+                lines.push(text_line(Mark::Kept, ' ', "…"));
+            }
+            let (mark, sign) = match change.tag() {
+                ChangeTag::Equal => (Mark::Kept, ' '),
+                ChangeTag::Delete => (Mark::Removed, '-'),
+                ChangeTag::Insert => (Mark::Added, '+'),
+            };
+            let text = change.value();
+            lines.push(text_line(
+                mark,
+                sign,
+                text.strip_suffix('\n').unwrap_or(text),
+            ));
+        }
+    }
+    if count > MAX_SHOWN {
+        let more = format!("… {} more lines", count - MAX_SHOWN);
+        lines.push(text_line(Mark::Kept, ' ', &more));
+    }
+}
+
+/// A line of a changed text below the field that it is of.
+fn text_line(mark: Mark, sign: char, text: &str) -> Line {
+    Line {
+        mark,
+        text: format!("    {sign} {}", cut(text, MAX_LINE)),
+    }
+}
+
+/// The two texts of a field that is one, or that names a file which is one; `None` where values are better shown side by side.
+fn text_change<'a>(field: &'a FieldChange, texts: &'a Texts) -> Option<(&'a str, &'a str)> {
+    let known = |value: &'a Option<Value>| {
+        let text = value.as_ref()?.as_str()?;
+        Some(texts.get(text).map_or(text, String::as_str))
+    };
+    let (before, after) = (known(&field.before)?, known(&field.after)?);
+    let is_short = |text: &str| text.lines().count() <= MAX_COMPARED;
+    let has_lines = before.contains('\n') || after.contains('\n');
+    (has_lines && is_short(before) && is_short(after)).then_some((before, after))
+}
+
 fn change(field: &FieldChange) -> String {
-    let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), shown);
-    format!(
-        "{} {} → {}{}",
-        pointer_dotted(&field.path),
-        value(&field.before),
-        value(&field.after),
-        place(field.origin.as_ref()),
-    )
+    let is_list = |value: &Option<Value>| value.as_ref().and_then(Value::as_array).cloned();
+    let values = match (&field.before, &field.after) {
+        (Some(before), Some(after)) => {
+            let sorted = |value| {
+                is_list(value).map(|items| {
+                    let mut texts: Vec<String> = items.iter().map(Value::to_string).collect();
+                    texts.sort();
+                    texts
+                })
+            };
+            let is_reordered =
+                is_list(&field.before).is_some() && sorted(&field.before) == sorted(&field.after);
+            if is_reordered {
+                "in another order".to_owned()
+            } else {
+                let (before, after) = apart(&one_line(before), &one_line(after));
+                format!("{before} → {after}")
+            }
+        }
+        (before, after) => {
+            let value =
+                |value: &Option<Value>| value.as_ref().map_or_else(|| "(none)".to_owned(), shown);
+            format!("{} → {}", value(before), value(after))
+        }
+    };
+    format!("{} {values}{}", field.at, place(field.origin.as_ref()))
 }
 
 fn place(origin: Option<&Origin>) -> String {
@@ -252,11 +349,38 @@ fn place(origin: Option<&Origin>) -> String {
 }
 
 fn shown(value: &Value) -> String {
-    let text = value
+    cut(&one_line(value), MAX_VALUE)
+}
+
+fn one_line(value: &Value) -> String {
+    value
         .as_str()
-        .map_or_else(|| value.to_string(), |text| text.replace('\n', "⏎"));
-    match text.char_indices().nth(MAX_VALUE) {
+        .map_or_else(|| value.to_string(), |text| text.replace('\n', "⏎"))
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
+        None => text.to_owned(),
     }
+}
+
+/// Two values, each cut around the place where they part.
+fn apart(before: &str, after: &str) -> (String, String) {
+    let fits = |text: &str| text.chars().nth(MAX_VALUE).is_none();
+    if fits(before) && fits(after) {
+        return (before.to_owned(), after.to_owned());
+    }
+    let same = before
+        .chars()
+        .zip(after.chars())
+        .take_while(|(one, other)| one == other)
+        .count();
+    let start = same.saturating_sub(LEAD);
+    let window = |text: &str| {
+        let rest: String = text.chars().skip(start).collect();
+        let lead = if start > 0 { "…" } else { "" };
+        format!("{lead}{}", cut(&rest, MAX_VALUE))
+    };
+    (window(before), window(after))
 }

@@ -12,7 +12,7 @@ use kelson_reconciler_core::diff::diff;
 use kelson_reconciler_core::manifest::Loaded;
 use kelson_reconciler_core::observed::ObservedObject;
 use kelson_reconciler_core::plan::{Context, Plan, StepKind, Why, plan};
-use kelson_reconciler_core::render::{plan_lines, summary};
+use kelson_reconciler_core::render::{Texts, plan_lines, summary};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::*;
@@ -126,7 +126,7 @@ fn a_changed_field_is_told_with_both_values_and_its_line() {
     let mut observed = accepted_all(&services(&["web"]));
     observed.get_mut(&key("web")).unwrap().spec["instances"] = json!(3);
     let plan = plan_of(&loaded, &observed);
-    let lines: Vec<String> = plan_lines(&plan)
+    let lines: Vec<String> = plan_lines(&plan, &Texts::new())
         .into_iter()
         .map(|line| line.text)
         .collect();
@@ -134,6 +134,113 @@ fn a_changed_field_is_told_with_both_values_and_its_line() {
         lines,
         ["~ Service shop/web  spec.instances 3 → 5  (web.yaml:5)"]
     );
+}
+
+fn told(plan: &Plan, texts: &Texts) -> Vec<String> {
+    plan_lines(plan, texts)
+        .into_iter()
+        .map(|line| line.text)
+        .collect()
+}
+
+const WITH_PORTS: &str = "\
+apiVersion: kelson/v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  run: {command: web, args: [a, b]}
+  ports: [{name: http}]
+";
+
+#[test]
+fn a_new_object_is_told_with_the_fields_that_its_manifest_spells_out() {
+    let loaded = load_commit(&[("web.yaml", WITH_PORTS.as_bytes())]);
+    let plan = plan_of(&loaded, &Observed::new());
+    assert_eq!(
+        told(&plan, &Texts::new()),
+        [
+            "+ Service shop/web  (web.yaml:1)",
+            "+   spec.ports[http].name http",
+            "+   spec.run.args [\"a\",\"b\"]",
+            "+   spec.run.command web",
+        ]
+    );
+}
+
+#[test]
+fn a_port_is_told_by_its_name_wherever_it_stands_in_the_list() {
+    let observed = accepted_all(&load_commit(&[("web.yaml", WITH_PORTS.as_bytes())]));
+    let text = WITH_PORTS.replace(
+        "[{name: http}]",
+        "[{name: admin}, {name: http, port: 8080}]",
+    );
+    let plan = plan_of(&load_commit(&[("web.yaml", text.as_bytes())]), &observed);
+    assert_eq!(
+        told(&plan, &Texts::new()),
+        [
+            "~ Service shop/web  (web.yaml:1)",
+            "~   spec.ports[admin] (none) → {\"name\":\"admin\"}  (web.yaml:6)",
+            "~   spec.ports[http].port (none) → 8080  (web.yaml:6)",
+        ]
+    );
+}
+
+#[test]
+fn long_values_are_cut_around_the_place_where_they_part() {
+    let long = |end: &str| {
+        WITH_PORTS.replace("command: web", &format!("command: {}{end}", "x".repeat(60)))
+    };
+    let observed = accepted_all(&load_commit(&[("web.yaml", long("-old").as_bytes())]));
+    let plan = plan_of(
+        &load_commit(&[("web.yaml", long("-new").as_bytes())]),
+        &observed,
+    );
+    assert_eq!(
+        told(&plan, &Texts::new()),
+        ["~ Service shop/web  spec.run.command …xxxxxxxxxxx-old → …xxxxxxxxxxx-new  (web.yaml:5)"]
+    );
+}
+
+#[test]
+fn a_changed_file_is_told_as_the_lines_that_changed() {
+    let with = |content: &str| {
+        WITH_PORTS.replace(
+            "args: [a, b]",
+            &format!("files: [{{path: a.txt, content: {content:?}}}]"),
+        )
+    };
+    let observed = accepted_all(&load_commit(&[(
+        "web.yaml",
+        with("1\n2\n3\n4\n5\n").as_bytes(),
+    )]));
+    let plan = plan_of(
+        &load_commit(&[("web.yaml", with("1\n2\n3\n4\nfive\n").as_bytes())]),
+        &observed,
+    );
+    assert_eq!(
+        told(&plan, &Texts::new()),
+        [
+            "~ Service shop/web  (web.yaml:1)",
+            "~   spec.run.files[a.txt].content  (web.yaml:5)",
+            "      3",
+            "      4",
+            "    - 5",
+            "    + five",
+        ]
+    );
+    // A file of the commit is known by its digest, and its text by whoever has it.
+    let mut plan = plan;
+    for field in plan.steps.iter_mut().flat_map(|step| &mut step.fields) {
+        field.before = Some(json!("sha256:1"));
+        field.after = Some(json!("sha256:2"));
+    }
+    let texts = Texts::from([
+        ("sha256:1".to_owned(), "a\nb\n".to_owned()),
+        ("sha256:2".to_owned(), "a\nc\n".to_owned()),
+    ]);
+    let lines = told(&plan, &texts);
+    assert!(lines.contains(&"    - b".to_owned()), "{lines:?}");
+    assert_eq!(told(&plan, &Texts::new()).len(), 1);
 }
 
 #[test]
@@ -332,7 +439,10 @@ fn a_held_revision_says_what_else_waits_with_it() {
             ("f", guarded)
         ]
     );
-    let lines: Vec<String> = plan_lines(&plan).into_iter().map(|it| it.text).collect();
+    let lines: Vec<String> = plan_lines(&plan, &Texts::new())
+        .into_iter()
+        .map(|it| it.text)
+        .collect();
     assert!(
         lines.contains(&"- Service shop/c  (c.yaml:1)  waits: PruneGuard".to_owned()),
         "{lines:?}"
@@ -388,7 +498,7 @@ fn a_change_by_hand_is_undone_or_reported_as_the_object_says() {
     let undone = plan_of(&loaded, &observed);
     assert!(undone.steps[0].is_drift);
     assert!(
-        plan_lines(&undone)[0]
+        plan_lines(&undone, &Texts::new())[0]
             .text
             .contains("undoes a change by hand")
     );

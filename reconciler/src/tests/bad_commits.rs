@@ -132,3 +132,66 @@ async fn an_object_that_no_entry_can_hold_is_a_fault_of_its_file() {
         .kernel
         .look(|state| assert_eq!(state.source.errors[0].code, "K0106"));
 }
+
+#[tokio::test]
+async fn what_git_cannot_read_for_a_moment_is_read_again() {
+    let mut stand = Stand::new();
+    let commit = stand.commit(&[
+        ("web.yaml", service("web", 1)),
+        ("api.yaml", service("api", 1)),
+    ]);
+    let blob = stand.repository.git(["rev-parse", "HEAD:web.yaml"]);
+    let (folder, name) = blob.trim().split_at(2);
+    let object = stand
+        .repository
+        .path
+        .join(".git/objects")
+        .join(folder)
+        .join(name);
+    let aside = stand.repository.path.join(".git/aside");
+    std::fs::rename(&object, &aside).unwrap();
+    stand.start();
+    stand.reported(&commit).await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.source.errors[0].code, "K0125");
+        assert!(state.names().is_empty());
+    });
+    std::fs::rename(&aside, &object).unwrap();
+    stand.settled(&commit).await;
+    stand
+        .kernel
+        .look(|state| assert_eq!(state.names(), ["api", "web"]));
+}
+
+#[tokio::test]
+async fn the_kernel_is_told_who_made_the_commits_and_what_waits_for_what() {
+    let mut stand = Stand::new();
+    let commit = stand.commit(&[
+        (
+            "birds.yaml",
+            "apiVersion: kelson/v1\nkind: Framework\nmetadata: {name: birds, namespace: data}\nspec:\n  component: {path: birds.wasm}\n",
+        ),
+        (
+            "robin.yaml",
+            &service("robin", 1).replace("kind: Service", "kind: Bird"),
+        ),
+        ("birds.wasm", "a component"),
+    ]);
+    let author = stand.repository.git(["log", "-1", "--format=%an"]);
+    stand.start();
+    stand
+        .kernel
+        .until("what waits is told", |state| {
+            let source = &state.source;
+            let is_told = source.observed.as_ref() == Some(&commit) && !source.kept.is_empty();
+            is_told.then_some(())
+        })
+        .await;
+    stand.kernel.look(|state| {
+        let source = &state.source;
+        assert_eq!(source.kept[0].object.name, "robin");
+        assert_eq!(source.kept[0].reason, "WaitsForFramework");
+        assert_eq!(source.observed_by.as_deref(), Some(author.trim()));
+        assert_eq!(source.applied_by.as_deref(), Some(author.trim()));
+    });
+}

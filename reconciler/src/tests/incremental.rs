@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use kelson_model::id::Index;
+use kelson_model::source::SourceRecord;
 use kelson_model::time::WallTime;
+use kelson_model::view::FrameworkRow;
 use kelson_reconciler_core::manifest::Kinds;
+use kelson_reconciler_core::plan::Why;
+use serde_json::json;
 
 use super::kernel::service_framework;
 use super::stand::{Stand, service};
+use crate::client::{Batch, Row, RowKind};
 use crate::offline::kinds_of;
-use crate::rows::FrameworkRow;
 use crate::validator::{Problem, SchemaOnly, Validator};
-use crate::{Loader, load_source, plan_source, validation};
+use crate::{Loader, Mirror, load_source, plan_source, validation};
 
 fn kinds() -> Kinds {
     let row: FrameworkRow = serde_json::from_value(service_framework()).unwrap();
@@ -61,15 +66,46 @@ fn a_folder_is_validated_and_planned_without_a_commit() {
     let desired = load_source(&tree, &kinds(), Arc::new(SchemaOnly)).unwrap();
     let report = validation(&desired);
     assert_eq!((report.valid, report.files, report.objects), (true, 2, 2));
-    let plan = plan_source(
-        &desired,
-        &Default::default(),
-        &Default::default(),
-        None,
-        false,
-        WallTime(0),
-    );
+    let record = SourceRecord::default();
+    let plan_with = |mirror: &Mirror, is_rewritten| {
+        plan_source(
+            &desired,
+            mirror.objects(),
+            &record,
+            None,
+            is_rewritten,
+            WallTime(0),
+        )
+    };
+    let plan = plan_with(&Mirror::default(), false);
     assert_eq!(plan.steps.len(), 2);
+    // What the kernel says of an object is read as the loop reads it: one that was rolled back is no work.
+    let web = desired
+        .loaded
+        .objects
+        .iter()
+        .find(|it| it.desired.key.name == "web");
+    let web = &web.unwrap().desired;
+    let row = json!({"key": web.key, "labels": web.labels, "lifecycle": web.lifecycle, "origin": web.origin, "spec": web.spec,
+        "quarantine": {"generation": 2, "reason": "it failed"}});
+    let mut mirror = Mirror::default();
+    let batch = Batch {
+        index: Index(7),
+        is_restart: true,
+        is_current: true,
+        rows: vec![Row {
+            kind: RowKind::Object,
+            key: web.key.to_string(),
+            json: Some(row.to_string()),
+        }],
+    };
+    mirror.take_in(batch, WallTime(1));
+    let plan = plan_with(&mirror, false);
+    assert_eq!((plan.steps.len(), plan.report.len()), (1, 1));
+    assert_eq!(plan.report[0].why, Why::RolledBack);
+    let plan = plan_with(&mirror, true);
+    assert!(plan.is_blocked);
+    assert_eq!(plan.held.unwrap().reason, "ForcePush");
     stand.repository.write("api.yaml", "kind: Servise\n");
     let desired = load_source(&tree, &kinds(), Arc::new(SchemaOnly)).unwrap();
     assert!(!validation(&desired).valid);

@@ -337,6 +337,9 @@ impl State {
                 self.source.holds = report.holds;
                 self.source.prune_window = report.prune_window;
                 self.source.errors = report.errors;
+                self.source.kept = report.kept;
+                self.source.observed_by = report.observed_by;
+                self.source.applied_by = report.applied_by;
                 self.tell_source();
                 None
             }

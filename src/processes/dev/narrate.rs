@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kelson_model::source::{Fault, Held, SourceRecord};
+use kelson_model::view::EventView;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::voice::Voice;
 use crate::client::{Client, WatchBatch};
 use crate::exit::Failure;
-use crate::output::{Tint, fault};
+use crate::output::{Tint, fault, plain};
 use crate::processes::kernel::Note;
-use crate::verbs::events::{Event, tint_of};
+use crate::verbs::events::tint_of;
 
 /// Faults shown of one revision.
 const FAULTS: usize = 20;
@@ -61,7 +62,7 @@ impl Narrator {
             let (sources, events): (Vec<_>, Vec<_>) =
                 batch.rows.into_iter().partition(|row| row.kind == "source");
             for row in events {
-                if let Ok(event) = serde_json::from_value::<Event>(row.json) {
+                if let Ok(event) = serde_json::from_value::<EventView>(row.json) {
                     self.tell_event(&event);
                 }
             }
@@ -76,7 +77,7 @@ impl Narrator {
         Ok(())
     }
 
-    fn tell_event(&mut self, event: &Event) {
+    fn tell_event(&mut self, event: &EventView) {
         let is_old = event
             .at
             .parse::<Timestamp>()
@@ -129,7 +130,8 @@ impl Narrator {
                 let message = format!("held ({}): {}", held.reason, held.message);
                 self.head(Tint::Warn, "Held", &message, json!({"held": held}));
                 if let Some(confirm) = &held.confirm {
-                    self.voice.explain(&format!("release it with: {confirm}"));
+                    self.voice
+                        .explain(&format!("release it with: {}", plain(confirm)));
                 }
             }
             self.held = record.held;
@@ -146,7 +148,7 @@ impl Narrator {
 }
 
 /// What an event says, with the object that it is about.
-fn sentence(event: &Event) -> String {
+fn sentence(event: &EventView) -> String {
     match &event.object {
         Some(object) if event.message.starts_with(&object.to_string()) => event.message.clone(),
         Some(object) => format!("{}/{}: {}", object.namespace, object.name, event.message),
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_message_names_its_object_once() {
-        let event = |message: &str| -> Event {
+        let event = |message: &str| -> EventView {
             serde_json::from_value(json!({"index": 1, "at": "", "reason": "X", "message": message, "by": {"actor": "a", "via": "b"},
                 "object": {"kind": "Service", "namespace": "shop", "name": "web"}}))
             .unwrap()

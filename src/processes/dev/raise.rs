@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use kelson_model::agent::PortRange;
+use kelson_model::agent::{AgentState, PortRange};
 use kelson_model::quantity::{Bytes, MilliCpus, Millis};
+use kelson_model::view::{AgentView, FrameworkView, List};
 use kelson_reconciler::source::{GitSource, Tip};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ use crate::context::Context;
 use crate::dev_directory::{Ready, ready_file};
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::output::{Format, Tint, now};
+use crate::output::{Format, Tint, now, plain_lines};
 use crate::processes::ending::Endings;
 use crate::processes::kernel::Listening;
 use crate::processes::ranges::{DEFAULT, parse_range};
@@ -328,7 +329,7 @@ impl Raised {
                 );
                 let more = json!({"part": part.name(), "code": status.code()});
                 self.voice.tell(Tint::Bad, "Died", &message, more);
-                self.voice.explain(&part.last_words(3));
+                self.voice.explain(&plain_lines(&part.last_words(3)));
                 Ok(())
             }
         }
@@ -420,22 +421,19 @@ async fn ready(client: &Client) -> String {
 }
 
 async fn ready_agent(client: &Client) -> Option<String> {
-    let list = client.get("/v1/agents", &[]).await.ok()?;
-    let agents = list.get("items")?.as_array()?;
-    let ready = agents
-        .iter()
-        .find(|agent| agent.get("state") == Some(&json!("ready")))?;
-    Some(ready.get("id")?.as_str()?.to_owned())
+    let list: List<AgentView> = client.get_as("/v1/agents", &[]).await.ok()?;
+    let mut agents = list.items.into_iter();
+    Some(agents.find(|agent| agent.state == AgentState::Ready)?.id)
 }
 
 async fn is_service_loaded(client: &Client) -> bool {
-    let list = client.get("/v1/frameworks", &[]).await.unwrap_or_default();
-    let frameworks = list.get("items").and_then(Value::as_array);
-    frameworks.into_iter().flatten().any(|framework| {
-        let has_kind = framework
-            .get("kinds")
-            .and_then(Value::as_array)
-            .is_some_and(|kinds| kinds.contains(&json!("Service")));
-        has_kind && framework.get("fault").is_none_or(Value::is_null)
+    let Ok(list) = client
+        .get_as::<List<FrameworkView>>("/v1/frameworks", &[])
+        .await
+    else {
+        return false;
+    };
+    list.items.iter().any(|framework| {
+        framework.kinds.iter().any(|kind| kind == "Service") && framework.fault.is_none()
     })
 }

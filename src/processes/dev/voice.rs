@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use crate::dev_directory::Ready;
-use crate::output::{Palette, Tint, clock, emit, now, plain, say};
+use crate::output::{Palette, Tint, clock, emit, json_line, now, plain, say};
 
 /// The voice of a `dev`.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Voice {
         let mut text = format!("{}\n", serde_json::to_string(ready)?);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for line in waiting.take().into_iter().flatten() {
-            text.push_str(&format!("{line}\n"));
+            text.push_str(&json_line(&line)?);
         }
         emit(&text)
     }
@@ -87,7 +87,7 @@ impl Voice {
         match waiting.as_mut() {
             Some(waiting) => waiting.push(line),
             // Nobody reads it: there is nobody to tell.
-            None => drop(emit(&format!("{line}\n"))),
+            None => drop(json_line(&line).and_then(|line| emit(&line))),
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::state::State;
 const MAX_FAULTS: usize = 1000;
 /// Most holds of one revision; there are fewer kinds of them.
 const MAX_HOLDS: usize = 8;
+/// Most objects of which it is kept why a plan leaves them as they are.
+const MAX_KEPT: usize = 300;
 
 pub(super) fn apply(
     state: &mut State,
@@ -48,6 +50,9 @@ pub(super) fn apply(
         released,
         errors: command.errors.iter().take(MAX_FAULTS).cloned().collect(),
         prune_window: command.prune_window.or(before.prune_window),
+        kept: command.kept.iter().take(MAX_KEPT).cloned().collect(),
+        observed_by: command.observed_by.clone(),
+        applied_by: command.applied_by.clone(),
         ..before.clone()
     };
     if after == before {

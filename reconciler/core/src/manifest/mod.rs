@@ -39,7 +39,7 @@ pub use kinds::{Kinds, KindsError};
 pub use load::{
     Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, Waiting, fault_at, load,
 };
-pub(crate) use pointer::{dotted as pointer_dotted, join as pointer_join};
+pub(crate) use pointer::join as pointer_join;
 pub use reference::reference;
 pub use resolve::{BlobNeed, resolve, resolve_again};
 pub use tree::{Position, Spans};

@@ -251,6 +251,11 @@ impl Spans {
         self.find(path).0
     }
 
+    /// Whether the value at a JSON pointer is written, and is no default.
+    pub fn is_written(&self, path: &str) -> bool {
+        self.walk(path).2
+    }
+
     /// The range of the value at a JSON pointer or of the nearest that holds it, and the alias that
     /// it comes through.
     pub(crate) fn range(&self, path: &str) -> (Range, Option<Range>) {
@@ -264,6 +269,12 @@ impl Spans {
 
     /// The key and the value at a JSON pointer, or the nearest that holds it.
     fn find(&self, path: &str) -> (Position, &Spans) {
+        let (key, spans, _) = self.walk(path);
+        (key, spans)
+    }
+
+    /// The same, and whether it is written itself.
+    fn walk(&self, path: &str) -> (Position, &Spans, bool) {
         let mut spans = self;
         let mut key = self.position;
         for part in pointer::parts(path) {
@@ -280,11 +291,11 @@ impl Spans {
                     .map(|child| (child.position, child)),
             };
             let Some((found, child)) = next else {
-                return (spans.position, spans);
+                return (spans.position, spans, false);
             };
             key = found;
             spans = child;
         }
-        (key, spans)
+        (key, spans, true)
     }
 }

@@ -9,7 +9,7 @@ use kelson_model::source::Held;
 use super::holds::Holds;
 use super::prune::prune;
 use super::shape::{Context, FieldChange, Plan, Step, StepKind, Why, is_ours, line};
-use crate::diff::{Difference, diff, normal};
+use crate::diff::{Difference, diff, normal, written};
 use crate::manifest::{FRAMEWORK, Kinds, Loaded, LoadedObject};
 use crate::observed::ObservedObject;
 
@@ -66,7 +66,8 @@ fn want(
         held: None,
     };
     let Some(live) = live else {
-        plan.steps.push(step(StepKind::Create, Vec::new(), false));
+        let fields = changes(object, written(object));
+        plan.steps.push(step(StepKind::Create, fields, false));
         return;
     };
     if !is_ours(live, context.source) {
@@ -104,19 +105,22 @@ fn want(
         ));
         return;
     }
-    let fields = differences
-        .into_iter()
-        .map(|difference| FieldChange {
-            origin: difference
-                .desired
-                .is_some()
-                .then(|| object.origin_of(&difference.path)),
-            path: difference.path,
-            before: difference.live,
-            after: difference.desired,
-        })
-        .collect();
+    let fields = changes(object, differences);
     plan.steps.push(step(StepKind::Update, fields, is_drift));
+}
+
+fn changes(object: &LoadedObject, differences: Vec<Difference>) -> Vec<FieldChange> {
+    let change = |difference: Difference| FieldChange {
+        origin: difference
+            .desired
+            .is_some()
+            .then(|| object.origin_of(&difference.path)),
+        path: difference.path,
+        at: difference.at,
+        before: difference.live,
+        after: difference.desired,
+    };
+    differences.into_iter().map(change).collect()
 }
 
 /// Whether git asks for something else than when the object was last accepted.
@@ -131,7 +135,7 @@ fn paths(differences: &[Difference]) -> String {
     let mut shown: Vec<String> = differences
         .iter()
         .take(3)
-        .map(|difference| crate::manifest::pointer_dotted(&difference.path))
+        .map(|difference| difference.at.clone())
         .collect();
     if differences.len() > shown.len() {
         shown.push(format!("{} more", differences.len() - shown.len()));
@@ -141,7 +145,7 @@ fn paths(differences: &[Difference]) -> String {
 
 fn rewritten(context: Context<'_>) -> String {
     let short = |revision: Option<&Revision>| {
-        revision.map_or_else(String::new, |revision| revision.short().to_owned())
+        revision.map_or("the newest commit".to_owned(), |it| it.short().to_owned())
     };
     format!(
         "history was rewritten: {} does not come after {}, which is applied",

@@ -2,7 +2,7 @@
 
 use kelson_model::id::{Digest, Revision};
 use kelson_model::object::{DesiredObject, ObjectKey, Origin, Sync};
-use kelson_model::source::{Held, Release};
+use kelson_model::source::{Held, Kept, Release};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -50,6 +50,10 @@ pub enum StepKind {
 pub struct FieldChange {
     /// A JSON pointer into the document: `/spec/instances`.
     pub path: String,
+    /// The same for people, with the names of a list's elements in place of their numbers:
+    /// `spec.ports[http].port`.
+    #[serde(default)]
+    pub at: String,
     /// What is; absent where the field is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
@@ -72,7 +76,7 @@ pub struct Step {
     pub kind: StepKind,
     /// What names the object; no other step of the plan has it.
     pub object: ObjectKey,
-    /// The fields that change, of an update.
+    /// The fields that change, of an update; those that the manifest spells out, of a new object.
     #[serde(default)]
     pub fields: Vec<FieldChange>,
     /// Where the object stands in git; of a deletion, where it stood.
@@ -104,6 +108,21 @@ pub enum Why {
     OtherSource,
     /// Its newest version was rolled back, and git still asks for it.
     RolledBack,
+}
+
+impl Why {
+    /// The word that scripts see: `BadFile`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::BadFile => "BadFile",
+            Self::FaultsElsewhere => "FaultsElsewhere",
+            Self::PruneNever => "PruneNever",
+            Self::WaitsForFramework => Kept::WAITS_FOR_FRAMEWORK,
+            Self::DriftReported => "DriftReported",
+            Self::OtherSource => "OtherSource",
+            Self::RolledBack => Kept::ROLLED_BACK,
+        }
+    }
 }
 
 /// One object that is left as it is, and why.

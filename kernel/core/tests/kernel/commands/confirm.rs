@@ -38,6 +38,7 @@ fn report(world: &mut World, number: u32, holds: Vec<Held>) {
         holds,
         errors: Vec::new(),
         prune_window: None,
+        ..SourceReport::default()
     }));
 }
 

@@ -1,7 +1,9 @@
 use kelson_kernel_core::command::Command;
-use kelson_model::object::Sync;
+use kelson_kernel_core::round::RoundMemory;
+use kelson_kernel_core::{explain_absent, explain_object};
+use kelson_model::object::{ObjectKey, Sync};
 use kelson_model::request::SourceReport;
-use kelson_model::source::{Fault, Held};
+use kelson_model::source::{Fault, Held, Kept};
 
 use crate::world::{SOURCE, World, is_unchanged, revision, service, spec};
 
@@ -15,6 +17,7 @@ fn report(number: u32) -> SourceReport {
         holds: Vec::new(),
         errors: Vec::new(),
         prune_window: None,
+        ..SourceReport::default()
     }
 }
 
@@ -73,4 +76,44 @@ fn faults_and_holds_are_told_once() {
         let told = world.state.events.iter().filter(|e| e.reason == reason);
         assert_eq!(told.count(), 1, "{reason}");
     }
+}
+
+#[test]
+fn an_object_that_was_never_accepted_is_explained_by_what_its_source_says() {
+    let mut world = World::new();
+    world.serve(&service("web"), spec("a", 1));
+    let absent = |world: &World, name: &str| {
+        explain_absent(&world.state, None, &service("web").namespace, name)
+    };
+    assert_eq!(absent(&world, "robin"), None);
+    let robin = ObjectKey::new("Bird", service("web").namespace, "robin");
+    world.done(Command::ReportSource(SourceReport {
+        kept: vec![Kept {
+            object: robin.clone(),
+            reason: Kept::WAITS_FOR_FRAMEWORK.to_owned(),
+            message: "it waits for birds".to_owned(),
+        }],
+        errors: vec![fault(3)],
+        ..report(9)
+    }));
+    let (key, lines) = absent(&world, "robin").unwrap();
+    assert_eq!(key, robin);
+    let reasons: Vec<&str> = lines.iter().map(|line| line.reason.as_str()).collect();
+    assert_eq!(reasons, ["WaitsForFramework", "NotAccepted", "Invalid"]);
+    assert!(lines[2].message.starts_with("web.yaml:3:3: K0102"));
+    // What the plan says of an accepted object is among its reasons.
+    world.done(Command::ReportSource(SourceReport {
+        kept: vec![Kept {
+            object: service("web"),
+            reason: "DriftReported".to_owned(),
+            message: "left so".to_owned(),
+        }],
+        ..report(9)
+    }));
+    let (memory, now) = (RoundMemory::default(), world.state.time);
+    let lines = explain_object(&world.state, &memory, &service("web"), now).unwrap();
+    assert!(
+        lines.iter().any(|line| line.reason == "DriftReported"),
+        "{lines:?}"
+    );
 }

@@ -399,6 +399,7 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
             holds: Vec::new(),
             errors: Vec::new(),
             prune_window: None,
+            ..SourceReport::default()
         }),
         14 => Command::Confirm(Confirm {
             source: String::new(),

@@ -1,0 +1,347 @@
+//! Views: objects, agents, frameworks and events, as the kernel shows them to people, scripts and
+//! watchers; one shape each for whoever writes it and whoever reads it.
+//!
+//! Readers leave aside what they do not know: a newer kernel may say more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::agent::{AgentState, PortRange};
+use crate::drift::ByHand;
+use crate::framework::{Description, KindDescription, Limits};
+use crate::id::{Digest, Revision};
+use crate::object::{Health, Lifecycle, Namespace, ObjectKey, Origin, Sync};
+use crate::principal::Principal;
+use crate::quantity::Resources;
+use crate::report::{API_VERSION, ObjectStatus, Rollout, TaskCounts};
+use crate::time::WallTime;
+
+/// A list with its kind: `{"apiVersion":"kelson/v1","kind":"AgentList","items":[…]}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct List<T> {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// `AgentList`, `EventList`, …
+    pub kind: String,
+    /// What it lists.
+    pub items: Vec<T>,
+}
+
+impl<T> List<T> {
+    /// Makes a list of this kind.
+    pub fn new(kind: &str, items: Vec<T>) -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: kind.to_owned(),
+            items,
+        }
+    }
+}
+
+/// Why an object's newest version is not tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantineView {
+    /// The version.
+    pub generation: u64,
+    /// A sentence.
+    pub reason: String,
+}
+
+/// An object as watchers get it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRow {
+    /// What names it.
+    pub key: ObjectKey,
+    /// `metadata.labels`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.lifecycle`.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+    /// Where it stands in git.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+    /// The specification as it is now, changes by hand included.
+    pub spec: Value,
+    /// Grows with each change of the wish.
+    #[serde(default)]
+    pub generation: u64,
+    /// The revision that it was last accepted from.
+    #[serde(default)]
+    pub revision: Option<Revision>,
+    /// The source that owns it.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Why its newest version is not tried again.
+    #[serde(default)]
+    pub quarantine: Option<QuarantineView>,
+    /// Whether what is accepted is what git asks for.
+    #[serde(default)]
+    pub sync: Sync,
+    /// How well it does.
+    #[serde(default)]
+    pub health: Health,
+    /// One word.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// A sentence.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Where its rollout stands.
+    #[serde(default)]
+    pub rollout: Option<Rollout>,
+    /// How many tasks there should be and are.
+    #[serde(default)]
+    pub tasks: TaskCounts,
+    /// Who changed it last.
+    #[serde(default)]
+    pub changed_by: Option<Principal>,
+    /// When.
+    #[serde(default)]
+    pub changed_at: WallTime,
+    /// Whether no manifest wants it any more, and only its tasks have to end.
+    #[serde(default)]
+    pub is_removed: bool,
+    /// The newest version that was good.
+    #[serde(default)]
+    pub good_generation: u64,
+    /// What was changed by hand, and what was accepted from git then.
+    #[serde(default)]
+    pub by_hand: Option<Arc<ByHand>>,
+    /// Names the specification as git had it written, where that is known.
+    #[serde(default)]
+    pub written: Option<Digest>,
+}
+
+/// An object as `kelson get -o json` prints it, GET /v1/object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectView {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// `Service`.
+    pub kind: String,
+    /// As in a manifest.
+    pub metadata: Metadata,
+    /// The specification as it is now, with all defaults.
+    pub spec: Value,
+    /// How it does.
+    pub status: ObjectStatus,
+    /// Who changed it last.
+    pub changed_by: Principal,
+    /// RFC 3339.
+    pub changed_at: String,
+    /// The versions that are kept.
+    pub history: Vec<GenerationView>,
+    /// The newest version that was good.
+    pub good_generation: u64,
+    /// Why its newest version is not tried again.
+    pub quarantine: Option<QuarantineView>,
+}
+
+/// `metadata` of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// The name.
+    pub name: String,
+    /// The namespace.
+    pub namespace: Namespace,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// What happens when it is removed, or changed by hand.
+    pub lifecycle: Lifecycle,
+}
+
+/// One version that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GenerationView {
+    /// Its number.
+    pub generation: u64,
+}
+
+/// One agent, GET /v1/agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentView {
+    /// `agt_1`.
+    pub id: String,
+    /// The machine's name.
+    pub name: String,
+    /// Whether it can be reached.
+    pub state: AgentState,
+    /// The address under which its tasks are reached.
+    pub address: String,
+    /// The process id of the agent.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// What it has to give.
+    pub resources: Resources,
+    /// What its tasks take.
+    pub used: Resources,
+    /// The ports it has to give.
+    pub ports: PortRange,
+    /// Its labels.
+    pub attributes: BTreeMap<String, String>,
+    /// How many tasks it runs.
+    pub tasks: u64,
+    /// Grows with each start of the agent.
+    pub incarnation: u64,
+}
+
+/// A framework as watchers get it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrameworkRow {
+    /// The name of its object.
+    pub name: String,
+    /// The namespace of its object.
+    pub namespace: Namespace,
+    /// Whether it came in the box.
+    #[serde(default)]
+    pub built_in: bool,
+    /// The component that is in force.
+    #[serde(default)]
+    pub component: Option<Digest>,
+    /// Why the newest component could not be put in force.
+    #[serde(default)]
+    pub fault: Option<String>,
+    /// The component that the fault is about.
+    #[serde(default)]
+    pub fault_of: Option<Digest>,
+    /// Where its kinds may be used.
+    #[serde(default)]
+    pub namespaces: Vec<Namespace>,
+    /// What it says about itself, once it is in force.
+    #[serde(default)]
+    pub description: Option<Description>,
+}
+
+/// One framework with its seats, GET /v1/frameworks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrameworkView {
+    /// The name of its object.
+    pub name: String,
+    /// The namespace of its object.
+    pub namespace: Namespace,
+    /// Whether it came in the box.
+    pub built_in: bool,
+    /// The component that is in force.
+    pub component: Option<Digest>,
+    /// Its version, as it says itself.
+    pub version: Option<String>,
+    /// The kinds that it brings.
+    pub kinds: Vec<String>,
+    /// Where its kinds may be used.
+    pub namespaces: Vec<Namespace>,
+    /// Why the newest component could not be put in force.
+    pub fault: Option<String>,
+    /// What it may take.
+    pub limits: Limits,
+    /// One for each namespace that has objects of its kinds.
+    pub seats: Vec<SeatView>,
+}
+
+/// One seat of a framework.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeatView {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// How many turns have counted.
+    pub turn_no: u64,
+    /// What it does now.
+    pub state: SeatState,
+    /// How many tasks it wants offers for.
+    pub demand: u64,
+    /// What its tasks take.
+    pub used: Resources,
+    /// What was refused of its last turn.
+    pub refusals: Vec<String>,
+    /// Why it is paused.
+    pub fault: Option<String>,
+    /// How often in a row its turns were void.
+    pub failures: u32,
+    /// When it is tried again, in milliseconds from now.
+    pub retry_in_ms: Option<u64>,
+}
+
+/// What a seat does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SeatState {
+    /// It waits after void turns.
+    Paused,
+    /// It wants offers.
+    Waiting,
+    /// It has nothing to do.
+    Idle,
+}
+
+impl SeatState {
+    /// As scripts see it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Waiting => "waiting",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// One thing that has happened, GET /v1/events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    /// The log entry that made it so.
+    pub index: u64,
+    /// RFC 3339.
+    pub at: String,
+    /// A short, stable name: `TaskStarted`.
+    pub reason: String,
+    /// The object it is about.
+    pub object: Option<ObjectKey>,
+    /// A sentence.
+    pub message: String,
+    /// Who asked for it.
+    pub by: Principal,
+}
+
+/// One kind and whose it is, GET /v1/kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KindView {
+    /// The framework's name.
+    pub framework: String,
+    /// What it says about the kind.
+    pub kind: KindDescription,
+}
+
+/// Why an object is as it is, GET /v1/why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhyReport {
+    /// The object.
+    pub object: ObjectKey,
+    /// Never empty.
+    pub lines: Vec<Explanation>,
+}
+
+/// One link of the chain from an object to what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// One word: `NoRoom`, `Paused`, `RolledBack`.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
