@@ -11,7 +11,8 @@ use crate::client::{Client, WatchBatch};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::{
-    Cell, Format, Palette, Table, Tint, age, clock, emit, json_line, now, plain, print, say, to_yaml,
+    Cell, Format, Palette, Table, Tint, age, clock, emit, json_line, now, plain, print, say,
+    to_yaml,
 };
 
 /// What may be typed behind `events`.

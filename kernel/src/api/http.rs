@@ -17,7 +17,7 @@ use kelson_model::report::{API_VERSION, LoopState};
 use kelson_model::request::{Answer, Refusal};
 use kelson_model::view::{KindView, List, WhyReport};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::guard::refuse_foreign;

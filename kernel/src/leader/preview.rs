@@ -86,7 +86,13 @@ fn foretell(
             ));
         }
         let mut statuses = BTreeMap::new();
-        fork.run_rounds(turns.as_ref(), &mut memory, &mut step, &mut statuses, last_real);
+        fork.run_rounds(
+            turns.as_ref(),
+            &mut memory,
+            &mut step,
+            &mut statuses,
+            last_real,
+        );
         step.statuses = statuses.into_values().collect();
         let is_empty = step.launches.is_empty() && step.stops.is_empty();
         if !is_empty || !step.statuses.is_empty() {
