@@ -106,7 +106,8 @@ pub struct Waiting {
 }
 
 impl Preview {
-    /// Takes away what happens and waits without the change as well; where a task starts makes no difference.
+    /// Takes away what happens and waits without the change as well; where a task starts makes no
+    /// difference.
     pub fn subtract(&mut self, without: &Preview) {
         let mut launches: Vec<(&ObjectKey, &str, u64)> = Vec::new();
         let mut stops: Vec<&StopOf> = Vec::new();

@@ -1,10 +1,13 @@
-//! Text of somebody else, made fit to be shown: nothing in it steers the terminal, hides, or turns the direction of writing.
+//! Text of somebody else, made fit to be shown: nothing in it steers the terminal, hides, or turns
+//! the direction of writing.
 
-/// What stands around the number of a character in YAML until it is spelled out; no text has it but by this file's doing.
+/// What stands around the number of a character in YAML until it is spelled out; no text has it but
+/// by this file's doing.
 const OPEN: &str = "\u{2}\u{3}";
 const CLOSE: &str = "\u{3}\u{2}";
 
-/// Whether a character is not seen, or changes how others are: control characters, marks of direction and width, fillers, tags.
+/// Whether a character is not seen, or changes how others are: control characters, marks of
+/// direction and width, fillers, tags.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -15,7 +18,8 @@ fn is_hidden(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Shows a text on one line: line ends and tabs become spaces, and what is hidden is spelled out, `\u{202e}`.
+/// Shows a text on one line: line ends and tabs become spaces, and what is hidden is spelled out,
+/// `\u{202e}`.
 pub(crate) fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -38,7 +42,8 @@ pub(crate) fn plain_lines(text: &str) -> String {
         .collect()
 }
 
-/// The same JSON with everything hidden spelled out: such characters stand in its strings only, but for line ends.
+/// The same JSON with everything hidden spelled out: such characters stand in its strings only, but
+/// for line ends.
 pub(crate) fn json_shown(json: String) -> String {
     if !json.chars().any(|c| c != '\n' && is_hidden(c)) {
         return json;
@@ -62,7 +67,8 @@ pub(crate) fn has_hidden(yaml: &str) -> bool {
     yaml.chars().any(|c| c != '\n' && is_hidden(c))
 }
 
-/// Puts the number of each hidden character in its place, in a form that YAML writes between double quotes; see [`unmasked`].
+/// Puts the number of each hidden character in its place, in a form that YAML writes between double
+/// quotes; see [`unmasked`].
 pub(crate) fn masked(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     for c in text.chars() {

@@ -133,7 +133,8 @@ async fn observe(client: &Client) -> Result<Mirror> {
     .into())
 }
 
-/// Whether what is planned is of the branch that is followed, and does not go on from what is applied.
+/// Whether what is planned is of the branch that is followed, and does not go on from what is
+/// applied.
 fn is_rewritten(place: &Where, desired: &Desired, record: &SourceRecord) -> bool {
     let newest = || {
         let git = GitSource::open(&place.repo, Some(&record.branch), None).ok()?;

@@ -141,7 +141,8 @@ pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
     }
 }
 
-/// The newest commit of the branch that is followed, where the kernel follows the repository that this is run in: what was just committed is meant.
+/// The newest commit of the branch that is followed, where the kernel follows the repository that
+/// this is run in: what was just committed is meant.
 fn newest_here(client: &Client) -> Option<(String, Option<GitSource>)> {
     let dev = dev_here(client.address())?;
     let repository = GitSource::open(&dev.repository, Some(&dev.branch), None).ok()?;
@@ -246,7 +247,8 @@ fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Verdict> {
     if let Some(verdict) = of_revision(report.source.as_ref(), &objects, question) {
         return Ok(verdict);
     }
-    // A framework whose component is still being loaded may bring the kinds that nobody handles yet.
+    // A framework whose component is still being loaded may bring the kinds that nobody handles
+    // yet.
     let is_awaited = report
         .objects
         .iter()
@@ -301,7 +303,8 @@ fn of_revision(
     if let Some(seen) = seen
         && !source.errors.is_empty()
     {
-        // Errors are told once the good files have gone ahead, so that nothing is left to wait for but the objects themselves.
+        // Errors are told once the good files have gone ahead, so that nothing is left to wait for
+        // but the objects themselves.
         let count = u64::try_from(source.errors.len()).unwrap_or(u64::MAX);
         let errors = super::validate::number(count, "error");
         return match question.what {
@@ -360,7 +363,8 @@ fn waits_for_framework(source: &SourceStatus, question: &Question<'_>) -> Option
     )))
 }
 
-/// Whether the errors of a source are in the way of what is waited for: those of its own file are, and those of no file stop everything.
+/// Whether the errors of a source are in the way of what is waited for: those of its own file are,
+/// and those of no file stop everything.
 fn concerns(source: &SourceStatus, objects: &[&ObjectStatus], question: &Question<'_>) -> bool {
     let is_whole = |error: &Fault| error.file.is_empty() && error.code != Code::TooManyFaults.id();
     let is_in = |file: &str| source.errors.iter().any(|error| error.file == file);

@@ -208,7 +208,8 @@ fn explain_seat(
 const MAX_FAULTS: usize = 20;
 
 /// Why an object that is named by its kind (in any case, where it is known), namespace and name was
-/// never accepted, as far as its source has said something; with the object, as well as it is known.
+/// never accepted, as far as its source has said something; with the object, as well as it is
+/// known.
 pub fn explain_absent(
     state: &State,
     kind: Option<&str>,

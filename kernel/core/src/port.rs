@@ -456,7 +456,8 @@ pub trait SchedulerHost: Send + Sync + 'static {
     fn fork(&self) -> Box<dyn ForkTurns + '_>;
 }
 
-/// Turns on a fork of the state. Their instances are the fork's own: they stay from turn to turn as those of the cluster do, and end
+/// Turns on a fork of the state. Their instances are the fork's own: they stay from turn to turn as
+/// those of the cluster do, and end
 /// with it.
 pub trait ForkTurns {
     /// Carries out one turn; restores an instance first where there is none.

@@ -138,7 +138,8 @@ async fn run_watch(
     }
 }
 
-/// The rows of these keys. They are made as they are taken: all of them at once would be several times as large as the state.
+/// The rows of these keys. They are made as they are taken: all of them at once would be several
+/// times as large as the state.
 struct Lines {
     state: State,
     keys: std::vec::IntoIter<RowKey>,

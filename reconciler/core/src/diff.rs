@@ -188,7 +188,8 @@ fn compare(place: &Place, desired: &Value, live: &Value, found: &mut Vec<Differe
     }
 }
 
-/// The elements of a list by their names, each with its number; `None` where they have none, or share one.
+/// The elements of a list by their names, each with its number; `None` where they have none, or
+/// share one.
 fn keyed<'v>(list: &'v [Value], key: &str) -> Option<BTreeMap<&'v str, (usize, &'v Value)>> {
     let mut names = BTreeMap::new();
     for (index, item) in list.iter().enumerate() {

@@ -20,7 +20,8 @@ const MAX_SHOWN: usize = 40;
 /// Longest line of a changed text, in characters.
 const MAX_LINE: usize = 160;
 
-/// Texts of files by their digest (`sha256:…`), as many of them as are known: what changed in a file is shown, and not that its digest did.
+/// Texts of files by their digest (`sha256:…`), as many of them as are known: what changed in a
+/// file is shown, and not that its digest did.
 pub type Texts = BTreeMap<String, String>;
 
 /// What a line is about; a terminal may colour by it.
@@ -301,7 +302,8 @@ fn text_line(mark: Mark, sign: char, text: &str) -> Line {
     }
 }
 
-/// The two texts of a field that is one, or that names a file which is one; `None` where values are better shown side by side.
+/// The two texts of a field that is one, or that names a file which is one; `None` where values are
+/// better shown side by side.
 fn text_change<'a>(field: &'a FieldChange, texts: &'a Texts) -> Option<(&'a str, &'a str)> {
     let known = |value: &'a Option<Value>| {
         let text = value.as_ref()?.as_str()?;

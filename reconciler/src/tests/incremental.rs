@@ -79,7 +79,8 @@ fn a_folder_is_validated_and_planned_without_a_commit() {
     };
     let plan = plan_with(&Mirror::default(), false);
     assert_eq!(plan.steps.len(), 2);
-    // What the kernel says of an object is read as the loop reads it: one that was rolled back is no work.
+    // What the kernel says of an object is read as the loop reads it: one that was rolled back is
+    // no work.
     let web = desired
         .loaded
         .objects

@@ -1,4 +1,5 @@
-//! Why an object is not as it should be: the answer is always there, and names what its seat waits for.
+//! Why an object is not as it should be: the answer is always there, and names what its seat waits
+//! for.
 
 use kelson_kernel_core::explain_object;
 use kelson_kernel_core::port::Op;
