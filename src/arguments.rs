@@ -125,6 +125,9 @@ pub(crate) enum Verb {
     /// Runs the program of a task's check (started by agents only)
     #[command(hide = true)]
     Check(processes::shim::Check),
+    /// Compiles one component within limits (started by the sandbox only)
+    #[command(hide = true)]
+    CompileComponent(processes::compile::CompileComponent),
 }
 
 #[cfg(test)]

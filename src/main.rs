@@ -56,6 +56,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Shim(shim) => return Ok(processes::shim::run_shim(&shim)),
         Verb::Gate(gate) => return Ok(processes::shim::run_gate(&gate)),
         Verb::Check(check) => return Ok(processes::shim::run_check(&check)),
+        Verb::CompileComponent(compile) => return Ok(processes::compile::run(&compile)),
         Verb::Dev(dev) => runtime::of_process(processes::dev::run(dev, context)),
         Verb::Kernel(kernel) => runtime::of_process(processes::kernel::run(kernel)),
         Verb::Agent(agent) => runtime::of_process(processes::agent::run(agent)),

@@ -10,7 +10,7 @@ use kelson_kernel_core::port::SchedulerHost;
 use kelson_kernel_core::round::RoundMemory;
 use kelson_kernel_core::turn_size::{ENTRY_HEAD_BYTES, TURN_BYTES};
 use kelson_kernel_core::{Entry, Reply, State};
-use kelson_model::framework::Limits;
+use kelson_model::framework::{Ceiling, Limits};
 use kelson_model::principal::Principal;
 use kelson_model::request::{Refusal, Submission};
 use kelson_model::time::{ClusterTime, WallTime};
@@ -45,6 +45,8 @@ pub struct KernelConfig {
     pub lease: Duration,
     /// The frameworks in the box.
     pub built_in: Vec<BuiltIn>,
+    /// What frameworks from git may ask for.
+    pub ceiling: Ceiling,
 }
 
 /// Why a kernel does not start.
@@ -70,6 +72,13 @@ pub enum SubmitError {
     /// It cannot be written or its reply cannot be read.
     #[error(transparent)]
     Codec(#[from] codec::CodecError),
+}
+
+impl SubmitError {
+    /// Whether the log has stopped: nothing can be written any more. Anything else is said, and no reason to end a loop.
+    pub fn has_stopped(&self) -> bool {
+        matches!(self, Self::Propose(ProposeError::Stopped { .. }))
+    }
 }
 
 /// A running kernel; clones are the same one.

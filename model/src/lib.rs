@@ -21,5 +21,6 @@ pub mod session;
 pub mod source;
 pub mod task;
 pub mod template;
+pub mod text;
 pub mod time;
 pub mod view;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use kelson_plugins_builder::build_component;
 
-/// The file under `OUT_DIR` and the package that it is made from.
-const SCHEDULERS: [(&str, &str); 1] = [("service.wasm", "kelson-plugin-service")];
+/// The schedulers in the box: the name of each framework and the package that its component is made from.
+const SCHEDULERS: [(&str, &str); 1] = [("service", "kelson-plugin-service")];
 /// What the schedulers are made from.
 const SOURCES: [&str; 5] = [
     "wit",
@@ -41,10 +41,17 @@ fn run() -> Result<(), Box<dyn Error>> {
         );
     }
     let guests = guests(workspace);
-    for (file, package) in SCHEDULERS {
+    let mut all = "&[\n".to_owned();
+    for (name, package) in SCHEDULERS {
         let component = build_component(workspace, &guests, package)?;
-        std::fs::copy(component, out.join(file))?;
+        let file = out.join(format!("{name}.wasm"));
+        std::fs::copy(component, &file)?;
+        all.push_str(&format!(
+            "    Bundled {{ name: {name:?}, component: include_bytes!({file:?}) }},\n"
+        ));
     }
+    all.push_str("]\n");
+    std::fs::write(out.join("all.rs"), all)?;
     Ok(())
 }
 

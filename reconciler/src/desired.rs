@@ -8,7 +8,8 @@ use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::source::Fault;
 use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{
-    FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, fault_at, load,
+    FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, check_frameworks, fault_at,
+    load,
     resolve,
 };
 
@@ -118,7 +119,8 @@ impl Loader {
         }
         loaded.refuse(listing.faults.iter().map(tree_fault).collect());
         let pinned = self.pin(source, &mut loaded)?;
-        let mut loaded = resolve(loaded, |path| pinned.get(path).cloned());
+        let loaded = resolve(loaded, &mut self.cache, |path| pinned.get(path).cloned());
+        let mut loaded = check_frameworks(loaded, kinds);
         self.judge(&mut loaded);
         let files = pinned
             .into_iter()
@@ -255,7 +257,7 @@ impl Loader {
         let problems = if desired.key.kind == FRAMEWORK {
             Vec::new()
         } else {
-            self.validator.validate(&desired.key.kind, &desired.spec)
+            self.validator.validate(&desired.key, &desired.spec)
         };
         let size = serde_json::to_vec(desired).map_or(usize::MAX, |json| json.len());
         Judged {

@@ -4,19 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_model::framework::Description;
 use kelson_model::view::FrameworkRow;
-use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, Loaded};
+use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, Loaded, Standing};
+
+use crate::offline::kinds_of;
 
 /// Compiles the kinds of all frameworks that have described themselves.
 pub(crate) fn of_frameworks<'a>(frameworks: impl IntoIterator<Item = &'a FrameworkRow>) -> Kinds {
-    let described: BTreeMap<&str, &Description> = frameworks
-        .into_iter()
-        .filter_map(|row| Some((row.name.as_str(), row.description.as_ref()?)))
-        .collect();
-    let (kinds, errors) = Kinds::new(described);
-    for error in errors {
-        tracing::warn!(%error, "a framework's description cannot be used as it is");
+    let mut described: Vec<(&str, &Description)> = Vec::new();
+    let mut standings = BTreeMap::new();
+    for row in frameworks {
+        let Some(description) = &row.description else {
+            continue;
+        };
+        described.push((&row.name, description));
+        let standing = Standing {
+            component: row.component.clone(),
+            namespace: row.namespace.clone(),
+            namespaces: row.namespaces.clone(),
+            is_built_in: row.built_in,
+        };
+        standings.insert(row.name.clone(), standing);
     }
-    kinds
+    described.sort_by_key(|(name, _)| *name);
+    kinds_of(described).standing(standings)
 }
 
 /// The frameworks of a revision whose component, as the revision pins it, is neither in force nor

@@ -1,5 +1,6 @@
 //! What a framework says about a specification beyond its schema.
 
+use kelson_model::object::ObjectKey;
 use serde_json::Value;
 
 /// Something that a framework does not accept.
@@ -11,13 +12,13 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Asks the framework of a kind about a specification. The wiring puts the sandbox of schedulers
-/// here.
+/// Asks the framework that handles an object about its specification. The wiring puts the sandbox
+/// of schedulers here.
 ///
 /// *Assumes*: pure; it may take some time, and is called where blocking is allowed.
 pub trait Validator: Send + Sync + 'static {
-    /// Checks one normalised specification; no problem, or no framework that could be asked: empty.
-    fn validate(&self, kind: &str, spec: &Value) -> Vec<Problem>;
+    /// Checks the normalised specification of one object; no problem, or no framework that could be asked: empty.
+    fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem>;
 }
 
 /// Accepts what the schema accepts.
@@ -25,7 +26,7 @@ pub trait Validator: Send + Sync + 'static {
 pub struct SchemaOnly;
 
 impl Validator for SchemaOnly {
-    fn validate(&self, _kind: &str, _spec: &Value) -> Vec<Problem> {
+    fn validate(&self, _key: &ObjectKey, _spec: &Value) -> Vec<Problem> {
         Vec::new()
     }
 }

@@ -158,6 +158,7 @@ impl Cluster {
             limits,
             config: "null".to_owned(),
             is_built_in: true,
+            ceiling: None,
         })));
         Ok(())
     }

@@ -18,7 +18,7 @@ fn beside(name: &str, kind: &str) -> Cluster {
     let components = Components::new().unwrap();
     let mut cluster = Cluster::new(components.host.clone());
     cluster
-        .install("service", kelson_plugins_bundle::service())
+        .install("service", kelson_plugins_bundle::component("service").unwrap())
         .unwrap();
     cluster
         .install(name, &guest(&format!("kelson-test-{name}")).unwrap())
@@ -97,6 +97,24 @@ fn tasks_of_another_seat_cannot_be_ended_or_forgotten() {
             .values()
             .all(|task| task.stop.is_none() && !task.is_forgotten)
     );
+}
+
+#[test]
+fn a_scheduler_reads_its_own_workloads_and_nothing_of_another_seat() {
+    let cluster = beside("spy", "Spy");
+    let notes = cluster.state.events.iter();
+    let seen: Vec<&str> = notes
+        .filter(|event| event.reason == "Note")
+        .map(|event| event.message.as_str())
+        .collect();
+    assert!(
+        seen.iter().all(|note| note.contains("name of 1: bad")),
+        "{seen:?}"
+    );
+    assert!(!seen.is_empty());
+    for word in ["web", "app", "name of 2", "spec of 2"] {
+        assert!(seen.iter().all(|note| !note.contains(word)), "{seen:?}");
+    }
 }
 
 #[test]

@@ -12,8 +12,9 @@ use clap::Args;
 use kelson_kernel::raft::RaftError;
 use kelson_kernel::{BuiltIn, Kernel as Member, KernelConfig, KernelError, api, leader};
 use kelson_kernel_core::port::SchedulerHost;
-use kelson_model::framework::Limits;
+use kelson_model::framework::{Ceiling, Limits};
 use kelson_model::id::Digest;
+use kelson_model::object::ObjectKey;
 use kelson_model::principal::Principal;
 use kelson_model::quantity::Millis;
 use kelson_plugin_host::{HostConfig, WasmHost};
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::compile::compiler;
 use super::ending::Endings;
 use super::log;
 use super::loopback::ensure_loopback;
@@ -68,6 +70,9 @@ pub(crate) struct Kernel {
     /// Over which time deletions count together before they are held
     #[arg(long, default_value = "1h", requires = "repo", value_name = "DURATION")]
     prune_window: Millis,
+    /// What frameworks from git may ask for, each and all together, such as memory=256Mi,totalMemory=2Gi
+    #[arg(long, value_name = "LIMITS")]
+    framework_limits: Option<Ceiling>,
     /// End at the end of stdin
     #[arg(long, hide = true)]
     supervised: bool,
@@ -104,7 +109,8 @@ pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
-    let member = start_member(&arguments.data_dir).await?;
+    let ceiling = arguments.framework_limits.clone().unwrap_or_default();
+    let member = start_member(&arguments.data_dir, ceiling).await?;
     load_frameworks(&member).await?;
     let (farewell, said) = oneshot::channel::<()>();
     let mut parts: JoinSet<Result<&'static str>> = JoinSet::new();
@@ -144,16 +150,23 @@ pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
     ended.map(|()| Exit::Done)
 }
 
-async fn start_member(data_dir: &Path) -> Result<Member> {
-    let host = WasmHost::new(HostConfig::new(data_dir.join("components")))?;
+async fn start_member(data_dir: &Path, ceiling: Ceiling) -> Result<Member> {
+    let host = WasmHost::new(HostConfig {
+        compiler: compiler(),
+        ..HostConfig::new(data_dir.join("components"))
+    })?;
     let config = KernelConfig {
         data_dir: data_dir.to_owned(),
         lease: LEASE,
-        built_in: vec![BuiltIn {
-            name: "service".to_owned(),
-            component: kelson_plugins_bundle::service().to_vec(),
-            limits: Limits::default(),
-        }],
+        built_in: kelson_plugins_bundle::ALL
+            .iter()
+            .map(|bundled| BuiltIn {
+                name: bundled.name.to_owned(),
+                component: bundled.component.to_vec(),
+                limits: Limits::default(),
+            })
+            .collect(),
+        ceiling,
     };
     let host: Arc<dyn SchedulerHost> = Arc::new(host);
     let since = Instant::now();
@@ -201,7 +214,7 @@ async fn load_frameworks(member: &Member) -> Result<()> {
 fn spawn_leader(member: &Member, parts: &mut JoinSet<Result<&'static str>>) {
     let own = member.clone();
     parts.spawn(async move {
-        leader::run_frameworks(own).await?;
+        leader::run_frameworks(own).await;
         Ok("the loading of frameworks")
     });
     let own = member.clone();
@@ -337,16 +350,13 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
 struct Frameworks(Member);
 
 impl Validator for Frameworks {
-    fn validate(&self, kind: &str, spec: &Value) -> Vec<Problem> {
+    fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem> {
         let state = self.0.state();
-        let owner = state
-            .frameworks
-            .values()
-            .find(|framework| framework.kind(kind).is_some());
-        owner
+        state
+            .framework_for(&key.kind, &key.namespace)
             .and_then(|framework| framework.component.as_ref())
             .map_or_else(Vec::new, |component| {
-                ask(self.0.host().as_ref(), component, kind, spec)
+                ask(self.0.host().as_ref(), component, &key.kind, spec)
             })
     }
 }

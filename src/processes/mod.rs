@@ -1,7 +1,8 @@
-//! The processes of a cluster: `dev` raises a kernel and an agent as they are; `kernel` and `agent`
-//! wire the rooms together; `shim` and its gate hold a task.
+//! The processes of a cluster: `dev` raises a kernel and an agent as they are; `kernel` and `agent` wire the rooms together; `shim` and its gate hold a task;
+//! `compile` compiles one component.
 
 pub(crate) mod agent;
+pub(crate) mod compile;
 pub(crate) mod dev;
 mod ending;
 pub(crate) mod kernel;

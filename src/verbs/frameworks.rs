@@ -3,12 +3,14 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use kelson_model::view::{FrameworkView, List, SeatState, SeatView};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::watching::Watching;
+use crate::client::Client;
 use crate::context::Context;
-use crate::exit::Exit;
-use crate::output::{Cell, Palette, Table, Tint, say};
+use crate::exit::{Exit, Failure};
+use crate::output::{Cell, Palette, Table, Tint, emit, print, say};
 
 /// What may be typed behind `frameworks`.
 #[derive(Debug, Args)]
@@ -32,6 +34,24 @@ enum FrameworkVerb {
         /// The framework's name
         framework: String,
     },
+    /// Shows what a framework's schedulers wrote, void turns included
+    Logs {
+        /// The framework's name
+        framework: String,
+        /// How many lines
+        #[arg(long, default_value_t = 200, value_name = "LINES")]
+        tail: usize,
+    },
+    /// Asks a framework's scheduler something; nothing is changed
+    Query {
+        /// The framework's name
+        framework: String,
+        /// The verb, one of the framework's own
+        verb: String,
+        /// Its arguments
+        #[arg(default_value = "null", value_name = "JSON")]
+        arguments: String,
+    },
 }
 
 pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exit> {
@@ -46,6 +66,14 @@ pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exi
             ));
             return Ok(Exit::Done);
         }
+        Some(FrameworkVerb::Logs { framework, tail }) => {
+            return logs(&client, context, framework, *tail).await;
+        }
+        Some(FrameworkVerb::Query {
+            framework,
+            verb,
+            arguments,
+        }) => return query(&client, context, framework, verb, arguments).await,
         Some(FrameworkVerb::List { watching }) => *watching,
         None => arguments.watching,
     };
@@ -59,6 +87,62 @@ pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exi
             table(list, is_wide, palette)
         })
         .await?;
+    Ok(Exit::Done)
+}
+
+/// One line that a scheduler wrote.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    namespace: String,
+    turn_no: u64,
+    at: String,
+    level: String,
+    text: String,
+}
+
+async fn logs(client: &Client, context: &Context, framework: &str, tail: usize) -> Result<Exit> {
+    let tail = tail.to_string();
+    let mut asked = vec![("name", framework), ("tail", tail.as_str())];
+    let namespace = context.explicit_limit()?;
+    let namespace = namespace.map(|namespace| namespace.to_string());
+    if let Some(namespace) = &namespace {
+        asked.push(("namespace", namespace));
+    }
+    let answer = client.get("/v1/frameworks/logs", &asked).await?;
+    print(context.format(), &answer, |_| {
+        let items = answer.get("items").cloned().unwrap_or_default();
+        let lines: Vec<Line> = serde_json::from_value(items).unwrap_or_default();
+        let mut text = String::new();
+        for line in lines {
+            let Line {
+                namespace,
+                turn_no,
+                at,
+                level,
+                text: said,
+            } = line;
+            text.push_str(&format!("{at} {namespace} turn {turn_no} {level} {said}\n"));
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn query(
+    client: &Client,
+    context: &Context,
+    framework: &str,
+    verb: &str,
+    arguments: &str,
+) -> Result<Exit> {
+    let arguments: Value = serde_json::from_str(arguments)
+        .map_err(|error| Failure::usage(format!("the arguments are not JSON: {error}")))?;
+    let namespace = context.namespace()?;
+    let body = json!({"framework": framework, "namespace": namespace, "verb": verb, "arguments": arguments});
+    let answer = client.post("/v1/frameworks/query", &body).await?;
+    let answer = answer.get("answer").unwrap_or(&Value::Null);
+    emit(&format!("{answer}\n"))?;
     Ok(Exit::Done)
 }
 

@@ -9,15 +9,17 @@ use clap::Args;
 use kelson_kernel_core::port::SchedulerHost;
 use kelson_model::framework::{Description, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
+use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::source::Fault;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::source::{GitSource, ManifestSource, SourceError, WorkTree};
-use kelson_reconciler::{Desired, Problem, Validator, kinds_of, load_source};
+use kelson_reconciler::{Desired, Problem, Validator, load_source};
 use kelson_reconciler_core::codes::Code;
-use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, Loaded, fault_at};
+use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, KindsError, Loaded, Standing, fault_at};
 use serde_json::Value;
 
 use crate::exit::Failure;
+use crate::processes::compile::compiler;
 
 /// Which manifests.
 #[derive(Debug, Clone, Args)]
@@ -73,6 +75,7 @@ struct Framework {
     name: String,
     digest: Digest,
     description: Description,
+    standing: Standing,
 }
 
 /// The sandbox that schedulers are asked in for what they handle.
@@ -88,30 +91,48 @@ impl Schedulers {
     /// # Errors
     /// When the cache cannot be used.
     pub(crate) fn open() -> Result<Self> {
-        let host = WasmHost::new(HostConfig::new(cache_dir()))?;
-        let component = kelson_plugins_bundle::service();
-        let digest = Digest::of(component);
-        let description = host
-            .load(&digest, component, &Limits::default())
-            .context("the scheduler in the box cannot be used")?;
-        let service = Framework {
-            name: description.name.clone(),
-            digest,
-            description,
-        };
+        let host = WasmHost::new(HostConfig {
+            compiler: compiler(),
+            ..HostConfig::new(cache_dir())
+        })?;
+        let mut frameworks = Vec::new();
+        for bundled in kelson_plugins_bundle::ALL {
+            let digest = Digest::of(bundled.component);
+            let description = host
+                .load(&digest, bundled.component, &Limits::default())
+                .context("a scheduler in the box cannot be used")?;
+            frameworks.push(Framework {
+                name: bundled.name.to_owned(),
+                standing: Standing {
+                    component: Some(digest.clone()),
+                    namespace: Namespace::default_namespace(),
+                    namespaces: Vec::new(),
+                    is_built_in: true,
+                },
+                digest,
+                description,
+            });
+        }
         Ok(Self {
             host: Arc::new(host),
-            frameworks: vec![service],
+            frameworks,
         })
     }
 
     /// The kinds of all frameworks known so far.
     pub(crate) fn kinds(&self) -> Kinds {
-        kinds_of(
-            self.frameworks
-                .iter()
-                .map(|framework| (framework.name.as_str(), &framework.description)),
-        )
+        self.kinds_and_errors().0
+    }
+
+    fn kinds_and_errors(&self) -> (Kinds, Vec<KindsError>) {
+        let described = self.frameworks.iter();
+        let (kinds, errors) = Kinds::new(
+            described.map(|framework| (framework.name.as_str(), &framework.description)),
+        );
+        let standings = self.frameworks.iter();
+        let standings =
+            standings.map(|framework| (framework.name.clone(), framework.standing.clone()));
+        (kinds.standing(standings.collect()), errors)
     }
 
     /// Reads and checks all manifests of a source, those of frameworks that are in it among them.
@@ -128,7 +149,24 @@ impl Schedulers {
         } else {
             load_source(source, &self.kinds(), self.asked())?
         };
+        let (_, errors) = self.kinds_and_errors();
+        let unusable = errors.iter().filter_map(|error| {
+            let mut objects = desired.loaded.objects.iter();
+            let object = objects.find(|object| {
+                let key = &object.desired.key;
+                key.kind == FRAMEWORK && key.name == error.framework()
+            })?;
+            Some(fault_at(
+                object,
+                "/spec/component/path",
+                Code::Rejected,
+                error.to_string(),
+                "a kind has one framework; the component's author gives it another name".to_owned(),
+            ))
+        });
+        let unusable: Vec<Fault> = unusable.collect();
         desired.loaded.refuse(refused);
+        desired.loaded.refuse(unusable);
         Ok(desired)
     }
 
@@ -155,12 +193,21 @@ impl Schedulers {
                 .find_map(|path| source.read_at(path).ok());
             // A component that is not there is told when files are pinned.
             let Some(artifact) = artifact else { continue };
-            let limits = serde_json::from_value::<FrameworkSpec>(object.desired.spec.clone())
-                .map_or_else(|_| Limits::default(), |spec| spec.limits);
+            let (limits, namespaces) =
+                serde_json::from_value::<FrameworkSpec>(object.desired.spec.clone()).map_or_else(
+                    |_| (Limits::default(), Vec::new()),
+                    |spec| (spec.limits, spec.namespaces),
+                );
             let digest = Digest::of(&artifact.bytes);
             match self.host.load(&digest, &artifact.bytes, &limits) {
                 Ok(description) => self.frameworks.push(Framework {
                     name: key.name.clone(),
+                    standing: Standing {
+                        component: Some(digest.clone()),
+                        namespace: key.namespace.clone(),
+                        namespaces,
+                        is_built_in: false,
+                    },
                     digest,
                     description,
                 }),
@@ -185,13 +232,14 @@ struct Asked {
 }
 
 impl Validator for Asked {
-    fn validate(&self, kind: &str, spec: &Value) -> Vec<Problem> {
+    fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem> {
+        // Whether it serves the namespace is checked with the manifests.
         let owner = self.frameworks.iter().find(|framework| {
             let mut kinds = framework.description.kinds.iter();
-            kinds.any(|described| described.kind == kind)
+            kinds.any(|described| described.kind == key.kind)
         });
         owner.map_or_else(Vec::new, |framework| {
-            ask(self.host.as_ref(), &framework.digest, kind, spec)
+            ask(self.host.as_ref(), &framework.digest, &key.kind, spec)
         })
     }
 }

@@ -67,6 +67,10 @@ fn a_framework_from_the_repository_runs_its_kind_beside_the_one_in_the_box() {
         })
         .unwrap();
     cluster.dev.settle(&commit).unwrap();
+    let asked = ["frameworks", "query", "birds", "sing", "[1]", "-n", "data"];
+    let outcome = cluster.dev.run(&asked).unwrap();
+    assert_eq!(outcome.code, Some(5), "{outcome}");
+    assert!(outcome.to_string().contains("K0330"), "{outcome}");
     // Its kind is checked like any other, with positions.
     cluster
         .repo
@@ -108,6 +112,12 @@ fn a_scheduler_that_traps_is_explained_and_leaves_the_others_working() {
         .ok(&["why", "Trap/snare", "-n", "data"])
         .unwrap();
     assert!(why.contains("trapped"), "{why}");
+    // What it wrote before is not lost with the turn.
+    let lines = cluster
+        .dev
+        .ok(&["frameworks", "logs", "trap", "-n", "data"])
+        .unwrap();
+    assert!(lines.contains("the turn is void: trapped"), "{lines}");
     cluster.commit("web", &service("web").text("web 2"));
     cluster
         .dev
@@ -215,4 +225,81 @@ fn every_misbehaving_scheduler_is_explained_and_none_harms_another() {
             })
         })
         .unwrap();
+}
+
+#[test]
+fn a_framework_cannot_take_what_is_another_ones() {
+    let (cluster, _) = Cluster::with(&[("web", service("web"))]);
+    let birds = component("kelson-test-birds");
+    for name in ["birds", "crows"] {
+        let file = format!("frameworks/{name}.wasm");
+        cluster.repo.write(&file, &birds).unwrap();
+    }
+    let write = |file: &str, text: String| cluster.repo.write(file, text).unwrap();
+    write("kelson/birds.yaml", framework("birds", "data"));
+    cluster.repo.commit("birds").unwrap();
+    let is = |name: &str, health: &str| {
+        let object = format!("Framework/{name}");
+        cluster
+            .dev
+            .wait_until(&format!("{name} is {health}"), DEADLINE, |now| {
+                status::object(now, &object).is_some_and(|it| text(it, "/health") == health)
+            })
+            .unwrap()
+    };
+    is("birds", "Healthy");
+    // Its kind, from another namespace.
+    write("kelson/crows.yaml", framework("crows", "shop"));
+    cluster.repo.commit("crows").unwrap();
+    let now = is("crows", "Degraded");
+    let crows = status::object(&now, "Framework/crows").unwrap();
+    assert_eq!(text(crows, "/reason"), "NotAllowed");
+    assert!(text(crows, "/message").contains("data/birds has"), "{crows}");
+    // Another's namespace is a fault of the manifest, with its place.
+    write(
+        "kelson/crows.yaml",
+        framework("crows", "shop").replace("namespaces: [shop]", "namespaces: [shop, data]"),
+    );
+    let outcome = cluster.dev.run(&["validate", "-o", "json"]).unwrap();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let errors = outcome.json().unwrap();
+    let told: Vec<&str> = errors["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| text(error, "/message"))
+        .collect();
+    assert!(told.iter().any(|told| told.contains("and not data")), "{told:?}");
+    // The one that has the kind goes, and the other one gets it.
+    write("kelson/crows.yaml", framework("crows", "shop"));
+    cluster.repo.remove("kelson/birds.yaml").unwrap();
+    cluster.repo.commit("only crows").unwrap();
+    is("crows", "Healthy");
+}
+
+#[test]
+fn a_component_is_compiled_within_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let compile = |input: &str, output: &str, memory: &str| {
+        let input = file(input);
+        let output = file(output);
+        let kelson = programs::kelson().unwrap();
+        std::process::Command::new(kelson)
+            .args(["compile-component", "--input", &input, "--output", &output])
+            .args(["--memory", memory, "--cpu", "600"])
+            .output()
+            .unwrap()
+    };
+    std::fs::write(file("junk"), b"\0asm\x0d\x00\x01\x00 and no more").unwrap();
+    std::fs::write(file("good"), component("kelson-test-trap")).unwrap();
+    let refused = compile("junk", "a", "4294967296");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(!refused.stderr.is_empty());
+    let small = compile("good", "b", "60000000");
+    assert!(!small.status.success(), "{small:?}");
+    assert!(!folder.path().join("b").exists());
+    let good = compile("good", "c", "4294967296");
+    assert!(good.status.success(), "{good:?}");
+    assert!(folder.path().join("c").exists());
 }

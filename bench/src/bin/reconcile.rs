@@ -136,7 +136,8 @@ impl Bench {
     fn prepare(options: Options, size: usize) -> Result<Bench> {
         let cache = tempfile::tempdir_in(options.scratch()?)?;
         let host = WasmHost::new(HostConfig::new(cache.path()))?;
-        let component = kelson_plugins_bundle::service();
+        let component = kelson_plugins_bundle::component("service")
+            .context("there is no service in the box")?;
         let digest = Digest::of(component);
         let description = host.load(&digest, component, &Limits::default())?;
         let kinds = kinds_of([(description.name.as_str(), &description)]);
@@ -377,9 +378,10 @@ struct Asked {
 }
 
 impl Validator for Asked {
-    fn validate(&self, kind: &str, spec: &Value) -> Vec<Problem> {
+    fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem> {
         let problem = |pointer: String, message: String| Problem { pointer, message };
-        match self.host.validate(&self.digest, kind, &spec.to_string()) {
+        match self.host
+            .validate(&self.digest, &key.kind, &spec.to_string()) {
             Ok(found) => found
                 .into_iter()
                 .map(|found| problem(found.pointer, found.message))

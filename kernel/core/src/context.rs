@@ -4,6 +4,7 @@ use kelson_model::event::Event;
 use kelson_model::id::Index;
 use kelson_model::object::ObjectKey;
 use kelson_model::principal::Principal;
+use kelson_model::text;
 use kelson_model::time::{ClusterTime, WallTime};
 
 use crate::reply::Reply;
@@ -31,7 +32,7 @@ impl Context {
             at: self.wall,
             reason: reason.to_owned(),
             object: object.cloned(),
-            message,
+            message: text::message(&message),
             by: self.principal.clone(),
         }
     }

@@ -89,7 +89,7 @@ pub fn explain_object(
             if let Some(framework) = state.frameworks.get(key)
                 && let Some((_, reason)) = &framework.fault
             {
-                lines.push(line("BadComponent", reason.clone()));
+                lines.push(line(framework.cause.reason(), reason.clone()));
             }
         }
         Some(seat) => {

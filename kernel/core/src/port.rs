@@ -156,11 +156,11 @@ pub struct SeatRows {
 pub trait SeatView: Send + Sync {
     /// All rows, for `restore`.
     fn all_rows(&self) -> SeatRows;
-    /// The normalised specification of a generation, as JSON text.
+    /// The normalised specification of a generation of one of the seat's own workloads, as JSON text.
     fn spec(&self, workload: WorkloadId, generation: u64) -> Option<String>;
-    /// The workload's name.
+    /// The name of one of the seat's own workloads.
     fn name(&self, workload: WorkloadId) -> Option<String>;
-    /// An agent's attributes.
+    /// The attributes of an agent that may serve the seat or runs its tasks.
     fn attributes(&self, agent: AgentId) -> Option<Arc<Vec<(String, String)>>>;
 }
 
@@ -385,6 +385,12 @@ pub enum LoadFault {
     /// It is no WASM component.
     #[error("is not a WebAssembly component: {0}")]
     NotAComponent(String),
+    /// Compiling it takes more than is allowed.
+    #[error("takes too much to compile: {0}")]
+    TooCostly(String),
+    /// The machine did not compile it; another time it may.
+    #[error("could not be compiled: {0}")]
+    NotCompiled(String),
     /// It imports something that the sandbox does not give (clocks, randomness, files, …).
     #[error("imports {0}, which the sandbox does not give")]
     ForbiddenImport(String),
@@ -394,6 +400,23 @@ pub enum LoadFault {
     /// `describe` trapped, ended in an error or returned something unreadable.
     #[error("describe failed: {0}")]
     BadDescription(String),
+}
+
+/// One line that a scheduler wrote for its author.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Who wrote it.
+    pub seat: SeatId,
+    /// In which turn; a void turn's number comes again.
+    pub turn_no: u64,
+    /// When that turn began.
+    pub at: ClusterTime,
+    /// 0 debug, 1 info, 2 warn, 3 error.
+    pub level: u32,
+    /// The line.
+    pub text: String,
+    /// Whether that turn was void, so that nothing but its lines is left of it.
+    pub is_void: bool,
 }
 
 /// Something that a component says is wrong with a specification.
@@ -448,8 +471,13 @@ pub trait SchedulerHost: Send + Sync + 'static {
         arguments: &str,
     ) -> Result<String, TurnFault>;
 
-    /// Says that the last turn of this seat did not become true (void in apply, lost, a new
-    /// leader): its instance is dropped.
+    /// The newest lines that the schedulers of a framework wrote, in one namespace or in all, oldest first. They are kept in memory only.
+    fn log_lines(&self, framework: &ObjectKey, namespace: Option<&Namespace>) -> Vec<LogLine> {
+        let _nothing_is_kept = (framework, namespace);
+        Vec::new()
+    }
+
+    /// Says that the last turn of this seat did not become true (void in apply, lost, a new leader): its instance is dropped.
     fn drop_instance(&self, seat: &SeatId);
 
     /// Begins turns on a fork of the state, for a preview.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
 use kelson_model::agent::{AgentDescription, AgentState};
-use kelson_model::framework::{Description, Limits};
+use kelson_model::framework::{Description, FaultCause, Limits, serves};
 use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, WorkloadId};
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
 use kelson_model::principal::Principal;
@@ -211,6 +211,9 @@ pub struct Framework {
     pub is_built_in: bool,
     /// Why the newest component could not be loaded, and which one that was.
     pub fault: Option<(Digest, String)>,
+    /// What kind of fault that is.
+    #[serde(default, skip_serializing_if = "FaultCause::is_default")]
+    pub cause: FaultCause,
 }
 
 impl Framework {
@@ -223,16 +226,12 @@ impl Framework {
 
     /// Whether it serves a namespace.
     pub fn serves(&self, namespace: &Namespace) -> bool {
-        if self.is_built_in && self.namespaces.is_empty() {
-            return true;
-        }
-        let own = std::slice::from_ref(&self.key.namespace);
-        let served = if self.namespaces.is_empty() {
-            own
-        } else {
-            &self.namespaces
-        };
-        served.iter().any(|root| namespace.is_within(root))
+        serves(
+            &self.key.namespace,
+            &self.namespaces,
+            self.is_built_in,
+            namespace,
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 use kelson_model::id::{AgentId, Index};
 use kelson_model::request::Refusal;
 use kelson_model::session::SessionEnd;
+use kelson_model::text;
 use serde::{Deserialize, Serialize};
 
 use crate::port::RefusalRow;
@@ -47,11 +48,11 @@ pub enum Reply {
     Refused(Refusal),
 }
 
-/// Makes a refusal.
+/// Makes a refusal; what it says is cut to what is kept of a reason.
 pub(crate) fn refusal(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal {
         code: code.to_owned(),
-        message: message.into(),
-        hint: hint.into(),
+        message: text::message(&message.into()),
+        hint: text::message(&hint.into()),
     }
 }

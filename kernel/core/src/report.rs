@@ -125,7 +125,7 @@ fn framework_health(
         {
             (
                 Health::Degraded,
-                Some("BadComponent".to_owned()),
+                Some(framework.cause.reason().to_owned()),
                 framework.fault.as_ref().map(|(_, reason)| reason.clone()),
                 None,
             )

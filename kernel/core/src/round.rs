@@ -262,6 +262,35 @@ fn plan_turn(
     })
 }
 
+/// What a read-only question to a scheduler is asked with, on a throw-away instance; `None` where no component is in force, or it does
+/// not serve the namespace.
+pub fn plan_query(state: &State, seat: &SeatId, now: ClusterTime) -> Option<TurnRequest> {
+    let framework = state.frameworks.get(&seat.framework)?;
+    if !framework.serves(&seat.namespace) {
+        return None;
+    }
+    let record = state.seats.get(seat);
+    let turn_no = record.map_or(0, |record| record.turn_no);
+    Some(TurnRequest {
+        seat: seat.clone(),
+        component: framework.component.clone()?,
+        limits: framework.limits.clone(),
+        config: framework.config.clone(),
+        turn_no,
+        now,
+        seed: seed(state, seat, turn_no),
+        changed: SeatRows::default(),
+        offers: Vec::new(),
+        refusals: Vec::new(),
+        pairs: record.map(|record| record.pairs.clone()).unwrap_or_default(),
+        view: Arc::new(StateView {
+            state: state.clone(),
+            seat: seat.clone(),
+        }),
+        is_throw_away: true,
+    })
+}
+
 /// A hash of cluster, seat and turn number, below 2^53.
 fn seed(state: &State, seat: &SeatId, turn_no: u64) -> u64 {
     let digest = Digest::of(

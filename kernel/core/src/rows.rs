@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, WorkloadId};
 use kelson_model::object::ObjectKey;
 
@@ -26,16 +27,31 @@ impl SeatView for StateView {
     }
 
     fn spec(&self, workload: WorkloadId, generation: u64) -> Option<String> {
-        let object = self.state.object_of(workload)?;
+        let object = self.own(workload)?;
         Some(object.generation_of(generation)?.spec.to_string())
     }
 
     fn name(&self, workload: WorkloadId) -> Option<String> {
-        Some(self.state.object_of(workload)?.key.name.clone())
+        Some(self.own(workload)?.key.name.clone())
     }
 
     fn attributes(&self, agent: AgentId) -> Option<Arc<Vec<(String, String)>>> {
-        Some(self.state.agents.get(&agent)?.attributes.clone())
+        let agent = self.state.agents.get(&agent)?;
+        let may_serve = agent.state == AgentState::Ready;
+        let serves = || {
+            let mut tasks = self.state.tasks_on(agent.id);
+            tasks.any(|task| task.seat == self.seat)
+        };
+        (may_serve || serves()).then(|| agent.attributes.clone())
+    }
+}
+
+impl StateView {
+    /// The object of a workload, where it belongs to the seat that reads.
+    fn own(&self, workload: WorkloadId) -> Option<&Arc<Object>> {
+        let object = self.state.object_of(workload)?;
+        let seat = self.state.seat_of(&object.key);
+        (seat.as_ref() == Some(&self.seat)).then_some(object)
     }
 }
 

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::guard::refuse_foreign;
 use crate::api::logs::{LogError, LogQuery, TRAILER, open_log};
-use crate::api::{clients, views, watch};
+use crate::api::{clients, frameworks, views, watch};
 use crate::codec;
 use crate::kernel::Kernel;
 use crate::leader::preview::preview;
@@ -38,8 +38,10 @@ pub(crate) fn routes(kernel: Kernel) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/tasks", get(tasks))
         .route("/v1/agents", get(agents))
-        .route("/v1/frameworks", get(frameworks))
+        .route("/v1/frameworks", get(list_frameworks))
         .route("/v1/frameworks/reset", post(reset_framework))
+        .route("/v1/frameworks/logs", get(frameworks::logs))
+        .route("/v1/frameworks/query", post(frameworks::query))
         .route("/v1/drift", get(drift))
         .route("/v1/events", get(events))
         .route("/v1/objects", get(objects))
@@ -76,7 +78,7 @@ impl Failure {
         )
     }
 
-    fn bad(message: impl Into<String>) -> Self {
+    pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "K0311",
@@ -85,7 +87,7 @@ impl Failure {
         )
     }
 
-    fn unavailable(message: impl Into<String>) -> Self {
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "K0312",
@@ -101,9 +103,9 @@ impl IntoResponse for Failure {
     }
 }
 
-type Answered = Result<Response, Failure>;
+pub(super) type Answered = Result<Response, Failure>;
 
-fn reply(value: impl serde::Serialize) -> Answered {
+pub(super) fn reply(value: impl serde::Serialize) -> Answered {
     Ok(axum::Json(value).into_response())
 }
 
@@ -209,7 +211,7 @@ async fn tasks(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     ))
 }
 
-fn list<T: serde::Serialize>(kind: &str, items: Vec<T>) -> Answered {
+pub(super) fn list<T: serde::Serialize>(kind: &str, items: Vec<T>) -> Answered {
     reply(List::new(kind, items))
 }
 
@@ -225,7 +227,7 @@ async fn agents(Shared(kernel): Shared<Kernel>) -> Answered {
     )
 }
 
-async fn frameworks(Shared(kernel): Shared<Kernel>) -> Answered {
+async fn list_frameworks(Shared(kernel): Shared<Kernel>) -> Answered {
     let (state, now) = (kernel.state(), kernel.now());
     let memory = kernel.memory();
     list(

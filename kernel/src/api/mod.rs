@@ -1,10 +1,12 @@
 //! The API: gRPC for machines, JSON over HTTP for people with curl, on one port.
 //!
 //! `sessions.rs` is the service that agents attach to, `clients.rs` answers gRPC clients,
+//! `frameworks.rs` what authors ask of their schedulers,
 //! `http.rs` the same nouns as JSON, `watch.rs` makes the rows that both stream, `views.rs` the
 //! JSON of objects, agents and frameworks, `logs.rs` relays the output of tasks.
 
 mod clients;
+mod frameworks;
 mod guard;
 mod http;
 mod logs;

@@ -1,183 +1,254 @@
 //! Components: loads what the state asks for, and says what came of it.
 //!
-//! *Flow:* the frameworks in the box first; then, after every change, each Framework object whose
-//! component is not the one in force. *Guarantees:* a component that cannot be used leaves the one
-//! before in force, and its fault in the state. *Assumes:* the blob is stored before the object
-//! names it.
+//! *Flow:* the frameworks in the box first; then, after every change, each Framework object whose newest generation was not looked at yet,
+//! and those that wait for a kind or for tasks to end. *Guarantees:* a component that cannot be used leaves the one before in force, and its
+//! fault in the state; no fault of a framework ends this loop. *Assumes:* the blob is stored before the object names it. *Caveats:* where the
+//! log takes nothing for a while, what is to be said is said again a second later.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kelson_kernel_core::State;
-use kelson_kernel_core::command::{Command, FailFramework, InstallFramework};
-use kelson_model::framework::FrameworkSpec;
+use kelson_kernel_core::command::{
+    Command, FailFramework, InstallFramework, framework_objection,
+};
+use kelson_model::framework::{FaultCause, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
 use serde::Deserialize;
 use tracing::{info, warn};
 
 use crate::kernel::{BuiltIn, Kernel, SubmitError};
+use crate::raft::ProposeError;
+
+/// How long it waits before it tries again what the log did not take.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How long loading may take before somebody should look; a large component compiles for a minute.
-const LOADING: std::time::Duration = std::time::Duration::from_secs(300);
+const LOADING: Duration = Duration::from_secs(300);
+
+/// What came of looking at one framework.
+enum Looked {
+    /// It is said: in force, or at fault for good.
+    Settled,
+    /// It waits for the state to change.
+    Waiting(Box<InstallFramework>),
+}
 
 /// Loads components for ever; returns when the log has stopped.
-///
-/// # Errors
-/// The log does not take what came of it.
-pub async fn run_frameworks(kernel: Kernel) -> Result<(), SubmitError> {
+pub async fn run_frameworks(kernel: Kernel) {
     let mut view = kernel.watch();
     let heart = kernel.hearts().start("frameworks");
-    heart.works("loads the frameworks in the box", LOADING);
-    for built_in in kernel.config().built_in.clone() {
-        install_built_in(&kernel, built_in).await?;
-    }
-    let mut installed: std::collections::BTreeMap<ObjectKey, u64> =
-        std::collections::BTreeMap::new();
+    let mut built_in = kernel.config().built_in.clone();
+    let mut looked: BTreeMap<ObjectKey, (u64, Looked)> = BTreeMap::new();
     loop {
         let state = view.borrow_and_update().clone();
         heart.works("loads frameworks", LOADING);
-        for (key, generation) in waiting(&state, &installed) {
-            install_object(&kernel, &state, &key).await?;
-            installed.insert(key, generation);
+        let mut is_late = false;
+        let mut left = Vec::new();
+        for boxed in built_in {
+            match install_built_in(&kernel, boxed.clone()).await {
+                Ok(_) => {}
+                Err(error) if error.has_stopped() => return,
+                Err(error) => {
+                    warn!(framework = %boxed.name, %error, "the framework in the box is tried again");
+                    left.push(boxed);
+                }
+            }
         }
-        heart.waits("for a change", None);
-        if view.changed().await.is_err() {
-            return Ok(());
+        is_late |= !left.is_empty();
+        built_in = left;
+        looked.retain(|key, _| state.objects.contains_key(key));
+        for (key, generation) in to_look_at(&state, &looked) {
+            let waiting = match looked.remove(&key) {
+                Some((known, Looked::Waiting(install))) if known == generation => Some(install),
+                Some(_) | None => None,
+            };
+            let came = match waiting {
+                Some(install) => put_in_force(&kernel, *install).await,
+                None => install_object(&kernel, &state, &key).await,
+            };
+            match came {
+                Ok(came) => {
+                    looked.insert(key, (generation, came));
+                }
+                Err(error) if error.has_stopped() => return,
+                Err(error) => {
+                    warn!(framework = %key, %error, "the framework is tried again");
+                    is_late = true;
+                }
+            }
+        }
+        heart.waits(
+            "for a change",
+            is_late.then_some(RETRY.saturating_mul(10)),
+        );
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RETRY), if is_late => {}
         }
     }
 }
 
-/// Framework objects whose newest generation was not looked at yet.
-fn waiting(
+/// Framework objects whose newest generation was not looked at yet, or whose wait is over.
+fn to_look_at(
     state: &State,
-    installed: &std::collections::BTreeMap<ObjectKey, u64>,
+    looked: &BTreeMap<ObjectKey, (u64, Looked)>,
 ) -> Vec<(ObjectKey, u64)> {
-    let first = ObjectKey::new("Framework", Namespace::default_namespace(), "");
-    let first = ObjectKey {
-        namespace: first.namespace.clone(),
-        ..first
-    };
     let of_kind = state
         .objects
         .iter()
-        .filter(|(key, _)| key.kind == first.kind);
+        .filter(|(key, object)| key.kind == "Framework" && !object.is_removed);
     of_kind
-        .filter(|(key, object)| {
-            !object.is_removed && installed.get(key) != Some(&object.generation)
+        .filter(|(key, object)| match looked.get(key) {
+            Some((generation, _)) if *generation != object.generation => true,
+            Some((_, Looked::Waiting(install))) => framework_objection(state, install).is_none(),
+            // It may have gone and come back between two looks.
+            Some((_, Looked::Settled)) => !state.frameworks.contains_key(*key),
+            None => true,
         })
         .map(|(key, object)| (key.clone(), object.generation))
         .collect()
 }
 
-async fn install_built_in(kernel: &Kernel, built_in: BuiltIn) -> Result<(), SubmitError> {
+async fn install_built_in(kernel: &Kernel, built_in: BuiltIn) -> Result<Looked, SubmitError> {
     let key = ObjectKey::new("Framework", Namespace::default_namespace(), &built_in.name);
-    let command = load(
-        kernel,
-        key,
-        built_in.component,
-        Vec::new(),
-        built_in.limits,
-        "null".to_owned(),
-        true,
-    )
-    .await;
-    kernel.propose(command).await.map(drop)
+    let asked = Asked {
+        namespaces: Vec::new(),
+        limits: built_in.limits,
+        config: "null".to_owned(),
+        is_built_in: true,
+    };
+    load(kernel, key, built_in.component, asked).await
+}
+
+/// What a framework asks for beside its component.
+struct Asked {
+    namespaces: Vec<Namespace>,
+    limits: Limits,
+    config: String,
+    is_built_in: bool,
 }
 
 async fn install_object(
     kernel: &Kernel,
     state: &State,
     key: &ObjectKey,
-) -> Result<(), SubmitError> {
+) -> Result<Looked, SubmitError> {
     let Some(object) = state.objects.get(key) else {
-        return Ok(());
+        return Ok(Looked::Settled);
     };
-    let nothing = Digest::of(b"");
-    let fail = |component: Digest, reason: String| {
-        Command::FailFramework(FailFramework {
-            key: key.clone(),
-            component,
-            reason,
-        })
-    };
-    let command = match FrameworkSpec::deserialize(&*object.spec) {
-        Err(error) => fail(
-            nothing,
-            format!("the specification cannot be read: {error}"),
-        ),
-        Ok(FrameworkSpec {
-            digest: None,
-            component,
-            ..
-        }) => fail(
-            nothing,
-            format!("{} is not pinned by a digest", component.path),
-        ),
-        Ok(FrameworkSpec {
-            digest: Some(digest),
-            namespaces,
-            limits,
-            config,
-            ..
-        }) => {
-            let blobs = kernel.blobs().clone();
-            let wanted = digest.clone();
-            match tokio::task::spawn_blocking(move || blobs.get(&wanted)).await {
-                Ok(Ok(component)) => {
-                    load(
-                        kernel,
-                        key.clone(),
-                        component,
-                        namespaces,
-                        limits,
-                        config.to_string(),
-                        false,
-                    )
-                    .await
-                }
-                Ok(Err(error)) => fail(digest, error.to_string()),
-                Err(error) => fail(digest, error.to_string()),
-            }
+    let spec = match FrameworkSpec::deserialize(&*object.spec) {
+        Ok(spec) => spec,
+        Err(error) => {
+            let reason = format!("the specification cannot be read: {error}");
+            return fail(kernel, key, Digest::of(b""), FaultCause::BadComponent, &reason).await;
         }
     };
-    kernel.propose(command).await.map(drop)
+    let Some(digest) = spec.digest else {
+        let reason = format!("{} is not pinned by a digest", spec.component.path);
+        return fail(kernel, key, Digest::of(b""), FaultCause::BadComponent, &reason).await;
+    };
+    let blobs = kernel.blobs().clone();
+    let wanted = digest.clone();
+    let read = tokio::task::spawn_blocking(move || blobs.get(&wanted)).await;
+    let reason = match read {
+        Ok(Ok(component)) => {
+            let asked = Asked {
+                namespaces: spec.namespaces,
+                limits: spec.limits,
+                config: spec.config.to_string(),
+                is_built_in: false,
+            };
+            return load(kernel, key.clone(), component, asked).await;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    fail(kernel, key, digest, FaultCause::BadComponent, &reason).await
 }
 
-/// Compiles and describes a component, in the background; what came of it as a command.
+/// Compiles and describes a component, in the background, and puts it in force.
 async fn load(
     kernel: &Kernel,
     key: ObjectKey,
     component: Vec<u8>,
-    namespaces: Vec<Namespace>,
-    limits: kelson_model::framework::Limits,
-    config: String,
-    is_built_in: bool,
-) -> Command {
+    asked: Asked,
+) -> Result<Looked, SubmitError> {
     let host = kernel.host().clone();
-    let name = key.name.clone();
     let digest = Digest::of(&component);
-    let wanted = (digest.clone(), limits.clone());
+    let wanted = (digest.clone(), asked.limits.clone());
     let loaded =
         tokio::task::spawn_blocking(move || host.load(&wanted.0, &component, &wanted.1)).await;
     let reason = match loaded {
         Ok(Ok(description)) => {
-            info!(framework = %name, component = %digest, "component loaded");
+            info!(framework = %key.name, component = %digest, "component loaded");
             let install = InstallFramework {
                 key,
                 component: digest,
                 description,
-                namespaces,
-                limits,
-                config,
-                is_built_in,
+                namespaces: asked.namespaces,
+                limits: asked.limits,
+                config: asked.config,
+                is_built_in: asked.is_built_in,
+                ceiling: Some(kernel.config().ceiling.clone()),
             };
-            return Command::InstallFramework(Box::new(install));
+            return put_in_force(kernel, install).await;
         }
         Ok(Err(fault)) => fault.to_string(),
         Err(error) => error.to_string(),
     };
-    warn!(framework = %name, component = %digest, %reason, "component refused");
-    Command::FailFramework(FailFramework {
-        key,
-        component: digest,
-        reason,
-    })
+    let fault = FailFramework {
+        is_built_in: asked.is_built_in,
+        ..FailFramework::new(key, digest, FaultCause::BadComponent, &reason)
+    };
+    say(kernel, fault).await
+}
+
+/// Proposes a framework that has described itself. `apply` decides; what it objects to is tried again when the objection is gone.
+async fn put_in_force(kernel: &Kernel, install: InstallFramework) -> Result<Looked, SubmitError> {
+    let command = Command::InstallFramework(Box::new(install.clone()));
+    match kernel.propose(command).await {
+        Ok(_) => {
+            let is_waiting = framework_objection(&kernel.state(), &install).is_some();
+            Ok(if is_waiting {
+                Looked::Waiting(Box::new(install))
+            } else {
+                Looked::Settled
+            })
+        }
+        Err(SubmitError::Propose(ProposeError::TooLarge { bytes })) => {
+            let reason = format!(
+                "its description and configuration come to {bytes} bytes together; at most {} are kept of a framework",
+                crate::raft::MAX_PAYLOAD_BYTES
+            );
+            let fault = FailFramework {
+                is_built_in: install.is_built_in,
+                ..FailFramework::new(
+                    install.key,
+                    install.component,
+                    FaultCause::TooLarge,
+                    &reason,
+                )
+            };
+            say(kernel, fault).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn fail(
+    kernel: &Kernel,
+    key: &ObjectKey,
+    component: Digest,
+    cause: FaultCause,
+    reason: &str,
+) -> Result<Looked, SubmitError> {
+    say(kernel, FailFramework::new(key.clone(), component, cause, reason)).await
+}
+
+async fn say(kernel: &Kernel, fault: FailFramework) -> Result<Looked, SubmitError> {
+    warn!(framework = %fault.key.name, component = %fault.component, reason = %fault.reason, "component refused");
+    kernel.propose(Command::FailFramework(fault)).await?;
+    Ok(Looked::Settled)
 }

@@ -14,7 +14,7 @@ use kelson_kernel_core::Reply;
 use kelson_kernel_core::port::{
     ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
 };
-use kelson_model::framework::{Description, Limits};
+use kelson_model::framework::{Ceiling, Description, Limits};
 use kelson_model::id::Digest;
 use kelson_model::principal::Principal;
 use kelson_model::request::{Request, SetNamespace, Submission};
@@ -60,6 +60,7 @@ pub(crate) async fn start_with_lease(data_dir: &Path, lease: Duration) -> Kernel
         data_dir: data_dir.to_owned(),
         lease,
         built_in: Vec::new(),
+        ceiling: Ceiling::default(),
     };
     Kernel::start(config, Arc::new(NoHost)).await.unwrap()
 }

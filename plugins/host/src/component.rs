@@ -28,8 +28,8 @@ pub(crate) struct Loaded {
     pub(crate) description: Description,
 }
 
-/// Compiles a component.
-pub(crate) fn compile(engine: &Engine, content: &[u8]) -> Result<Component, LoadFault> {
+/// Looks at how a component begins, before anybody spends time on it.
+pub(crate) fn check_beginning(content: &[u8]) -> Result<(), LoadFault> {
     if content.len() > limits::COMPONENT_BYTES {
         return Err(LoadFault::NotAComponent(format!(
             "it has {} bytes, more than {}",
@@ -39,19 +39,19 @@ pub(crate) fn compile(engine: &Engine, content: &[u8]) -> Result<Component, Load
     }
     // The magic number, the version, and the layer: 0 is a core module, 1 a component.
     match content.get(..8) {
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => {}
-        Some([0, b'a', b's', b'm', _, _, 0, 0]) => {
-            return Err(LoadFault::NotAComponent(
-                "it is a core module; wrap it as a component".to_owned(),
-            ));
-        }
-        _ => {
-            return Err(LoadFault::NotAComponent(
-                "it does not begin like one".to_owned(),
-            ));
-        }
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
+        Some([0, b'a', b's', b'm', _, _, 0, 0]) => Err(LoadFault::NotAComponent(
+            "it is a core module; wrap it as a component".to_owned(),
+        )),
+        _ => Err(LoadFault::NotAComponent(
+            "it does not begin like one".to_owned(),
+        )),
     }
-    Component::new(engine, content).map_err(|error| {
+}
+
+/// Compiles a component into the form that is kept.
+pub(crate) fn compile(engine: &Engine, content: &[u8]) -> Result<Vec<u8>, LoadFault> {
+    engine.precompile_component(content).map_err(|error| {
         LoadFault::NotAComponent(text::message(&format!("{error:#}"), limits::MESSAGE_BYTES))
     })
 }

@@ -6,19 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kelson_kernel_core::port::{
-    ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
+    ForkTurns, LoadFault, LogLine, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome,
+    TurnRequest,
 };
 use kelson_model::framework::{Description, Limits};
 use kelson_model::id::Digest;
+use kelson_model::object::{Namespace, ObjectKey};
+use kelson_model::text;
 use wasmtime::Engine;
+use wasmtime::component::Component;
 
-use crate::cache::CompileCache;
+use crate::cache::{CompileCache, Verdict};
+use crate::compiler::{CompileFault, Compiler};
 use crate::component::{self, Loaded};
 use crate::description;
 use crate::engine::{self, Ticker};
 use crate::instance::{Budget, Instance, Warm};
 use crate::limits;
+use crate::lines::Lines;
 use crate::seats::Seats;
+use crate::trusted;
 
 /// What a host is made with.
 #[derive(Debug, Clone)]
@@ -37,10 +44,12 @@ pub struct HostConfig {
     pub tick: Duration,
     /// Seats whose instance is kept between turns.
     pub warm_instances: usize,
+    /// Where components are compiled.
+    pub compiler: Compiler,
 }
 
 impl HostConfig {
-    /// Takes the documented limits.
+    /// Takes the documented limits, and compiles in this process.
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             cache_dir: cache_dir.into(),
@@ -50,6 +59,7 @@ impl HostConfig {
             restore_guard: limits::RESTORE_GUARD,
             tick: limits::TICK,
             warm_instances: limits::WARM_INSTANCES,
+            compiler: Compiler::Here,
         }
     }
 }
@@ -77,8 +87,10 @@ pub enum HostError {
 pub struct WasmHost {
     engine: Engine,
     cache: CompileCache,
+    compiler: Compiler,
     components: Mutex<BTreeMap<Digest, Arc<Place>>>,
     seats: Seats,
+    lines: Mutex<Lines>,
     turn: Budget,
     restore: Budget,
     _ticker: Ticker,
@@ -106,8 +118,10 @@ impl WasmHost {
             restore: budget(config.restore_fuel, config.restore_guard),
             seats: Seats::new(config.warm_instances),
             components: Mutex::default(),
+            lines: Mutex::default(),
             engine,
             cache,
+            compiler: config.compiler,
             _ticker: ticker,
         })
     }
@@ -139,25 +153,18 @@ impl WasmHost {
     }
 
     fn make(&self, digest: &Digest, content: &[u8], limits: &Limits) -> Result<Loaded, LoadFault> {
-        let compiled = match self.cache.get(&self.engine, digest) {
-            Some(compiled) => compiled,
-            None => {
-                let held = Digest::of(content);
-                if held != *digest {
-                    return Err(LoadFault::NotAComponent(format!(
-                        "its digest is {held}, not {digest}"
-                    )));
-                }
-                let compiled = component::compile(&self.engine, content)?;
-                self.cache.put(digest, &compiled);
-                compiled
-            }
+        let terms = self.compiler.terms();
+        let compiled = match self.cache.verdict(&self.engine, digest, &terms) {
+            Some(Verdict::Good(compiled)) => compiled,
+            Some(Verdict::Bad(fault)) => return Err(fault),
+            None => self.compile(digest, content, &terms)?,
         };
         let pre = component::link(&self.engine, &compiled)?;
         let described = Instance::start(&self.engine, &pre, limits, self.restore)
             .and_then(|mut instance| instance.describe(self.restore))
             .map_err(|fault| LoadFault::BadDescription(fault.to_string()))?;
-        let description = description::parse(&described).map_err(LoadFault::BadDescription)?;
+        let description = description::parse(&described)
+            .map_err(|reason| LoadFault::BadDescription(text::message(&reason)))?;
         Ok(Loaded {
             pre,
             limits: limits.clone(),
@@ -165,28 +172,100 @@ impl WasmHost {
         })
     }
 
-    /// Carries out one turn with an instance of `seats`.
-    fn turn_among(&self, seats: &Seats, request: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
+    /// Carries out one turn with an instance of `seats`. What the scheduler writes is kept for its
+    /// author where the turn is no preview.
+    fn turn_among(
+        &self,
+        seats: &Seats,
+        request: &TurnRequest,
+        keeps_lines: bool,
+    ) -> Result<TurnOutcome, TurnFault> {
         let loaded = self.loaded(&request.component, "turn")?;
         if request.is_throw_away {
-            return self.restored(&loaded, request)?.turn(request, self.turn);
+            return self
+                .restored(&loaded, request, false)?
+                .turn(request, self.turn);
         }
         let mut lease = seats.lease(&request.seat);
         let mut instance = match lease.take() {
             Some(warm) if warm.is_fit_for(request) => warm.instance,
-            _ => self.restored(&loaded, request)?,
+            _ => self.restored(&loaded, request, keeps_lines)?,
         };
-        let outcome = instance.turn(request, self.turn)?;
+        let outcome = instance.turn(request, self.turn);
+        if keeps_lines {
+            match &outcome {
+                Ok(outcome) => self.keep_lines(request, outcome.log.clone(), None),
+                Err(fault) => self.keep_lines(request, instance.take_lines(), Some(fault)),
+            }
+        }
+        let outcome = outcome?;
         lease.keep(Warm::new(instance, request, &outcome));
         Ok(outcome)
     }
 
+    /// Compiles a component, and keeps what came of it.
+    fn compile(
+        &self,
+        digest: &Digest,
+        content: &[u8],
+        terms: &str,
+    ) -> Result<Component, LoadFault> {
+        let held = Digest::of(content);
+        if held != *digest {
+            return Err(LoadFault::NotAComponent(format!(
+                "its digest is {held}, not {digest}"
+            )));
+        }
+        let (input, output) = self.cache.scratch();
+        let compiled = self
+            .compiler
+            .compile(&self.engine, content, &input, &output)
+            .and_then(|code| {
+                trusted::component(&self.engine, &code)
+                    .map(|component| (component, code))
+                    .map_err(|error| CompileFault::Machine(format!("{error:#}")))
+            });
+        match compiled {
+            Ok((component, code)) => {
+                self.cache.put(digest, &code);
+                Ok(component)
+            }
+            Err(fault) => {
+                if let CompileFault::Component(fault) = &fault {
+                    self.cache.put_bad(digest, terms, fault);
+                }
+                Err(fault.into_load_fault())
+            }
+        }
+    }
+
     /// Makes an instance and restores it from the request's view.
-    fn restored(&self, loaded: &Loaded, request: &TurnRequest) -> Result<Instance, TurnFault> {
+    fn restored(
+        &self,
+        loaded: &Loaded,
+        request: &TurnRequest,
+        keeps_lines: bool,
+    ) -> Result<Instance, TurnFault> {
         let mut instance =
             Instance::start(&self.engine, &loaded.pre, &request.limits, self.restore)?;
-        instance.restore(request, self.restore)?;
+        if let Err(fault) = instance.restore(request, self.restore) {
+            if keeps_lines {
+                self.keep_lines(request, instance.take_lines(), Some(&fault));
+            }
+            return Err(fault);
+        }
         Ok(instance)
+    }
+
+    /// Keeps what was written for the author.
+    fn keep_lines(
+        &self,
+        request: &TurnRequest,
+        lines: Vec<(u32, String)>,
+        fault: Option<&TurnFault>,
+    ) {
+        let mut kept = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.keep(request, lines, fault);
     }
 }
 
@@ -231,7 +310,7 @@ impl SchedulerHost for WasmHost {
     }
 
     fn turn(&self, request: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
-        self.turn_among(&self.seats, request)
+        self.turn_among(&self.seats, request, true)
     }
 
     fn query(
@@ -241,8 +320,13 @@ impl SchedulerHost for WasmHost {
         arguments: &str,
     ) -> Result<String, TurnFault> {
         let loaded = self.loaded(&request.component, "query")?;
-        self.restored(&loaded, request)?
+        self.restored(&loaded, request, false)?
             .query(request, verb, arguments, self.turn)
+    }
+
+    fn log_lines(&self, framework: &ObjectKey, namespace: Option<&Namespace>) -> Vec<LogLine> {
+        let kept = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.of(framework, namespace)
     }
 
     fn drop_instance(&self, seat: &SeatId) {
@@ -265,6 +349,6 @@ struct OnFork<'a> {
 
 impl ForkTurns for OnFork<'_> {
     fn turn(&self, request: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
-        self.host.turn_among(&self.seats, request)
+        self.host.turn_among(&self.seats, request, false)
     }
 }

@@ -155,12 +155,12 @@ impl Instance {
                 request.turn_no,
             )
         })?;
+        answer.map_err(|message| failed(Call::Turn, &message))?;
         let sandbox = self.store.data_mut();
         let outcome = std::mem::take(&mut sandbox.outcome);
         let state = std::mem::take(&mut sandbox.state);
         let log = sandbox.log.take();
         self.clear();
-        answer.map_err(|message| failed(Call::Turn, &message))?;
         Ok(TurnOutcome {
             operations: outcome.operations,
             writes: state.into_writes(),
@@ -170,6 +170,11 @@ impl Instance {
             log,
             fuel,
         })
+    }
+
+    /// Takes the lines that it wrote in a call which was void.
+    pub(crate) fn take_lines(&mut self) -> Vec<(u32, String)> {
+        self.store.data_mut().log.take()
     }
 
     /// Asks a read-only verb; it sees all rows.

@@ -23,6 +23,7 @@
 
 mod bindings;
 mod cache;
+mod compiler;
 mod component;
 mod cpu_limit;
 mod description;
@@ -31,6 +32,7 @@ mod fault;
 mod host;
 mod instance;
 mod limits;
+mod lines;
 mod log;
 mod memory;
 mod meter;
@@ -42,4 +44,5 @@ mod tables;
 mod text;
 mod trusted;
 
+pub use compiler::{ChildCompiler, CompileError, CompileLimits, Compiler, compile_file};
 pub use host::{HostConfig, HostError, WasmHost};

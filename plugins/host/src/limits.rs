@@ -28,8 +28,12 @@ pub(crate) const WARM_INSTANCES: usize = 4_096;
 pub(crate) const PAGE_ROWS: usize = 4_096;
 /// Lines of log in one turn, its restore included.
 pub(crate) const LOG_LINES: usize = 100;
+/// Lines of one seat that are kept for its author.
+pub(crate) const KEPT_LINES: usize = 300;
+/// Bytes of the kept lines of all seats; those of the seat that wrote longest ago go first.
+pub(crate) const KEPT_LINE_BYTES: usize = 16 << 20;
 /// Bytes of one line, message, note or error.
-pub(crate) const MESSAGE_BYTES: usize = 1_000;
+pub(crate) const MESSAGE_BYTES: usize = kelson_model::text::MESSAGE_BYTES;
 /// Bytes of a reason, which is one word.
 pub(crate) const REASON_BYTES: usize = 64;
 /// Bytes of a key of the seat's state.
@@ -39,7 +43,7 @@ pub(crate) const KEYS_LISTED: usize = 1_024;
 /// Bytes of a component; the largest guests known (CPython) have 20 MB.
 pub(crate) const COMPONENT_BYTES: usize = 128 << 20;
 /// Bytes of what `describe` returns.
-pub(crate) const DESCRIPTION_BYTES: usize = 256 << 10;
+pub(crate) const DESCRIPTION_BYTES: usize = 128 << 10;
 /// Bytes of the answer of a query.
 pub(crate) const ANSWER_BYTES: usize = 1 << 20;
 /// Problems taken from one `validate`.
@@ -54,3 +58,9 @@ pub(crate) const PARTS: usize = 64;
 pub(crate) const CACHED_COMPONENTS: usize = 256;
 /// Bytes of one compiled component.
 pub(crate) const COMPILED_BYTES: u64 = 1 << 30;
+/// Address space of the process that compiles a component.
+pub(crate) const COMPILE_MEMORY: u64 = 4 << 30;
+/// Processor time of the process that compiles a component: a large guest (20 MB) takes a tenth of it.
+pub(crate) const COMPILE_CPU_SECONDS: u64 = 600;
+/// How long compiling a component may take.
+pub(crate) const COMPILE_WALL: Duration = Duration::from_secs(900);

@@ -8,7 +8,7 @@ use crate::text;
 /// The level under which the host says that lines were dropped: a warning.
 const WARN: u32 = 2;
 /// The highest level there is: an error.
-const ERROR: u32 = 3;
+pub(crate) const ERROR: u32 = 3;
 
 /// The lines of one turn, as many as are kept.
 #[derive(Debug, Default)]

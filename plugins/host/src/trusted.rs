@@ -1,7 +1,7 @@
 //! The one place where compiled code is taken as it is.
 #![expect(
     unsafe_code,
-    reason = "wasmtime cannot check compiled code; cache.rs hands over only what this host wrote and whose checksum holds"
+    reason = "wasmtime cannot check compiled code; only what this program compiled, here or in a child, is handed over"
 )]
 
 use wasmtime::Engine;
@@ -9,9 +9,9 @@ use wasmtime::component::Component;
 
 /// Makes a component of code that an engine of the same compatibility hash has compiled.
 ///
-/// The caller vouches that `code` is what [`Component::serialize`] returned, byte for byte.
+/// The caller vouches that `code` is what [`Engine::precompile_component`] returned, byte for byte.
 pub(crate) fn component(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes come from a file that this user wrote into a folder closed to others, and
-    // their checksum was just compared.
+    // SAFETY: the bytes come from this process' engine, or from a file that this program wrote into a folder closed to other users; of one
+    // that was kept, the checksum was just compared.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -5,12 +5,12 @@ mod support;
 
 use std::sync::Arc;
 
-use kelson_model::framework::Description;
+use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::Digest;
 use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{
-    Kinds, MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Unreadable, check_configs,
-    fault_at, load, read_value, resolve_again,
+    Kinds, MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Standing, Unreadable, check_frameworks,
+    fault_at, load, read_value, resolve,
 };
 use serde_json::json;
 use support::*;
@@ -356,7 +356,7 @@ fn an_object_with_files_is_the_same_in_memory_until_it_or_they_change() {
     let mut cache = ParseCache::default();
     let mut again = |content: &[u8]| {
         let loaded = load_with(&[("web.yaml", text.as_bytes())], &kinds, &mut cache);
-        resolve_again(loaded, &mut cache, |_| Some(Digest::of(content)))
+        resolve(loaded, &mut cache, |_| Some(Digest::of(content)))
     };
     let (first, same, other) = (again(b"1"), again(b"1"), again(b"2"));
     assert!(Arc::ptr_eq(&first.objects[0], &same.objects[0]));
@@ -494,6 +494,16 @@ fn the_configuration_of_a_framework_is_checked_by_its_own_schema() {
     };
     let (kinds, errors) = Kinds::new([("birds", &description)]);
     assert_eq!(errors, []);
+    let described_by = |component: &[u8]| {
+        let standing = Standing {
+            component: Some(Digest::of(component)),
+            namespace: "default".parse().unwrap(),
+            namespaces: Vec::new(),
+            is_built_in: false,
+        };
+        let standings = [("birds".to_owned(), standing)];
+        kinds.clone().standing(standings.into())
+    };
     let text = "apiVersion: kelson/v1\nkind: Framework\nmetadata: {name: birds}\nspec:\n  component: {path: site/index.html}\n  config:\n    maxBirds: many\n";
     let load = || {
         resolved(load_with(
@@ -502,14 +512,72 @@ fn the_configuration_of_a_framework_is_checked_by_its_own_schema() {
             &mut ParseCache::default(),
         ))
     };
-    let in_force = |_: &str| Some(Digest::of(b"<h1>hello</h1>\n"));
+    let in_force = described_by(b"<h1>hello</h1>\n");
     assert_eq!(
-        places(&check_configs(load(), &kinds, in_force).faults),
+        places(&check_frameworks(load(), &in_force).faults),
         ["K0124 f.yaml:7:15"]
     );
-    let another = |_: &str| Some(Digest::of(b"another"));
+    let another = described_by(b"another");
     assert!(
-        check_configs(load(), &kinds, another).faults.is_empty(),
+        check_frameworks(load(), &another).faults.is_empty(),
         "the schema may be another, too"
     );
 }
+
+#[test]
+fn a_framework_serves_its_own_namespaces_and_objects_stand_in_them() {
+    let description = Description {
+        name: "birds".to_owned(),
+        version: "1".to_owned(),
+        kinds: vec![KindDescription {
+            kind: "Flock".to_owned(),
+            schema: json!({"type": "object"}),
+            templates: Vec::new(),
+            count: None,
+        }],
+        config_schema: None,
+    };
+    let standing = Standing {
+        component: None,
+        namespace: "data".parse().unwrap(),
+        namespaces: Vec::new(),
+        is_built_in: false,
+    };
+    let (kinds, _) = Kinds::new([("birds", &description)]);
+    let kinds = kinds.standing([("birds".to_owned(), standing)].into());
+    let flock = |namespace: &str| {
+        format!(
+            "apiVersion: kelson/v1\nkind: Flock\nmetadata:\n  name: sparrows\n  namespace: {namespace}\nspec: {{}}\n"
+        )
+    };
+    let framework = |namespaces: &str| {
+        format!(
+            "apiVersion: kelson/v1\nkind: Framework\nmetadata: {{name: birds, namespace: data}}\nspec:\n  component: {{path: site/index.html}}\n  namespaces: [{namespaces}]\n"
+        )
+    };
+    let faults = |files: &[(&str, &[u8])]| {
+        let loaded = resolved(load_with(files, &kinds, &mut ParseCache::default()));
+        check_frameworks(loaded, &kinds).faults
+    };
+    let (inside, outside) = (flock("data/north"), flock("shop"));
+    let found = faults(&[
+        ("inside.yaml", inside.as_bytes()),
+        ("outside.yaml", outside.as_bytes()),
+    ]);
+    assert_eq!(places(&found), ["K0115 outside.yaml:5:14"]);
+    assert_eq!(
+        found[0].message,
+        "no framework handles Flock in namespace shop; birds, which brings it, serves data and below"
+    );
+    let greedy = framework("data, shop");
+    let found = faults(&[("f.yaml", greedy.as_bytes())]);
+    assert_eq!(places(&found), ["K0118 f.yaml:6:22"]);
+    // What the commit says of its framework counts, not how it stands.
+    let narrow = framework("data/south");
+    let found = faults(&[
+        ("f.yaml", narrow.as_bytes()),
+        ("inside.yaml", inside.as_bytes()),
+    ]);
+    assert_eq!(places(&found), ["K0115 inside.yaml:5:14"]);
+}
+

@@ -28,7 +28,11 @@ fn of_many_files_only_the_changed_one_is_read_parsed_and_judged() {
     #[derive(Default)]
     struct Counting(AtomicUsize);
     impl Validator for Counting {
-        fn validate(&self, _: &str, _: &serde_json::Value) -> Vec<Problem> {
+        fn validate(
+            &self,
+            _: &kelson_model::object::ObjectKey,
+            _: &serde_json::Value,
+        ) -> Vec<Problem> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Vec::new()
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use kelson_model::agent::{AgentState, PortRange};
+use kelson_model::framework::Ceiling;
 use kelson_model::quantity::{Bytes, MilliCpus, Millis};
 use kelson_model::view::{AgentView, FrameworkView, List};
 use kelson_reconciler::source::{GitSource, Tip};
@@ -83,6 +84,9 @@ pub(crate) struct Dev {
     /// The most bytes that the outputs of ended tasks take together [default: 256Mi]
     #[arg(long, value_name = "BYTES")]
     pub(crate) kept_output_bytes: Option<Bytes>,
+    /// What frameworks from git may ask for, each and all together, such as memory=256Mi,totalMemory=2Gi
+    #[arg(long, value_name = "LIMITS")]
+    pub(crate) framework_limits: Option<Ceiling>,
     /// Leave the tasks at the end; the next start takes them over
     #[arg(long)]
     pub(crate) keep_tasks: bool,
@@ -224,6 +228,9 @@ impl Raised {
             "--prune-window",
             arguments.prune_window.to_string(),
         );
+        if let Some(ceiling) = &arguments.framework_limits {
+            flag(&mut kernel, "--framework-limits", ceiling.to_string());
+        }
         let mut agent: Vec<OsString> = vec!["agent".into(), "--supervised".into()];
         flag(&mut agent, "--data-dir", data.join("agent"));
         let PortRange { first, last } = arguments.port_range;

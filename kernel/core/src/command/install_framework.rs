@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kelson_model::framework::{Description, Limits};
+use kelson_model::framework::{Ceiling, Description, FaultCause, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::request::Refusal;
+use kelson_model::text;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::object::Object;
 use crate::record::Framework;
-use crate::reply::Reply;
+use crate::reply::{Reply, refusal};
 use crate::state::State;
 
 /// Puts a component in force.
@@ -33,6 +34,9 @@ pub struct InstallFramework {
     pub config: String,
     /// Whether it came in the box.
     pub is_built_in: bool,
+    /// What the proposer's operator allows frameworks from git; absent: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<Ceiling>,
 }
 
 /// Says that a component could not be loaded; the one before stays in force.
@@ -45,6 +49,113 @@ pub struct FailFramework {
     pub component: Digest,
     /// Why.
     pub reason: String,
+    /// What kind of reason that is.
+    #[serde(default, skip_serializing_if = "FaultCause::is_default")]
+    pub cause: FaultCause,
+    /// Whether it came in the box.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_built_in: bool,
+}
+
+impl FailFramework {
+    /// Says why, cut to what is kept of a reason.
+    pub fn new(key: ObjectKey, component: Digest, cause: FaultCause, reason: &str) -> Self {
+        Self {
+            key,
+            component,
+            reason: text::message(reason),
+            cause,
+            is_built_in: false,
+        }
+    }
+}
+
+/// Whether the framework is still wanted: one from git may have left it while its component was loaded.
+fn check_wanted(state: &State, key: &ObjectKey, is_built_in: bool) -> Result<(), Refusal> {
+    let object = state.objects.get(key);
+    if is_built_in || object.is_some_and(|object| !object.is_removed) {
+        return Ok(());
+    }
+    Err(refusal(
+        "K0302",
+        format!("there is no {key}"),
+        "see `kelson status -A`",
+    ))
+}
+
+/// Why a framework cannot be put in force as things stand; `None`: it can.
+///
+/// A framework from git serves the namespace of its object and those below, brings kinds that no other framework has, stays within what
+/// the operator allows, and keeps the kinds that have living tasks.
+pub fn framework_objection(
+    state: &State,
+    command: &InstallFramework,
+) -> Option<(FaultCause, String)> {
+    let not_allowed = |reason| (FaultCause::NotAllowed, reason);
+    let others = || {
+        let all = state.frameworks.values();
+        all.filter(|other| other.key != command.key)
+    };
+    for kind in &command.description.kinds {
+        if let Some(owner) = others().find(|other| other.kind(&kind.kind).is_some()) {
+            return Some(not_allowed(format!(
+                "it brings kind {}, which framework {}/{} has",
+                kind.kind, owner.key.namespace, owner.key.name
+            )));
+        }
+    }
+    if !command.is_built_in {
+        let own = &command.key.namespace;
+        let foreign = command.namespaces.iter().find(|root| !root.is_within(own));
+        if let Some(foreign) = foreign {
+            return Some(not_allowed(format!(
+                "it asks for namespace {foreign}; a framework of namespace {own} serves that one and those below it"
+            )));
+        }
+        let in_force = others().filter(|other| !other.is_built_in && other.component.is_some());
+        let limits = in_force.map(|other| &other.limits);
+        let ceiling = command.ceiling.as_ref();
+        if let Some(reason) = ceiling.and_then(|most| most.objection(&command.limits, limits)) {
+            return Some(not_allowed(reason));
+        }
+    }
+    held_kind(state, command).map(|reason| (FaultCause::Held, reason))
+}
+
+/// A kind that has living tasks, and that the framework would handle no more.
+fn held_kind(state: &State, command: &InstallFramework) -> Option<String> {
+    let kept: BTreeSet<&str> = command
+        .description
+        .kinds
+        .iter()
+        .map(|kind| kind.kind.as_str())
+        .collect();
+    let before = kinds_of(state, &command.key);
+    before
+        .iter()
+        .filter(|kind| !kept.contains(kind.as_str()))
+        .find_map(|kind| {
+            let living = living_tasks(state, kind, &command.key);
+            (living > 0).then(|| {
+                format!(
+                    "it would handle kind {kind} no more, of which {living} tasks live; remove those objects first"
+                )
+            })
+        })
+}
+
+/// How many tasks of a kind have not ended, where this framework is the one that handles it.
+fn living_tasks(state: &State, kind: &str, framework: &ObjectKey) -> usize {
+    let of_kind = state.objects.iter().filter(|(key, _)| key.kind == kind);
+    of_kind
+        .filter(|(key, _)| {
+            let handles = state.framework_for(kind, &key.namespace);
+            handles.is_some_and(|handles| handles.key == *framework)
+        })
+        .filter_map(|(_, object)| object.workload)
+        .flat_map(|workload| state.tasks_of(workload))
+        .filter(|task| !task.state.is_terminal())
+        .count()
 }
 
 pub(super) fn apply(
@@ -52,6 +163,15 @@ pub(super) fn apply(
     context: &Context,
     command: &InstallFramework,
 ) -> Result<Reply, Refusal> {
+    check_wanted(state, &command.key, command.is_built_in)?;
+    if let Some((cause, reason)) = framework_objection(state, command) {
+        let (key, component) = (command.key.clone(), command.component.clone());
+        let fault = FailFramework {
+            is_built_in: command.is_built_in,
+            ..FailFramework::new(key, component, cause, &reason)
+        };
+        return apply_fault(state, context, &fault);
+    }
     let framework = Framework {
         key: command.key.clone(),
         component: Some(command.component.clone()),
@@ -61,6 +181,7 @@ pub(super) fn apply(
         config: command.config.as_str().into(),
         is_built_in: command.is_built_in,
         fault: None,
+        cause: FaultCause::default(),
     };
     if state
         .frameworks
@@ -133,6 +254,7 @@ pub(super) fn apply_fault(
     context: &Context,
     command: &FailFramework,
 ) -> Result<Reply, Refusal> {
+    check_wanted(state, &command.key, command.is_built_in)?;
     let mut framework = match state.frameworks.get(&command.key) {
         Some(framework) => Framework::clone(framework),
         None => Framework {
@@ -142,15 +264,29 @@ pub(super) fn apply_fault(
             namespaces: Vec::new(),
             limits: Limits::default(),
             config: "null".into(),
-            is_built_in: false,
+            is_built_in: command.is_built_in,
             fault: None,
+            cause: FaultCause::default(),
         },
     };
-    framework.fault = Some((command.component.clone(), command.reason.clone()));
-    let message = format!(
-        "the component of framework {} cannot be used: {}",
-        command.key.name, command.reason
-    );
+    let reason = text::message(&command.reason);
+    let fault = Some((command.component.clone(), reason.clone()));
+    if framework.fault == fault && framework.cause == command.cause {
+        return Ok(context.done(None));
+    }
+    framework.fault = fault;
+    framework.cause = command.cause;
+    let message = match command.cause {
+        FaultCause::BadComponent => format!(
+            "the component of framework {} cannot be used: {reason}",
+            command.key.name
+        ),
+        FaultCause::TooLarge | FaultCause::NotAllowed => format!(
+            "framework {} cannot be put in force: {reason}",
+            command.key.name
+        ),
+        FaultCause::Held => format!("framework {} waits: {reason}", command.key.name),
+    };
     state.push_event(context.event("FrameworkFailed", Some(&command.key), message));
     state.put_framework(framework);
     Ok(context.done(None))

@@ -65,6 +65,7 @@ fn cluster(workloads: u32) -> State {
         limits: Limits::default(),
         config: "null".to_owned(),
         is_built_in: true,
+        ceiling: None,
     };
     put(&mut state, Command::InstallFramework(Box::new(install)));
     let register = RegisterAgent {

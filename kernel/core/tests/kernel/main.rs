@@ -18,4 +18,5 @@ mod refusals;
 mod repeats;
 mod rounds;
 mod under_way;
+mod views;
 mod world;

@@ -61,7 +61,7 @@ pub(crate) fn component(version: &str) -> Digest {
     Digest::of(version.as_bytes())
 }
 
-fn kind(name: &str, templates: &[&str]) -> KindDescription {
+pub(crate) fn kind(name: &str, templates: &[&str]) -> KindDescription {
     KindDescription {
         kind: name.to_owned(),
         schema: json!({}),
@@ -87,6 +87,7 @@ pub(crate) fn install(version: &str) -> InstallFramework {
         },
         config: "null".to_owned(),
         is_built_in: true,
+        ceiling: None,
     }
 }
 

@@ -208,3 +208,39 @@ fn what_a_turn_says_beyond_an_entry_is_refused_at_the_call() {
         assert!(message.contains("bytes-left"), "{message}");
     }
 }
+
+#[test]
+fn the_lines_of_a_void_turn_are_kept_with_the_reason() {
+    let bench = Bench::new();
+    let mut bad = request("turn log 3\nturn loop");
+    bad.seat = seat("bad");
+    let mut good = request("turn log 400");
+    good.seat = seat("good");
+    bench.host.turn(&bad).unwrap_err();
+    bad.config = "restore log 2\nrestore trap".into();
+    bench.host.turn(&bad).unwrap_err();
+    for number in 1..=3 {
+        good.turn_no = number;
+        bench.host.turn(&good).unwrap();
+    }
+    // What a preview writes is nobody's.
+    let mut preview = request("turn log 1");
+    preview.is_throw_away = true;
+    bench.host.turn(&preview).unwrap();
+    let of = |name: &str| {
+        let namespace = seat(name).namespace;
+        bench.host.log_lines(&bad.seat.framework, Some(&namespace))
+    };
+    let lines = of("bad");
+    let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(&texts[..3], ["line 0", "line 1", "line 2"]);
+    assert!(texts[3].starts_with("the turn is void: out of fuel"), "{texts:?}");
+    assert_eq!(&texts[4..6], ["line 0", "line 1"]);
+    assert!(texts[6].starts_with("the turn is void: trapped"), "{texts:?}");
+    assert!(lines.iter().all(|line| line.is_void));
+    // A hundred of each turn, and a line that says how many there were.
+    let kept = of("good");
+    assert_eq!(kept.len(), 300);
+    assert!(kept.iter().all(|line| !line.is_void));
+    assert_eq!(bench.host.log_lines(&bad.seat.framework, None).len(), 307);
+}

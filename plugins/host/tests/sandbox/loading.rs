@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::bench::{Bench, probe, request};
 use kelson_kernel_core::port::{LoadFault, SchedulerHost};
 use kelson_model::framework::Limits;
 use kelson_model::id::Digest;
-use kelson_plugin_host::{HostConfig, WasmHost};
+use kelson_plugin_host::{ChildCompiler, CompileLimits, Compiler, HostConfig, WasmHost};
 
 fn load(content: &[u8]) -> LoadFault {
     let bench = Bench::new();
@@ -140,4 +141,102 @@ fn a_damaged_file_of_the_cache_is_not_used() {
     third
         .load(digest, b"not looked at", &Limits::default())
         .unwrap();
+}
+
+/// A host whose compiler is a shell script, which notes each of its starts in `starts`. It is called with
+/// `--input FILE --output FILE …`, so that `$2` is the component and `$4` its compiled form.
+fn host_with(folder: &Path, script: &str, wall: Duration) -> WasmHost {
+    let starts = folder.join("starts");
+    let script = format!("echo x >> {}\n{script}", starts.display());
+    let compiler = ChildCompiler {
+        program: PathBuf::from("/bin/sh"),
+        arguments: vec!["-c".into(), script.into(), "sh".into()],
+        limits: CompileLimits {
+            wall,
+            ..CompileLimits::default()
+        },
+    };
+    WasmHost::new(HostConfig {
+        compiler: Compiler::Child(compiler),
+        ..HostConfig::new(folder.join("compiled"))
+    })
+    .unwrap()
+}
+
+fn starts(folder: &Path) -> usize {
+    let starts = fs::read_to_string(folder.join("starts"));
+    starts.map_or(0, |starts| starts.lines().count())
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_a_child_compiles_is_used_and_kept() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let source = folder.join("source");
+    drop(host_in(&source));
+    let ready = compiled(&source, "cwasm").remove(0);
+    let script = format!("cp {} \"$4\"", ready.display());
+    let (digest, content) = probe();
+    for _ in 0..2 {
+        let host = host_with(folder, &script, LONG);
+        host.load(digest, content, &Limits::default()).unwrap();
+        assert!(host.turn(&request("turn clock")).is_ok());
+    }
+    assert_eq!(starts(folder), 1);
+    // Its files are gone.
+    assert_eq!(compiled(&folder.join("compiled"), "part").len(), 0);
+}
+
+#[test]
+fn a_component_that_cannot_be_compiled_is_tried_once() {
+    for (script, words) in [
+        ("echo it has no sections >&2; exit 1", "it has no sections"),
+        ("kill -XCPU $$", "more than 600 s of processor time"),
+        ("kill -ABRT $$", "more than 4096 MiB of memory"),
+        ("echo index out of bounds >&2; exit 101", "index out of bounds"),
+    ] {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path();
+        let (digest, content) = probe();
+        for _ in 0..2 {
+            let host = host_with(folder, script, LONG);
+            let fault = host.load(digest, content, &Limits::default()).unwrap_err();
+            assert!(fault.to_string().contains(words), "{fault}");
+        }
+        assert_eq!(starts(folder), 1, "{script}");
+    }
+}
+
+#[test]
+fn what_is_the_machines_fault_is_tried_again() {
+    for (script, wall, words) in [
+        ("echo no disk >&2; exit 2", LONG, "no disk"),
+        ("kill -KILL $$", LONG, "the compiler ended with"),
+        ("exit 0", LONG, "its files"),
+        ("exec sleep 600", Duration::from_millis(200), "took more than"),
+    ] {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path();
+        let (digest, content) = probe();
+        let host = host_with(folder, script, wall);
+        for _ in 0..2 {
+            let fault = host.load(digest, content, &Limits::default()).unwrap_err();
+            assert!(matches!(fault, LoadFault::NotCompiled(_)), "{fault}");
+            assert!(fault.to_string().contains(words), "{fault}");
+        }
+        assert_eq!(starts(folder), 2, "{script}");
+    }
+}
+
+#[test]
+fn a_reason_of_any_length_is_cut() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let script = "head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1";
+    let (digest, content) = probe();
+    let host = host_with(folder, script, LONG);
+    let fault = host.load(digest, content, &Limits::default()).unwrap_err();
+    assert_eq!(fault, LoadFault::NotAComponent("x".repeat(1000)));
 }

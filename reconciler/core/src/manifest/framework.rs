@@ -1,11 +1,15 @@
 //! The schema of `kind: Framework`, the one kind that no framework brings.
 
-use kelson_model::id::Digest;
+use std::collections::BTreeMap;
+
+use kelson_model::framework::serves;
+use kelson_model::object::Namespace;
 use kelson_model::source::Fault;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::kinds::Kinds;
-use super::load::{Loaded, fault_at};
+use super::kinds::{Kinds, Standing};
+use super::load::{Loaded, LoadedObject, fault_at};
 use crate::codes::Code;
 
 /// The kind's name.
@@ -80,37 +84,120 @@ pub fn framework_schema() -> Value {
     })
 }
 
-/// Checks `spec.config` of Framework objects by the schemas that their components bring.
-/// `component_of` names the component that a framework's description is from; where a commit pins
-/// another one, nothing can be said before that one has described itself.
-pub fn check_configs(
-    mut loaded: Loaded,
-    kinds: &Kinds,
-    mut component_of: impl FnMut(&str) -> Option<Digest>,
-) -> Loaded {
+/// Checks what a schema alone cannot: that a Framework asks for its own namespaces, that its `spec.config` is what its component takes, and that every
+/// other object stands in a namespace which the framework of its kind serves.
+///
+/// Where a commit pins another component than the one that is described, nothing can be said of its configuration before that one has described itself.
+pub fn check_frameworks(mut loaded: Loaded, kinds: &Kinds) -> Loaded {
     let mut faults: Vec<Fault> = Vec::new();
-    let frameworks = loaded.objects.iter();
-    for object in frameworks.filter(|object| object.desired.key.kind == FRAMEWORK) {
-        let name = &object.desired.key.name;
+    // What this commit says of a framework wins over how it stands.
+    let mut roots: BTreeMap<&str, Standing> = BTreeMap::new();
+    for object in &loaded.objects {
+        let key = &object.desired.key;
+        if key.kind != FRAMEWORK {
+            continue;
+        }
         let spec = &object.desired.spec;
-        let pinned = spec.get("digest").and_then(Value::as_str);
-        let described = component_of(name).map(|digest| digest.to_string());
-        let (Some(schema), true) = (kinds.config(name), pinned == described.as_deref()) else {
+        let named: Vec<Namespace> = spec
+            .get("namespaces")
+            .and_then(|named| Vec::deserialize(named).ok())
+            .unwrap_or_default();
+        for (place, foreign) in named.iter().enumerate() {
+            if !foreign.is_within(&key.namespace) {
+                faults.push(fault_at(
+                    object,
+                    &format!("/spec/namespaces/{place}"),
+                    Code::BadValue,
+                    format!(
+                        "a framework of namespace {} serves that one and those below it, and not {foreign}",
+                        key.namespace
+                    ),
+                    format!("give the Framework the namespace {foreign}, or one above it"),
+                ));
+            }
+        }
+        faults.append(&mut wrong_config(object, kinds));
+        roots.insert(
+            &key.name,
+            Standing {
+                component: None,
+                namespace: key.namespace.clone(),
+                namespaces: named,
+                is_built_in: false,
+            },
+        );
+    }
+    for object in &loaded.objects {
+        let key = &object.desired.key;
+        let Some(framework) = kinds.framework_of(&key.kind) else {
             continue;
         };
-        let config = spec.get("config").unwrap_or(&Value::Null);
-        for (pointer, message) in schema.problems(config) {
+        let standing = kinds.standing_of(framework);
+        let is_built_in = standing.is_some_and(|standing| standing.is_built_in);
+        let said = roots.get(framework).filter(|_| !is_built_in);
+        let Some(standing) = said.or(standing) else {
+            continue;
+        };
+        let Standing {
+            namespace,
+            namespaces,
+            is_built_in,
+            ..
+        } = standing;
+        if !serves(namespace, namespaces, *is_built_in, &key.namespace) {
             faults.push(fault_at(
                 object,
-                &format!("/spec/config{pointer}"),
-                Code::Rejected,
-                format!("the framework's own schema of its configuration says: {message}"),
-                "the framework's author says what its configuration takes".to_owned(),
+                "/metadata/namespace",
+                Code::UnknownKind,
+                format!(
+                    "no framework handles {} in namespace {}; {framework}, which brings it, serves {}",
+                    key.kind,
+                    key.namespace,
+                    served(standing)
+                ),
+                "give the object a namespace that its framework serves".to_owned(),
             ));
         }
     }
     loaded.refuse(faults);
     loaded
+}
+
+fn served(standing: &Standing) -> String {
+    match standing.namespaces.as_slice() {
+        [] => format!("{} and below", standing.namespace),
+        named => {
+            let named: Vec<&str> = named.iter().map(Namespace::as_str).collect();
+            format!("{} and below", named.join(", "))
+        }
+    }
+}
+
+/// What the component's own schema says of `spec.config`.
+fn wrong_config(object: &LoadedObject, kinds: &Kinds) -> Vec<Fault> {
+    let name = &object.desired.key.name;
+    let spec = &object.desired.spec;
+    let pinned = spec.get("digest").and_then(Value::as_str);
+    let standing = kinds.standing_of(name);
+    let described = standing
+        .and_then(|standing| standing.component.as_ref())
+        .map(ToString::to_string);
+    let (Some(schema), true) = (kinds.config(name), pinned == described.as_deref()) else {
+        return Vec::new();
+    };
+    let config = spec.get("config").unwrap_or(&Value::Null);
+    let problems = schema.problems(config).into_iter();
+    problems
+        .map(|(pointer, message)| {
+            fault_at(
+                object,
+                &format!("/spec/config{pointer}"),
+                Code::Rejected,
+                format!("the framework's own schema of its configuration says: {message}"),
+                "the framework's author says what its configuration takes".to_owned(),
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::Digest;
+use kelson_model::object::Namespace;
 use serde_json::Value;
 
 use super::framework::{FRAMEWORK, framework_schema};
@@ -70,7 +71,33 @@ pub struct Kinds {
     /// The frameworks whose newest component is still to describe itself, where that is known.
     awaited: Option<BTreeSet<String>>,
     configs: BTreeMap<String, Arc<Schema>>,
+    standings: BTreeMap<String, Standing>,
     fingerprint: Digest,
+}
+
+/// How a framework stands, beside what it says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The component that its description is from.
+    pub component: Option<Digest>,
+    /// The namespace of its object.
+    pub namespace: Namespace,
+    /// The namespaces that it serves; empty: its own, or all where it came in the box.
+    pub namespaces: Vec<Namespace>,
+    /// Whether it came in the box.
+    pub is_built_in: bool,
+}
+
+impl KindsError {
+    /// The framework that it is about.
+    pub fn framework(&self) -> &str {
+        match self {
+            Self::Taken { framework, .. }
+            | Self::Name { framework, .. }
+            | Self::Schema { framework, .. }
+            | Self::ConfigSchema { framework, .. } => framework,
+        }
+    }
 }
 
 impl Kinds {
@@ -127,6 +154,7 @@ impl Kinds {
                 frameworks: names,
                 awaited: None,
                 configs,
+                standings: BTreeMap::new(),
                 fingerprint,
             },
             errors,
@@ -170,6 +198,16 @@ impl Kinds {
             awaited: Some(awaited),
             ..self.clone()
         }
+    }
+
+    /// The same kinds, with how their frameworks stand, by name.
+    #[must_use]
+    pub fn standing(self, standings: BTreeMap<String, Standing>) -> Self {
+        Self { standings, ..self }
+    }
+
+    pub(crate) fn standing_of(&self, framework: &str) -> Option<&Standing> {
+        self.standings.get(framework)
     }
 
     /// Whether a framework of this name is among those that were described.

@@ -34,13 +34,13 @@ mod yaml;
 pub use editor::editor_schema;
 pub use fix::{Fixed, fix};
 pub use flaw::{MAX_FAULTS, tidy};
-pub use framework::{FRAMEWORK, check_configs, framework_schema};
-pub use kinds::{Kinds, KindsError};
+pub use framework::{FRAMEWORK, check_frameworks, framework_schema};
+pub use kinds::{Kinds, KindsError, Standing};
 pub use load::{
     Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, Waiting, fault_at, load,
 };
 pub(crate) use pointer::join as pointer_join;
 pub use reference::reference;
-pub use resolve::{BlobNeed, resolve, resolve_again};
+pub use resolve::{BlobNeed, resolve};
 pub use tree::{Position, Spans};
 pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_value};

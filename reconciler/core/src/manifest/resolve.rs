@@ -159,21 +159,14 @@ fn bad_path(bad: &BadPath, pointer: &str, written: &str, document: &Node) -> Fla
     Flaw::at_value(Code::BadPath, node, message, hint).with_rewrite(rewrite)
 }
 
-/// What [`resolve_again`] remembers: objects as they were loaded, the digests that were found for
-/// them, and what came of it.
+/// What [`resolve`] remembers: objects as they were loaded, the digests that were found for them, and what came of it.
 pub(crate) type Pinned = BTreeMap<ObjectKey, (Arc<LoadedObject>, Vec<Digest>, Arc<LoadedObject>)>;
 
-/// Pins every file that the objects name. `find` is asked for the digest of a path of the commit; a
-/// digest that a manifest gives must be the same.
+/// Pins every file that the objects name. `find` is asked for the digest of a path of the commit; a digest that a manifest gives must be the same.
+/// An object that is the same as the last time, with the same files, is the same in memory, too.
 ///
 /// Objects with a file that is not there, or is another one, become faults of their file.
-pub fn resolve(loaded: Loaded, find: impl FnMut(&str) -> Option<Digest>) -> Loaded {
-    pin(loaded, &mut Pinned::new(), find)
-}
-
-/// As [`resolve`], and an object that is the same as the last time, with the same files, is the
-/// same in memory, too.
-pub fn resolve_again(
+pub fn resolve(
     loaded: Loaded,
     cache: &mut ParseCache,
     find: impl FnMut(&str) -> Option<Digest>,

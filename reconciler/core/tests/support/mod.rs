@@ -71,7 +71,7 @@ pub(crate) fn load_commit(commit: Commit<'_>) -> Loaded {
 /// The digest of the one file that commits of these tests have besides manifests,
 /// `site/index.html`.
 pub(crate) fn resolved(loaded: Loaded) -> Loaded {
-    resolve(loaded, |path| {
+    resolve(loaded, &mut ParseCache::default(), |path| {
         (path == "site/index.html").then(|| Digest::of(b"<h1>hello</h1>\n"))
     })
 }

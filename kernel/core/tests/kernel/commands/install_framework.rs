@@ -1,23 +1,49 @@
-use kelson_kernel_core::command::{Command, FailFramework, InstallFramework};
+use kelson_kernel_core::command::{
+    Command, CommitTurn, FailFramework, InstallFramework, framework_objection,
+};
 use kelson_kernel_core::port::{Op, SeatId};
-use kelson_model::object::{Namespace, ObjectKey};
-use kelson_model::task::StopReason;
+use kelson_model::framework::{Ceiling, FaultCause, Limits};
+use kelson_model::object::ObjectKey;
+use kelson_model::quantity::Bytes;
+use kelson_model::task::{StopReason, TaskState};
+use kelson_model::text::MESSAGE_BYTES;
 use serde_json::json;
 
 use crate::world::{
-    World, alone, component, counted, desired, framework, install, is_unchanged, launch, ns, seat,
-    service, service_in, spec,
+    World, alone, component, counted, desired, framework, install, is_unchanged, kind, launch, ns,
+    service, spec,
 };
-use kelson_kernel_core::command::CommitTurn;
 
-/// A framework from git that handles `Service` too, in these namespaces.
-fn from_git(namespaces: Vec<Namespace>) -> InstallFramework {
-    InstallFramework {
-        key: ObjectKey::new("Framework", ns("default"), "mine"),
-        is_built_in: false,
-        namespaces,
-        ..install("mine")
-    }
+/// A framework from git, of namespace `shop`, that brings one kind.
+fn from_git(name: &str, brings: &str) -> InstallFramework {
+    let mut install = install(name);
+    install.key = ObjectKey::new("Framework", ns("shop"), name);
+    install.is_built_in = false;
+    install.description.kinds = vec![kind(brings, &[""])];
+    install
+}
+
+fn flock() -> ObjectKey {
+    ObjectKey::new("Flock", ns("shop/web"), "sparrows")
+}
+
+/// A world with the objects of these frameworks in it.
+fn world_with(frameworks: &[&InstallFramework]) -> World {
+    let mut world = World::new();
+    let objects = frameworks.iter().map(|it| desired(&it.key, json!({})));
+    world.commit(objects.collect(), Vec::new());
+    world
+}
+
+fn put_in_force(world: &mut World, install: &InstallFramework) {
+    world.done(Command::InstallFramework(Box::new(install.clone())));
+}
+
+/// What keeps a framework from being in force.
+fn fault(world: &World, install: &InstallFramework) -> Option<(FaultCause, String)> {
+    let framework = &world.state.frameworks[&install.key];
+    let (_, reason) = framework.fault.clone()?;
+    Some((framework.cause, reason))
 }
 
 #[test]
@@ -50,9 +76,13 @@ fn installing_what_is_in_force_changes_nothing() {
 fn a_component_that_cannot_be_used_leaves_the_one_before_in_force() {
     let mut world = World::new();
     world.done(Command::FailFramework(FailFramework {
-        key: framework(),
-        component: component("2"),
-        reason: "is not a WebAssembly component".to_owned(),
+        is_built_in: true,
+        ..FailFramework::new(
+            framework(),
+            component("2"),
+            FaultCause::BadComponent,
+            "is not a WebAssembly component",
+        )
     }));
     let installed = world.state.frameworks[&framework()].clone();
     assert_eq!(installed.component, Some(component("1")));
@@ -62,55 +92,184 @@ fn a_component_that_cannot_be_used_leaves_the_one_before_in_force() {
 }
 
 #[test]
-fn a_framework_from_git_takes_over_the_tasks_of_the_namespaces_it_serves() {
-    let mut world = World::new();
+fn a_framework_from_git_cannot_take_a_kind_that_another_has() {
+    let thief = from_git("thief", "Service");
+    let mut world = world_with(&[&thief]);
     let agent = world.agent(8, 1024);
-    for key in [service_in("shop/web", "web"), service("web")] {
-        world.serve(&key, spec("a", 1));
-        world.launch(&key, 0, agent);
-    }
-    let taken = world.workload(&service_in("shop/web", "web"));
-    world.done(Command::InstallFramework(Box::new(from_git(vec![ns(
-        "shop",
-    )]))));
-    let mine = SeatId {
-        framework: from_git(Vec::new()).key,
-        namespace: ns("shop/web"),
+    world.serve(&service("web"), spec("a", 1));
+    let task = world.launch(&service("web"), 0, agent);
+    put_in_force(&mut world, &thief);
+    let (cause, reason) = fault(&world, &thief).unwrap();
+    assert_eq!(cause, FaultCause::NotAllowed);
+    assert_eq!(
+        reason,
+        "it brings kind Service, which framework default/service has"
+    );
+    assert_eq!(world.state.frameworks[&thief.key].component, None);
+    assert_eq!(world.task(task).seat.framework, framework());
+    // Nor do two from git share one, whoever comes second.
+    let (first, second) = (from_git("first", "Flock"), from_git("second", "Flock"));
+    let mut world = world_with(&[&first, &second]);
+    put_in_force(&mut world, &first);
+    put_in_force(&mut world, &second);
+    assert_eq!(fault(&world, &first), None);
+    assert!(fault(&world, &second).unwrap().1.contains("shop/first has"));
+}
+
+#[test]
+fn a_framework_from_git_serves_its_own_namespace_and_those_below() {
+    let mut birds = from_git("birds", "Flock");
+    birds.namespaces = vec![ns("shop/web"), ns("default")];
+    let mut world = world_with(&[&birds]);
+    put_in_force(&mut world, &birds);
+    let (cause, reason) = fault(&world, &birds).unwrap();
+    assert_eq!(cause, FaultCause::NotAllowed);
+    assert!(
+        reason.starts_with("it asks for namespace default;"),
+        "{reason}"
+    );
+    birds.namespaces = vec![ns("shop/web"), ns("shop")];
+    put_in_force(&mut world, &birds);
+    assert_eq!(fault(&world, &birds), None);
+    let key = ObjectKey::new("Flock", ns("default"), "sparrows");
+    assert_eq!(world.state.seat_of(&key), None);
+}
+
+#[test]
+fn a_framework_from_git_stays_below_what_the_operator_allows() {
+    let mut birds = from_git("birds", "Flock");
+    birds.limits = Limits::default();
+    birds.ceiling = Some(Ceiling {
+        total_memory: Bytes(100 << 20),
+        ..Ceiling::default()
+    });
+    let mut cats = from_git("cats", "Cat");
+    (cats.limits, cats.ceiling) = (Limits::default(), birds.ceiling.clone());
+    let mut world = world_with(&[&birds, &cats]);
+    put_in_force(&mut world, &birds);
+    assert_eq!(fault(&world, &birds), None);
+    put_in_force(&mut world, &cats);
+    let (cause, reason) = fault(&world, &cats).unwrap();
+    assert_eq!(cause, FaultCause::NotAllowed);
+    assert_eq!(
+        reason,
+        "limits.memory of all frameworks would be 128Mi; the operator allows 100Mi"
+    );
+    // An upgrade is not counted twice.
+    birds.component = component("birds 2");
+    put_in_force(&mut world, &birds);
+    assert_eq!(fault(&world, &birds), None);
+}
+
+#[test]
+fn an_upgrade_that_drops_a_kind_with_living_tasks_is_held_until_they_have_ended() {
+    let birds = from_git("birds", "Flock");
+    let mut upgrade = from_git("birds", "Bird");
+    upgrade.component = component("birds 2");
+    let mut world = world_with(&[&birds]);
+    put_in_force(&mut world, &birds);
+    let agent = world.agent(8, 1024);
+    world.serve(&flock(), spec("a", 1));
+    let workload = world.workload(&flock());
+    let seat = world.state.seat_of(&flock()).unwrap();
+    let task = launched(&mut world, &seat, workload, agent);
+    let before = world.state.frameworks[&birds.key].component.clone();
+    put_in_force(&mut world, &upgrade);
+    let (cause, reason) = fault(&world, &upgrade).unwrap();
+    assert_eq!(cause, FaultCause::Held);
+    assert_eq!(
+        reason,
+        "it would handle kind Flock no more, of which 1 tasks live; remove those objects first"
+    );
+    assert_eq!(world.state.frameworks[&birds.key].component, before);
+    // The same again says nothing new.
+    let events = world.state.events.len();
+    put_in_force(&mut world, &upgrade);
+    assert_eq!(world.state.events.len(), events);
+    world.say(task, TaskState::Finished);
+    assert_eq!(framework_objection(&world.state, &upgrade), None);
+    put_in_force(&mut world, &upgrade);
+    assert_eq!(fault(&world, &upgrade), None);
+}
+
+fn launched(
+    world: &mut World,
+    seat: &SeatId,
+    workload: kelson_model::id::WorkloadId,
+    agent: kelson_model::id::AgentId,
+) -> kelson_model::id::TaskId {
+    let turn = CommitTurn {
+        operations: vec![alone(launch(workload, 1, 0, agent))],
+        ..world.turn(seat)
     };
-    let task = world.state.tasks_of(taken).next().unwrap().id;
-    assert_eq!(world.task(task).seat, mine);
-    assert_eq!(world.state.seats[&mine].used.cpus.0, 1000);
-    assert_eq!(world.state.seats[&seat("shop/web")].used.cpus.0, 0);
-    assert_eq!(world.state.seats[&seat("default")].used.cpus.0, 1000);
-    let refusals = world.operate("shop/web", vec![launch(taken, 1, 1, agent)]);
-    assert_eq!(refusals[0].reason, "no workload of this seat");
+    assert!(counted(world.apply(Command::CommitTurn(turn))).is_empty());
+    world.state.last_task
+}
+
+#[test]
+fn when_a_framework_goes_its_workloads_fall_to_the_one_that_waits_for_the_kind() {
+    let (first, second) = (from_git("first", "Flock"), from_git("second", "Flock"));
+    let mut world = world_with(&[&first, &second]);
+    put_in_force(&mut world, &first);
+    put_in_force(&mut world, &second);
+    let agent = world.agent(8, 1024);
+    world.serve(&flock(), spec("a", 1));
+    let workload = world.workload(&flock());
+    let before = world.state.seat_of(&flock()).unwrap();
+    let task = launched(&mut world, &before, workload, agent);
+    world.commit(Vec::new(), vec![first.key.clone()]);
+    assert!(!world.state.frameworks.contains_key(&first.key));
+    put_in_force(&mut world, &second);
+    let after = world.state.seat_of(&flock()).unwrap();
+    assert_eq!(after.framework, second.key);
+    assert_eq!(world.task(task).seat, after);
+    assert_eq!(world.state.seats[&after].used.cpus.0, 1000);
+    assert_eq!(world.state.seats[&before].used.cpus.0, 0);
     let kill = Op::Kill {
         task,
         reason: StopReason::Replaced,
     };
     let turn = CommitTurn {
         operations: vec![alone(kill)],
-        ..world.turn(&mine)
+        ..world.turn(&after)
     };
     assert!(counted(world.apply(Command::CommitTurn(turn))).is_empty());
 }
 
 #[test]
-fn when_a_framework_goes_its_workloads_fall_to_the_next() {
-    let mut world = World::new();
-    let agent = world.agent(8, 1024);
-    world.serve(&service("web"), spec("a", 1));
-    world.launch(&service("web"), 0, agent);
-    let object = desired(&from_git(Vec::new()).key, json!({}));
-    world.commit(vec![object], Vec::new());
-    world.done(Command::InstallFramework(Box::new(from_git(Vec::new()))));
-    assert_eq!(world.state.seats[&seat("default")].used.cpus.0, 0);
-    world.commit(Vec::new(), vec![from_git(Vec::new()).key]);
-    assert!(
-        !world
-            .state
-            .frameworks
-            .contains_key(&from_git(Vec::new()).key)
+fn a_framework_that_git_has_removed_meanwhile_is_not_put_in_force() {
+    let birds = from_git("birds", "Flock");
+    let mut world = world_with(&[&birds]);
+    world.commit(Vec::new(), vec![birds.key.clone()]);
+    let install = Command::InstallFramework(Box::new(birds.clone()));
+    assert_eq!(world.refused(install).code, "K0302");
+    let reason = "is not a WebAssembly component";
+    let fail = FailFramework::new(
+        birds.key.clone(),
+        birds.component,
+        FaultCause::BadComponent,
+        reason,
     );
-    assert_eq!(world.state.seats[&seat("default")].used.cpus.0, 1000);
+    assert_eq!(world.refused(Command::FailFramework(fail)).code, "K0302");
+    assert!(!world.state.frameworks.contains_key(&birds.key));
+}
+
+#[test]
+fn a_reason_is_cut_to_what_is_kept() {
+    let birds = from_git("birds", "Flock");
+    let mut world = world_with(&[&birds]);
+    let reason = "x".repeat(200 << 10);
+    let mut fail = FailFramework::new(
+        birds.key.clone(),
+        birds.component.clone(),
+        FaultCause::BadComponent,
+        &reason,
+    );
+    assert_eq!(fail.reason.len(), MESSAGE_BYTES);
+    // Whoever proposes it otherwise.
+    fail.reason = reason;
+    world.done(Command::FailFramework(fail));
+    assert_eq!(fault(&world, &birds).unwrap().1.len(), MESSAGE_BYTES);
+    let event = world.state.events.back().unwrap();
+    assert_eq!(event.message.len(), MESSAGE_BYTES);
 }

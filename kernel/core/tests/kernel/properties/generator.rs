@@ -8,6 +8,7 @@ use kelson_kernel_core::command::{
 use kelson_kernel_core::port::{Op, Operation, SeatId, StateWrite};
 use kelson_kernel_core::{Entry, Reply, State, apply};
 use kelson_model::agent::AgentState;
+use kelson_model::framework::FaultCause;
 use kelson_model::id::{AgentId, Digest, Index, TaskId, WorkloadId};
 use kelson_model::object::{Health, ObjectKey, RolloutState, Sync};
 use kelson_model::principal::Principal;
@@ -20,7 +21,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::world::{
-    SOURCE, component, demand, desired, install, machine, ns, revision, seat, service_in, spec,
+    SOURCE, component, demand, desired, install, kind, machine, ns, revision, seat, spec,
     status, with_ports,
 };
 
@@ -72,7 +73,8 @@ const NAMESPACES: [&str; 2] = ["a", "b"];
 
 fn key(pick: u16) -> ObjectKey {
     let namespace = NAMESPACES[usize::from(pick) % 2];
-    service_in(namespace, ["x", "y"][usize::from(pick / 2) % 2])
+    let kind = if namespace == "b" { "Flock" } else { "Service" };
+    ObjectKey::new(kind, ns(namespace), ["x", "y"][usize::from(pick / 2) % 2])
 }
 
 fn some_spec(pick: u16) -> Value {
@@ -106,12 +108,15 @@ fn a_workload(state: &State, pick: u16) -> WorkloadId {
 fn framework_of(pick: u16) -> InstallFramework {
     match pick % 4 {
         0 | 1 => install(["1", "2"][usize::from(pick % 2)]),
-        _ => InstallFramework {
-            key: ObjectKey::new("Framework", ns("default"), "mine"),
-            is_built_in: false,
-            namespaces: vec![ns("b")],
-            ..install(["m", "n"][usize::from(pick % 2)])
-        },
+        // Two that bring one kind: the second waits until the first goes.
+        _ => {
+            let name = ["mine", "yours"][usize::from(pick % 2)];
+            let mut flocks = install(["m", "n"][usize::from(pick / 4 % 2)]);
+            flocks.key = ObjectKey::new("Framework", ns("b"), name);
+            flocks.is_built_in = false;
+            flocks.description.kinds = vec![kind("Flock", &[""])];
+            flocks
+        }
     }
 }
 
@@ -350,9 +355,13 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
         }),
         9 | 10 => Command::InstallFramework(Box::new(framework_of(first))),
         11 => Command::FailFramework(FailFramework {
-            key: framework_of(first).key,
-            component: Digest::of(b"bad"),
-            reason: "is bad".to_owned(),
+            is_built_in: framework_of(first).is_built_in,
+            ..FailFramework::new(
+                framework_of(first).key,
+                Digest::of(b"bad"),
+                FaultCause::BadComponent,
+                "is bad",
+            )
         }),
         12 => {
             // The framework from git goes, and comes with its object.
@@ -465,6 +474,7 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
             part: 0,
             objects: (0..4)
                 .map(|pick| desired(&key(pick), some_spec(pick * 10)))
+                .chain([2, 3].map(|pick| desired(&framework_of(pick).key, json!({}))))
                 .collect(),
             prune: Vec::new(),
         }),
@@ -474,10 +484,11 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
             previous: None,
             parts: 1,
             prune: Vec::new(),
-            objects: 4,
+            objects: 6,
             going: 0,
             released: Vec::new(),
         }),
+        Command::InstallFramework(Box::new(framework_of(2))),
     ];
     let mut put = |state: &mut State, now: u64, client: Option<(String, u64)>, command: Command| {
         let entry = Entry {
