@@ -83,6 +83,7 @@ async fn accept(kernel: &Kernel, objects: Vec<DesiredObject>) {
                 revision: revision.clone(),
                 part,
                 objects: vec![object],
+                prune: Vec::new(),
             })
         })
         .collect();

@@ -68,8 +68,6 @@ pub enum StopReason {
     Unhealthy,
     /// A person asked for it (`kelson stop`).
     ByHand,
-    /// Its limits were changed by hand and are enforced.
-    Drifted,
 }
 
 impl StopReason {
@@ -86,13 +84,12 @@ impl StopReason {
     }
 
     /// All reasons, by the number under which they cross the scheduler's boundary.
-    pub const ALL: [StopReason; 6] = [
+    pub const ALL: [StopReason; 5] = [
         Self::Replaced,
         Self::ScaledDown,
         Self::Removed,
         Self::Unhealthy,
         Self::ByHand,
-        Self::Drifted,
     ];
 }
 

@@ -5,15 +5,14 @@
 //! never reads git, talks to a kernel, looks at a clock or waits: it is handed all of that.
 //!
 //! The way through: [`manifest`] turns files into desired objects with their positions and faults,
-//! [`diff`] compares, [`plan`] orders, [`render`] tells people, [`drift`] says what left git's word
-//! without a commit, and [`health`] sums up. [`codes`] lists every fault that a person can meet.
+//! [`diff`] compares, [`plan`] orders, [`render`] tells people, and [`drift`] says what left git's
+//! word without a commit. [`codes`] lists every fault that a person can meet.
 //! Read `manifest/load.rs` first, then `plan/make.rs`.
 
 pub mod codes;
 pub mod diff;
 pub mod drift;
 pub mod guard;
-pub mod health;
 pub mod manifest;
 pub mod observed;
 pub mod plan;

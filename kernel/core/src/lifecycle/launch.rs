@@ -136,8 +136,7 @@ fn is_ended_by_plan(task: &Task) -> bool {
         StopReason::Replaced
         | StopReason::ScaledDown
         | StopReason::Removed
-        | StopReason::ByHand
-        | StopReason::Drifted => true,
+        | StopReason::ByHand => true,
         StopReason::Unhealthy => false,
     })
 }

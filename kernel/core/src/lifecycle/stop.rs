@@ -33,7 +33,6 @@ pub(crate) fn order_stop(
         StopReason::Removed => "its workload was removed",
         StopReason::Unhealthy => "its health check failed",
         StopReason::ByHand => "somebody asked for it",
-        StopReason::Drifted => "its limits were changed by hand",
     };
     state.push_event(context.event(
         "TaskStopping",
