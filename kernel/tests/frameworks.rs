@@ -93,6 +93,7 @@ async fn accept(kernel: &Kernel, objects: Vec<DesiredObject>) {
         previous: None,
         parts: count,
         prune: Vec::new(),
+        released: Vec::new(),
         objects: count,
     }));
     for (sequence, request) in (1..).zip(requests) {
