@@ -93,6 +93,7 @@ async fn accept(kernel: &Kernel, objects: Vec<DesiredObject>) {
         previous: None,
         parts: count,
         prune: Vec::new(),
+        going: 0,
         released: Vec::new(),
         objects: count,
     }));
