@@ -19,7 +19,8 @@ use kelson_model::request::{Accept, Request, Stage, Submission};
 use kelson_model::text::MESSAGE_BYTES;
 use serde_json::{Value, json};
 
-/// A sandbox whose components are text: `describe BYTES` brings a kind with a schema of that size, `fail BYTES` cannot be loaded.
+/// A sandbox whose components are text: `describe BYTES` brings a kind with a schema of that size,
+/// `fail BYTES` cannot be loaded.
 struct Talker;
 
 impl SchedulerHost for Talker {
@@ -150,5 +151,8 @@ async fn a_framework_that_says_too_much_is_at_fault_and_the_next_is_put_in_force
     let fails = judged(&kernel, "c-fails").await;
     assert_eq!(fails.cause, FaultCause::BadComponent);
     assert_eq!(fails.fault.as_ref().unwrap().1.len(), MESSAGE_BYTES);
-    assert!(!running.is_finished(), "the loading of frameworks has ended");
+    assert!(
+        !running.is_finished(),
+        "the loading of frameworks has ended"
+    );
 }

@@ -85,7 +85,8 @@ impl Default for Limits {
     }
 }
 
-/// What the operator allows frameworks from git: each at most, and all of them together. A framework in the box is not counted.
+/// What the operator allows frameworks from git: each at most, and all of them together. A
+/// framework in the box is not counted.
 ///
 /// Written as `memory=256Mi,operations=100000`; what is not named keeps its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +116,8 @@ impl Default for Ceiling {
 }
 
 impl Ceiling {
-    /// Says what in `asked` is above the ceiling, where `others` are the limits of the other frameworks from git.
+    /// Says what in `asked` is above the ceiling, where `others` are the limits of the other
+    /// frameworks from git.
     pub fn objection<'a>(
         &self,
         asked: &Limits,
@@ -211,8 +213,8 @@ impl FromStr for Ceiling {
     }
 }
 
-/// Whether a framework of namespace `own` serves `namespace`. It serves those that it names, each with those below; one that names none serves
-/// its own, and one in the box all.
+/// Whether a framework of namespace `own` serves `namespace`. It serves those that it names, each
+/// with those below; one that names none serves its own, and one in the box all.
 pub fn serves(
     own: &Namespace,
     named: &[Namespace],

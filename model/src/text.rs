@@ -1,4 +1,5 @@
-//! Text from outside, made fit to be kept and shown: cut to a stated length, and freed of what plays tricks on a terminal.
+//! Text from outside, made fit to be kept and shown: cut to a stated length, and freed of what
+//! plays tricks on a terminal.
 
 /// Bytes of one reason, message, note or line of a log, wherever it comes from.
 pub const MESSAGE_BYTES: usize = 1_000;

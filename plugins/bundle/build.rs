@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use kelson_plugins_builder::build_component;
 
-/// The schedulers in the box: the name of each framework and the package that its component is made from.
+/// The schedulers in the box: the name of each framework and the package that its component is made
+/// from.
 const SCHEDULERS: [(&str, &str); 1] = [("service", "kelson-plugin-service")];
 /// What the schedulers are made from.
 const SOURCES: [&str; 5] = [

@@ -8,9 +8,8 @@ use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::source::Fault;
 use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{
-    FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, check_frameworks, fault_at,
-    load,
-    resolve,
+    FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, check_frameworks,
+    fault_at, load, resolve,
 };
 
 use crate::source::{BlobId, Listing, ManifestSource, SourceError, TreeFault};

@@ -17,7 +17,8 @@ pub struct Problem {
 ///
 /// *Assumes*: pure; it may take some time, and is called where blocking is allowed.
 pub trait Validator: Send + Sync + 'static {
-    /// Checks the normalised specification of one object; no problem, or no framework that could be asked: empty.
+    /// Checks the normalised specification of one object; no problem, or no framework that could be
+    /// asked: empty.
     fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem>;
 }
 

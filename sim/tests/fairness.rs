@@ -16,7 +16,10 @@ fn flock(namespace: &str, birds: u32) -> kelson_model::object::DesiredObject {
 fn cluster(components: &Components) -> Cluster {
     let mut cluster = Cluster::new(components.host.clone());
     cluster
-        .install("service", kelson_plugins_bundle::component("service").unwrap())
+        .install(
+            "service",
+            kelson_plugins_bundle::component("service").unwrap(),
+        )
         .unwrap();
     cluster
         .install("birds", &guest("kelson-test-birds").unwrap())

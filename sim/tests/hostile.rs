@@ -18,7 +18,10 @@ fn beside(name: &str, kind: &str) -> Cluster {
     let components = Components::new().unwrap();
     let mut cluster = Cluster::new(components.host.clone());
     cluster
-        .install("service", kelson_plugins_bundle::component("service").unwrap())
+        .install(
+            "service",
+            kelson_plugins_bundle::component("service").unwrap(),
+        )
         .unwrap();
     cluster
         .install(name, &guest(&format!("kelson-test-{name}")).unwrap())

@@ -12,7 +12,10 @@ use kelson_sim::{Cluster, Components, Fault, service};
 fn cluster(components: &Components) -> Cluster {
     let mut cluster = Cluster::new(components.host.clone());
     cluster
-        .install("service", kelson_plugins_bundle::component("service").unwrap())
+        .install(
+            "service",
+            kelson_plugins_bundle::component("service").unwrap(),
+        )
         .unwrap();
     cluster.attach("a", 8).unwrap();
     cluster

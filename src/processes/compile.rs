@@ -1,4 +1,5 @@
-//! `kelson compile-component`: the sandbox's mode of this executable that compiles one component within limits.
+//! `kelson compile-component`: the sandbox's mode of this executable that compiles one component
+//! within limits.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

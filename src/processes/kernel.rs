@@ -70,7 +70,8 @@ pub(crate) struct Kernel {
     /// Over which time deletions count together before they are held
     #[arg(long, default_value = "1h", requires = "repo", value_name = "DURATION")]
     prune_window: Millis,
-    /// What frameworks from git may ask for, each and all together, such as memory=256Mi,totalMemory=2Gi
+    /// What frameworks from git may ask for, each and all together, such as
+    /// memory=256Mi,totalMemory=2Gi
     #[arg(long, value_name = "LIMITS")]
     framework_limits: Option<Ceiling>,
     /// End at the end of stdin

@@ -1,5 +1,5 @@
-//! The processes of a cluster: `dev` raises a kernel and an agent as they are; `kernel` and `agent` wire the rooms together; `shim` and its gate hold a task;
-//! `compile` compiles one component.
+//! The processes of a cluster: `dev` raises a kernel and an agent as they are; `kernel` and `agent`
+//! wire the rooms together; `shim` and its gate hold a task; `compile` compiles one component.
 
 pub(crate) mod agent;
 pub(crate) mod compile;

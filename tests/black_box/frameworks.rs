@@ -254,7 +254,10 @@ fn a_framework_cannot_take_what_is_another_ones() {
     let now = is("crows", "Degraded");
     let crows = status::object(&now, "Framework/crows").unwrap();
     assert_eq!(text(crows, "/reason"), "NotAllowed");
-    assert!(text(crows, "/message").contains("data/birds has"), "{crows}");
+    assert!(
+        text(crows, "/message").contains("data/birds has"),
+        "{crows}"
+    );
     // Another's namespace is a fault of the manifest, with its place.
     write(
         "kelson/crows.yaml",
@@ -269,7 +272,10 @@ fn a_framework_cannot_take_what_is_another_ones() {
         .iter()
         .map(|error| text(error, "/message"))
         .collect();
-    assert!(told.iter().any(|told| told.contains("and not data")), "{told:?}");
+    assert!(
+        told.iter().any(|told| told.contains("and not data")),
+        "{told:?}"
+    );
     // The one that has the kind goes, and the other one gets it.
     write("kelson/crows.yaml", framework("crows", "shop"));
     cluster.repo.remove("kelson/birds.yaml").unwrap();

@@ -380,8 +380,10 @@ struct Asked {
 impl Validator for Asked {
     fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem> {
         let problem = |pointer: String, message: String| Problem { pointer, message };
-        match self.host
-            .validate(&self.digest, &key.kind, &spec.to_string()) {
+        match self
+            .host
+            .validate(&self.digest, &key.kind, &spec.to_string())
+        {
             Ok(found) => found
                 .into_iter()
                 .map(|found| problem(found.pointer, found.message))

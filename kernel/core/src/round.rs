@@ -282,7 +282,9 @@ pub fn plan_query(state: &State, seat: &SeatId, now: ClusterTime) -> Option<Turn
         changed: SeatRows::default(),
         offers: Vec::new(),
         refusals: Vec::new(),
-        pairs: record.map(|record| record.pairs.clone()).unwrap_or_default(),
+        pairs: record
+            .map(|record| record.pairs.clone())
+            .unwrap_or_default(),
         view: Arc::new(StateView {
             state: state.clone(),
             seat: seat.clone(),

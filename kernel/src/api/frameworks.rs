@@ -40,7 +40,9 @@ pub(super) async fn logs(
     let state = kernel.state();
     let mut lines = Vec::new();
     for framework in named(&state, &asked.name)? {
-        let of = kernel.host().log_lines(&framework.key, asked.namespace.as_ref());
+        let of = kernel
+            .host()
+            .log_lines(&framework.key, asked.namespace.as_ref());
         lines.extend(of);
     }
     let (now, wall) = (kernel.now(), kernel.wall());

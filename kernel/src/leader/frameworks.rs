@@ -1,17 +1,17 @@
 //! Components: loads what the state asks for, and says what came of it.
 //!
-//! *Flow:* the frameworks in the box first; then, after every change, each Framework object whose newest generation was not looked at yet,
-//! and those that wait for a kind or for tasks to end. *Guarantees:* a component that cannot be used leaves the one before in force, and its
-//! fault in the state; no fault of a framework ends this loop. *Assumes:* the blob is stored before the object names it. *Caveats:* where the
-//! log takes nothing for a while, what is to be said is said again a second later.
+//! *Flow:* the frameworks in the box first; then, after every change, each Framework object whose
+//! newest generation was not looked at yet, and those that wait for a kind or for tasks to end.
+//! *Guarantees:* a component that cannot be used leaves the one before in force, and its fault in
+//! the state; no fault of a framework ends this loop. *Assumes:* the blob is stored before the
+//! object names it. *Caveats:* where the log takes nothing for a while, what is to be said is said
+//! again a second later.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kelson_kernel_core::State;
-use kelson_kernel_core::command::{
-    Command, FailFramework, InstallFramework, framework_objection,
-};
+use kelson_kernel_core::command::{Command, FailFramework, InstallFramework, framework_objection};
 use kelson_model::framework::{FaultCause, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
@@ -79,10 +79,7 @@ pub async fn run_frameworks(kernel: Kernel) {
                 }
             }
         }
-        heart.waits(
-            "for a change",
-            is_late.then_some(RETRY.saturating_mul(10)),
-        );
+        heart.waits("for a change", is_late.then_some(RETRY.saturating_mul(10)));
         tokio::select! {
             changed = view.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRY), if is_late => {}
@@ -91,10 +88,7 @@ pub async fn run_frameworks(kernel: Kernel) {
 }
 
 /// Framework objects whose newest generation was not looked at yet, or whose wait is over.
-fn to_look_at(
-    state: &State,
-    looked: &BTreeMap<ObjectKey, (u64, Looked)>,
-) -> Vec<(ObjectKey, u64)> {
+fn to_look_at(state: &State, looked: &BTreeMap<ObjectKey, (u64, Looked)>) -> Vec<(ObjectKey, u64)> {
     let of_kind = state
         .objects
         .iter()
@@ -142,12 +136,26 @@ async fn install_object(
         Ok(spec) => spec,
         Err(error) => {
             let reason = format!("the specification cannot be read: {error}");
-            return fail(kernel, key, Digest::of(b""), FaultCause::BadComponent, &reason).await;
+            return fail(
+                kernel,
+                key,
+                Digest::of(b""),
+                FaultCause::BadComponent,
+                &reason,
+            )
+            .await;
         }
     };
     let Some(digest) = spec.digest else {
         let reason = format!("{} is not pinned by a digest", spec.component.path);
-        return fail(kernel, key, Digest::of(b""), FaultCause::BadComponent, &reason).await;
+        return fail(
+            kernel,
+            key,
+            Digest::of(b""),
+            FaultCause::BadComponent,
+            &reason,
+        )
+        .await;
     };
     let blobs = kernel.blobs().clone();
     let wanted = digest.clone();
@@ -205,7 +213,8 @@ async fn load(
     say(kernel, fault).await
 }
 
-/// Proposes a framework that has described itself. `apply` decides; what it objects to is tried again when the objection is gone.
+/// Proposes a framework that has described itself. `apply` decides; what it objects to is tried
+/// again when the objection is gone.
 async fn put_in_force(kernel: &Kernel, install: InstallFramework) -> Result<Looked, SubmitError> {
     let command = Command::InstallFramework(Box::new(install.clone()));
     match kernel.propose(command).await {
@@ -244,7 +253,11 @@ async fn fail(
     cause: FaultCause,
     reason: &str,
 ) -> Result<Looked, SubmitError> {
-    say(kernel, FailFramework::new(key.clone(), component, cause, reason)).await
+    say(
+        kernel,
+        FailFramework::new(key.clone(), component, cause, reason),
+    )
+    .await
 }
 
 async fn say(kernel: &Kernel, fault: FailFramework) -> Result<Looked, SubmitError> {

@@ -1,4 +1,5 @@
-//! What compiling came to, on disk: `<sha256>-<engine>.cwasm`, and beside it the checksum of what was written; or `….bad`, why not.
+//! What compiling came to, on disk: `<sha256>-<engine>.cwasm`, and beside it the checksum of what
+//! was written; or `….bad`, why not.
 //!
 //! A file is used only if its checksum holds, and it is compared and used as one reading. The
 //! folder is closed to other users. Nothing here is ever needed: a file that cannot be read or

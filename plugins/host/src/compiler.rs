@@ -1,8 +1,9 @@
 //! Compiling a component: in a child process with limits, or in this one.
 //!
-//! A component comes from whoever may commit, and a compiler is no sandbox: what it is given decides how long it takes and how much memory.
-//! The kernel therefore compiles in a child, which an operator can see and the machine can end. Tools that compile what they were built
-//! with do it themselves.
+//! A component comes from whoever may commit, and a compiler is no sandbox: what it is given
+//! decides how long it takes and how much memory. The kernel therefore compiles in a child, which
+//! an operator can see and the machine can end. Tools that compile what they were built with do it
+//! themselves.
 
 use std::ffi::OsString;
 use std::fs;
@@ -32,8 +33,9 @@ pub enum Compiler {
     Child(ChildCompiler),
 }
 
-/// A program that compiles one component and ends: it is called with `--input FILE --output FILE --memory BYTES --cpu SECONDS` behind
-/// the arguments given here, and is expected to call [`compile_file`].
+/// A program that compiles one component and ends: it is called with `--input FILE --output FILE
+/// --memory BYTES --cpu SECONDS` behind the arguments given here, and is expected to call
+/// [`compile_file`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildCompiler {
     /// The program.
@@ -95,7 +97,8 @@ impl Compiler {
         }
     }
 
-    /// Compiles a component whose beginning was looked at; `input` and `output` are free names in a folder closed to others.
+    /// Compiles a component whose beginning was looked at; `input` and `output` are free names in a
+    /// folder closed to others.
     pub(crate) fn compile(
         &self,
         engine: &Engine,
@@ -213,7 +216,8 @@ fn said(child: &mut Child, patience: Duration) -> Option<String> {
     std::thread::spawn(move || {
         let mut stderr = stderr;
         let mut said = Vec::new();
-        // What cannot be read was not said; the rest is read so that the child never waits for its reader.
+        // What cannot be read was not said; the rest is read so that the child never waits for its
+        // reader.
         let _read = (&mut stderr).take(SAID_BYTES).read_to_end(&mut said);
         let _rest = io::copy(&mut stderr, &mut io::sink());
         let _is_awaited = tell.send(String::from_utf8_lossy(&said).into_owned());
@@ -246,7 +250,8 @@ impl CompileError {
     }
 }
 
-/// Compiles the component in `input` into `output` within limits that hold for this whole process: what a child compiler does.
+/// Compiles the component in `input` into `output` within limits that hold for this whole process:
+/// what a child compiler does.
 ///
 /// # Errors
 /// The component is none, or the machine does not let it.
@@ -282,8 +287,14 @@ fn bind(memory: u64, cpu_seconds: u64) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     setrlimit(Resource::Core, limit(0, 0))?;
     setrlimit(Resource::As, limit(memory, memory))?;
-    setrlimit(Resource::Fsize, limit(limits::COMPILED_BYTES, limits::COMPILED_BYTES))?;
+    setrlimit(
+        Resource::Fsize,
+        limit(limits::COMPILED_BYTES, limits::COMPILED_BYTES),
+    )?;
     // The first is a signal of its own, by which the parent knows; the last cannot be ignored.
-    setrlimit(Resource::Cpu, limit(cpu_seconds, cpu_seconds.saturating_add(5)))?;
+    setrlimit(
+        Resource::Cpu,
+        limit(cpu_seconds, cpu_seconds.saturating_add(5)),
+    )?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The newest lines that schedulers wrote, kept for their authors: of turns that count and of turns that were void alike.
+//! The newest lines that schedulers wrote, kept for their authors: of turns that count and of turns
+//! that were void alike.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -11,7 +11,7 @@ use wasmtime::component::Component;
 ///
 /// The caller vouches that `code` is what [`Engine::precompile_component`] returned, byte for byte.
 pub(crate) fn component(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes come from this process' engine, or from a file that this program wrote into a folder closed to other users; of one
-    // that was kept, the checksum was just compared.
+    // SAFETY: the bytes come from this process' engine, or from a file that this program wrote into
+    // a folder closed to other users; of one that was kept, the checksum was just compared.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -9,8 +9,8 @@ use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::Digest;
 use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{
-    Kinds, MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Standing, Unreadable, check_frameworks,
-    fault_at, load, read_value, resolve,
+    Kinds, MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Standing, Unreadable,
+    check_frameworks, fault_at, load, read_value, resolve,
 };
 use serde_json::json;
 use support::*;
@@ -580,4 +580,3 @@ fn a_framework_serves_its_own_namespaces_and_objects_stand_in_them() {
     ]);
     assert_eq!(places(&found), ["K0115 inside.yaml:5:14"]);
 }
-

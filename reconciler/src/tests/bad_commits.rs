@@ -94,11 +94,7 @@ async fn what_a_framework_does_not_accept_is_a_fault_at_its_place() {
 
     struct NoThirteen;
     impl Validator for NoThirteen {
-        fn validate(
-            &self,
-            key: &kelson_model::object::ObjectKey,
-            spec: &Value,
-        ) -> Vec<Problem> {
+        fn validate(&self, key: &kelson_model::object::ObjectKey, spec: &Value) -> Vec<Problem> {
             assert_eq!(key.kind, "Service");
             let is_thirteen = spec["instances"] == 13;
             let problem = Problem {

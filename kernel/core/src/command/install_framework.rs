@@ -70,7 +70,8 @@ impl FailFramework {
     }
 }
 
-/// Whether the framework is still wanted: one from git may have left it while its component was loaded.
+/// Whether the framework is still wanted: one from git may have left it while its component was
+/// loaded.
 fn check_wanted(state: &State, key: &ObjectKey, is_built_in: bool) -> Result<(), Refusal> {
     let object = state.objects.get(key);
     if is_built_in || object.is_some_and(|object| !object.is_removed) {
@@ -85,8 +86,9 @@ fn check_wanted(state: &State, key: &ObjectKey, is_built_in: bool) -> Result<(),
 
 /// Why a framework cannot be put in force as things stand; `None`: it can.
 ///
-/// A framework from git serves the namespace of its object and those below, brings kinds that no other framework has, stays within what
-/// the operator allows, and keeps the kinds that have living tasks.
+/// A framework from git serves the namespace of its object and those below, brings kinds that no
+/// other framework has, stays within what the operator allows, and keeps the kinds that have living
+/// tasks.
 pub fn framework_objection(
     state: &State,
     command: &InstallFramework,

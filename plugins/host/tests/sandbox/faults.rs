@@ -234,9 +234,15 @@ fn the_lines_of_a_void_turn_are_kept_with_the_reason() {
     let lines = of("bad");
     let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
     assert_eq!(&texts[..3], ["line 0", "line 1", "line 2"]);
-    assert!(texts[3].starts_with("the turn is void: out of fuel"), "{texts:?}");
+    assert!(
+        texts[3].starts_with("the turn is void: out of fuel"),
+        "{texts:?}"
+    );
     assert_eq!(&texts[4..6], ["line 0", "line 1"]);
-    assert!(texts[6].starts_with("the turn is void: trapped"), "{texts:?}");
+    assert!(
+        texts[6].starts_with("the turn is void: trapped"),
+        "{texts:?}"
+    );
     assert!(lines.iter().all(|line| line.is_void));
     // A hundred of each turn, and a line that says how many there were.
     let kept = of("good");

@@ -195,7 +195,10 @@ fn a_component_that_cannot_be_compiled_is_tried_once() {
         ("echo it has no sections >&2; exit 1", "it has no sections"),
         ("kill -XCPU $$", "more than 600 s of processor time"),
         ("kill -ABRT $$", "more than 4096 MiB of memory"),
-        ("echo index out of bounds >&2; exit 101", "index out of bounds"),
+        (
+            "echo index out of bounds >&2; exit 101",
+            "index out of bounds",
+        ),
     ] {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path();
@@ -215,7 +218,11 @@ fn what_is_the_machines_fault_is_tried_again() {
         ("echo no disk >&2; exit 2", LONG, "no disk"),
         ("kill -KILL $$", LONG, "the compiler ended with"),
         ("exit 0", LONG, "its files"),
-        ("exec sleep 600", Duration::from_millis(200), "took more than"),
+        (
+            "exec sleep 600",
+            Duration::from_millis(200),
+            "took more than",
+        ),
     ] {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path();

@@ -84,10 +84,12 @@ pub fn framework_schema() -> Value {
     })
 }
 
-/// Checks what a schema alone cannot: that a Framework asks for its own namespaces, that its `spec.config` is what its component takes, and that every
-/// other object stands in a namespace which the framework of its kind serves.
+/// Checks what a schema alone cannot: that a Framework asks for its own namespaces, that its
+/// `spec.config` is what its component takes, and that every other object stands in a namespace
+/// which the framework of its kind serves.
 ///
-/// Where a commit pins another component than the one that is described, nothing can be said of its configuration before that one has described itself.
+/// Where a commit pins another component than the one that is described, nothing can be said of its
+/// configuration before that one has described itself.
 pub fn check_frameworks(mut loaded: Loaded, kinds: &Kinds) -> Loaded {
     let mut faults: Vec<Fault> = Vec::new();
     // What this commit says of a framework wins over how it stands.

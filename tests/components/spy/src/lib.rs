@@ -1,5 +1,5 @@
-//! Asks for the specification and name of the first thousand workloads and for the attributes of the first hundred agents, whoever owns
-//! them, and tells what it was answered.
+//! Asks for the specification and name of the first thousand workloads and for the attributes of
+//! the first hundred agents, whoever owns them, and tells what it was answered.
 //!
 //! It behaves until the seat has a workload, so that it loads and describes itself.
 

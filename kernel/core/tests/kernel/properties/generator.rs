@@ -21,8 +21,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::world::{
-    SOURCE, component, demand, desired, install, kind, machine, ns, revision, seat, spec,
-    status, with_ports,
+    SOURCE, component, demand, desired, install, kind, machine, ns, revision, seat, spec, status,
+    with_ports,
 };
 
 /// What is drawn: a kind of command and numbers that pick its parts from what there is.
