@@ -69,6 +69,7 @@ fn framework(kernel: &Kernel, name: &str, component: &str, config: Value) -> Des
             line: 1,
             column: None,
         },
+        written: None,
     }
 }
 
