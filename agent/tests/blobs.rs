@@ -1,5 +1,5 @@
 //! Files from blobs: fetched once, waited for, and nobody else's business.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 

@@ -41,7 +41,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Hooks};
+pub use config::{Config, Hooks, OnBeat};
 pub use desired::{Desired, Loader, MAX_OBJECT_BYTES};
 pub use observed::{Changes, MIRRORED, Mirror};
 pub use offline::{kinds_of, load_source, plan_source, validation};

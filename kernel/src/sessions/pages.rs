@@ -82,7 +82,7 @@ impl Pages {
         Some(match task.filter(|task| task.agent == self.agent) {
             Some(task) => {
                 let assignment = assignment(&self.state, &task);
-                self.to_wire(assignment, task.template_id)
+                self.wire(assignment, task.template_id)
             }
             None => v1::Assignment {
                 task: id.0,
@@ -92,7 +92,7 @@ impl Pages {
         })
     }
 
-    fn to_wire(&mut self, assignment: Assignment, template_id: u64) -> v1::Assignment {
+    fn wire(&mut self, assignment: Assignment, template_id: u64) -> v1::Assignment {
         use v1::assignment::Order as Wire;
         let order = match assignment.order {
             Order::Run(run) => Wire::Run(self.spec(*run, template_id)),
@@ -158,6 +158,5 @@ fn reason_name(reason: StopReason) -> &'static str {
         StopReason::Removed => "removed",
         StopReason::Unhealthy => "unhealthy",
         StopReason::ByHand => "byHand",
-        StopReason::Drifted => "drifted",
     }
 }

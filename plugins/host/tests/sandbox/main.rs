@@ -1,10 +1,5 @@
 //! The sandbox with real components, compiled from source.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod alike;
 mod bench;
