@@ -1,6 +1,6 @@
 //! Frameworks whose components say too much: each is at fault by itself, and the kernel goes on.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use kelson_kernel::{Kernel, KernelConfig, leader};
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::port::{
-    LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
+    ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
 };
 use kelson_kernel_core::record::Framework;
 use kelson_model::framework::{Ceiling, Description, FaultCause, KindDescription, Limits};
@@ -54,6 +54,18 @@ impl SchedulerHost for Talker {
         Ok(String::new())
     }
     fn drop_instance(&self, _: &SeatId) {}
+    fn fork(&self) -> Box<dyn ForkTurns + '_> {
+        Box::new(Silent)
+    }
+}
+
+/// A fork of it: no turn says anything.
+struct Silent;
+
+impl ForkTurns for Silent {
+    fn turn(&self, _: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
+        Ok(TurnOutcome::default())
+    }
 }
 
 /// A Framework object whose component says this.

@@ -66,6 +66,7 @@ async fn launch(kernel: &Kernel, spec: Value, agent: AgentId, count: u32) {
         limits: Limits::default(),
         config: "null".to_owned(),
         is_built_in: true,
+        ceiling: None,
     };
     done(kernel, Command::InstallFramework(Box::new(install))).await;
     let revision: Revision = format!("{:040x}", 1).parse().unwrap();

@@ -254,10 +254,6 @@ impl FaultCause {
     }
 
     /// Whether it is [`FaultCause::BadComponent`], which is not written down.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde hands it over this way"
-    )]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -330,6 +326,6 @@ mod tests {
         let others = vec![Limits::default(); 64];
         let objection = ceiling.objection(&asked, &others).unwrap();
         assert!(objection.contains("of all frameworks"), "{objection}");
-        assert_eq!(ceiling.objection(&asked, &others[..63]), None);
+        assert_eq!(ceiling.objection(&asked, others.iter().take(63)), None);
     }
 }

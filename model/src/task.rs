@@ -79,7 +79,6 @@ impl StopReason {
             Self::Removed => "removed",
             Self::Unhealthy => "unhealthy",
             Self::ByHand => "byHand",
-            Self::Drifted => "drifted",
         }
     }
 

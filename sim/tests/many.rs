@@ -12,7 +12,10 @@ use serde_json::json;
 fn cluster(components: &Components, agents: u64, cpus: u64) -> Cluster {
     let mut cluster = Cluster::new(components.host.clone());
     cluster
-        .install("service", kelson_plugins_bundle::service())
+        .install(
+            "service",
+            kelson_plugins_bundle::component("service").unwrap(),
+        )
         .unwrap();
     for number in 0..agents {
         cluster.attach(&format!("agent-{number}"), cpus).unwrap();

@@ -156,6 +156,7 @@ impl World {
             limits: Limits::default(),
             config: "null".to_owned(),
             is_built_in: true,
+            ceiling: None,
         })));
         let heart = world.inner.hearts.start("rounds");
         tokio::spawn(run_rounds_on(world.clone(), heart, 2));

@@ -122,7 +122,7 @@ pub(crate) fn open(schema: &Schema, document: &Node, around: Around<'_>) -> Open
         if flaw.code == Code::UnknownField && flaw.replacement.is_none() {
             belongs_below(flaw, document, around);
         } else if flaw.code == Code::MissingField && around.spec.is_some() {
-            flaw.replacement = version_above(document);
+            flaw.replacement = version_above(document).map(Box::new);
         }
     }
     let kind = document
@@ -195,7 +195,7 @@ fn belongs_below(flaw: &mut Flaw, document: &Node, around: Around<'_>) {
         .find(|entry| !is_of_spec(&entry.key))
         .is_some_and(|entry| entry.key == "spec");
     if follows_spec && spec.value.get(&entry.key).is_none() {
-        flaw.replacement = indented(entry, spec, around.lines);
+        flaw.replacement = indented(entry, spec, around.lines).map(Box::new);
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn check(path: &str, bytes: &[u8], envelope: &Schema, kinds: &Kinds) 
     gathered.flaws.extend(strangers.flaw());
     for flaw in &mut gathered.flaws {
         if flaw.code == Code::Surprise {
-            flaw.replacement = gathered.respelt.remove(&flaw.position);
+            flaw.replacement = gathered.respelt.remove(&flaw.position).map(Box::new);
         }
     }
     let mut outcome = gathered.outcome;

@@ -21,7 +21,7 @@ pub(crate) struct Flaw {
     pub(crate) hint: String,
     /// Other places that have to do with it, and what stands there.
     pub(crate) related: Vec<(Position, String)>,
-    pub(crate) replacement: Option<Rewrite>,
+    pub(crate) replacement: Option<Box<Rewrite>>,
     /// Where the value is written, if an alias stands at `position`.
     written: Option<Position>,
 }
@@ -110,7 +110,7 @@ impl Flaw {
     pub(crate) fn with_rewrite(mut self, rewrite: Option<Rewrite>) -> Self {
         let fits = |rewrite: &Rewrite| rewrite.text.len() <= Replacement::MAX_TEXT;
         if self.written.is_none() {
-            self.replacement = rewrite.filter(fits);
+            self.replacement = rewrite.filter(fits).map(Box::new);
         }
         self
     }
