@@ -20,7 +20,7 @@ pub(crate) struct CompileComponent {
     input: PathBuf,
     /// Where its compiled form goes
     #[arg(long, value_name = "FILE")]
-    output: PathBuf,
+    artifact: PathBuf,
     /// Bytes of address space
     #[arg(long, value_name = "BYTES")]
     memory: u64,
@@ -37,11 +37,11 @@ pub(crate) fn compiler() -> Compiler {
 pub(crate) fn run(arguments: &CompileComponent) -> ExitCode {
     let CompileComponent {
         input,
-        output,
+        artifact,
         memory,
         cpu,
     } = arguments;
-    match compile_file(input, output, *memory, *cpu) {
+    match compile_file(input, artifact, *memory, *cpu) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&error.to_string());

@@ -33,7 +33,7 @@ pub enum Compiler {
     Child(ChildCompiler),
 }
 
-/// A program that compiles one component and ends: it is called with `--input FILE --output FILE
+/// A program that compiles one component and ends: it is called with `--input FILE --artifact FILE
 /// --memory BYTES --cpu SECONDS` behind the arguments given here, and is expected to call
 /// [`compile_file`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,8 +128,6 @@ impl Compiler {
 
 /// The exit status of a child that refuses a component; it has said why on stderr.
 const REFUSED: i32 = 1;
-/// The exit status of a Rust program that panicked.
-const PANICKED: i32 = 101;
 /// Bytes of what a child says that are read.
 const SAID_BYTES: u64 = 4_096;
 
@@ -149,7 +147,7 @@ impl ChildCompiler {
             .args(&self.arguments)
             .arg("--input")
             .arg(input)
-            .arg("--output")
+            .arg("--artifact")
             .arg(output)
             .arg("--memory")
             .arg(self.limits.memory.to_string())
@@ -197,9 +195,6 @@ impl ChildCompiler {
                 "more than {} MiB of memory",
                 self.limits.memory >> 20
             )))
-        } else if status.code() == Some(PANICKED) {
-            let reason = text::message(&format!("the compiler failed on it: {}", said.trim()));
-            Err(CompileFault::Component(LoadFault::NotAComponent(reason)))
         } else {
             Err(CompileFault::Machine(format!(
                 "the compiler ended with {status}: {}",
