@@ -75,7 +75,8 @@ pub enum SubmitError {
 }
 
 impl SubmitError {
-    /// Whether the log has stopped: nothing can be written any more. Anything else is said, and no reason to end a loop.
+    /// Whether the log has stopped: nothing can be written any more. Anything else is said, and
+    /// no reason to end a loop.
     pub fn has_stopped(&self) -> bool {
         matches!(self, Self::Propose(ProposeError::Stopped { .. }))
     }
@@ -245,15 +246,17 @@ impl Kernel {
             client: Some((submission.client, submission.sequence)),
             command: submission.request.into(),
         };
-        self.propose_entry(&entry).await
+        match self.propose_entry(&entry).await {
+            // It never gets smaller: whoever asked is told, and asks no more.
+            Err(SubmitError::Propose(ProposeError::TooLarge { bytes })) => {
+                Ok(Reply::Refused(too_large(bytes)))
+            }
+            other => other,
+        }
     }
 
     async fn propose_entry(&self, entry: &Entry) -> Result<Reply, SubmitError> {
         let payload = codec::encode_entry(entry)?;
-        if payload.len() > MAX_PAYLOAD_BYTES {
-            // It never gets smaller: whoever asked is told, and asks no more.
-            return Ok(Reply::Refused(too_large(payload.len())));
-        }
         let committed = match entry.command {
             // A turn is meant for the term in which it ran.
             Command::CommitTurn(_) => {

@@ -97,7 +97,7 @@ fn tasks_that_share_a_new_file_all_start_at_the_first_attempt() {
         .unwrap();
     cluster.dev.settle(&commit).unwrap();
     assert_eq!(cluster.answers("Service/web"), ["first"; 6]);
-    let tasks = cluster.dev.cli().json(&["tasks", "-A", "--all"]).unwrap();
+    let tasks = cluster.dev.cli().json(&["tasks", "-A"]).unwrap();
     let tasks = tasks.get("items").unwrap().as_array().unwrap();
     assert_eq!(tasks.len(), 6, "{tasks:#?}");
 }

@@ -156,7 +156,8 @@ pub struct SeatRows {
 pub trait SeatView: Send + Sync {
     /// All rows, for `restore`.
     fn all_rows(&self) -> SeatRows;
-    /// The normalised specification of a generation of one of the seat's own workloads, as JSON text.
+    /// The normalised specification of a generation of one of the seat's own workloads, as JSON
+    /// text.
     fn spec(&self, workload: WorkloadId, generation: u64) -> Option<String>;
     /// The name of one of the seat's own workloads.
     fn name(&self, workload: WorkloadId) -> Option<String>;
@@ -471,13 +472,15 @@ pub trait SchedulerHost: Send + Sync + 'static {
         arguments: &str,
     ) -> Result<String, TurnFault>;
 
-    /// The newest lines that the schedulers of a framework wrote, in one namespace or in all, oldest first. They are kept in memory only.
+    /// The newest lines that the schedulers of a framework wrote, in one namespace or in all,
+    /// oldest first. They are kept in memory only.
     fn log_lines(&self, framework: &ObjectKey, namespace: Option<&Namespace>) -> Vec<LogLine> {
         let _nothing_is_kept = (framework, namespace);
         Vec::new()
     }
 
-    /// Says that the last turn of this seat did not become true (void in apply, lost, a new leader): its instance is dropped.
+    /// Says that the last turn of this seat did not become true (void in apply, lost, a new
+    /// leader): its instance is dropped.
     fn drop_instance(&self, seat: &SeatId);
 
     /// Begins turns on a fork of the state, for a preview.

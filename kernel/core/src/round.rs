@@ -262,8 +262,8 @@ fn plan_turn(
     })
 }
 
-/// What a read-only question to a scheduler is asked with, on a throw-away instance; `None` where no component is in force, or it does
-/// not serve the namespace.
+/// What a read-only question to a scheduler is asked with, on a throw-away instance; `None` where
+/// no component is in force, or it does not serve the namespace.
 pub fn plan_query(state: &State, seat: &SeatId, now: ClusterTime) -> Option<TurnRequest> {
     let framework = state.frameworks.get(&seat.framework)?;
     if !framework.serves(&seat.namespace) {

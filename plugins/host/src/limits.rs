@@ -60,7 +60,8 @@ pub(crate) const CACHED_COMPONENTS: usize = 256;
 pub(crate) const COMPILED_BYTES: u64 = 1 << 30;
 /// Address space of the process that compiles a component.
 pub(crate) const COMPILE_MEMORY: u64 = 4 << 30;
-/// Processor time of the process that compiles a component: a large guest (20 MB) takes a tenth of it.
+/// Processor time of the process that compiles a component: a large guest (20 MB) takes a tenth
+/// of it.
 pub(crate) const COMPILE_CPU_SECONDS: u64 = 600;
 /// How long compiling a component may take.
 pub(crate) const COMPILE_WALL: Duration = Duration::from_secs(900);

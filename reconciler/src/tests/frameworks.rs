@@ -9,7 +9,9 @@ use super::stand::{Stand, service};
 const BIRDS: &str = "apiVersion: kelson/v1\nkind: Framework\nmetadata: {name: birds, namespace: data}\nspec:\n  component: {path: frameworks/birds.wasm}\n";
 
 fn bird() -> String {
-    service("robin", 1).replace("kind: Service", "kind: Bird")
+    service("robin", 1)
+        .replace("kind: Service", "kind: Bird")
+        .replace("namespace: shop", "namespace: data")
 }
 
 #[tokio::test]

@@ -88,7 +88,9 @@ fn name_of(request: &Request) -> &'static str {
 
 /// The framework of the box, with its kind Service.
 pub(super) fn service_framework() -> Value {
-    framework("service", &["Service"])
+    let mut row = framework("service", &["Service"]);
+    row["builtIn"] = true.into();
+    row
 }
 
 /// A framework that has described itself.

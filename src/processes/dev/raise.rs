@@ -84,7 +84,8 @@ pub(crate) struct Dev {
     /// The most bytes that the outputs of ended tasks take together [default: 256Mi]
     #[arg(long, value_name = "BYTES")]
     pub(crate) kept_output_bytes: Option<Bytes>,
-    /// What frameworks from git may ask for, each and all together, such as memory=256Mi,totalMemory=2Gi
+    /// What frameworks from git may ask for, each and all together, such as
+    /// memory=256Mi,totalMemory=2Gi
     #[arg(long, value_name = "LIMITS")]
     pub(crate) framework_limits: Option<Ceiling>,
     /// Leave the tasks at the end; the next start takes them over

@@ -239,8 +239,9 @@ fn the_lines_of_a_void_turn_are_kept_with_the_reason() {
         "{texts:?}"
     );
     assert_eq!(&texts[4..6], ["line 0", "line 1"]);
+    assert_eq!(texts[6], "out of birds");
     assert!(
-        texts[6].starts_with("the turn is void: trapped"),
+        texts[7].starts_with("the turn is void: trapped"),
         "{texts:?}"
     );
     assert!(lines.iter().all(|line| line.is_void));
@@ -248,5 +249,5 @@ fn the_lines_of_a_void_turn_are_kept_with_the_reason() {
     let kept = of("good");
     assert_eq!(kept.len(), 300);
     assert!(kept.iter().all(|line| !line.is_void));
-    assert_eq!(bench.host.log_lines(&bad.seat.framework, None).len(), 307);
+    assert_eq!(bench.host.log_lines(&bad.seat.framework, None).len(), 308);
 }

@@ -143,8 +143,9 @@ fn a_damaged_file_of_the_cache_is_not_used() {
         .unwrap();
 }
 
-/// A host whose compiler is a shell script, which notes each of its starts in `starts`. It is called with
-/// `--input FILE --artifact FILE …`, so that `$2` is the component and `$4` its compiled form.
+/// A host whose compiler is a shell script, which notes each of its starts in `starts`. It is
+/// called with `--input FILE --artifact FILE …`, so that `$2` is the component and `$4` its
+/// compiled form.
 fn host_with(folder: &Path, script: &str, wall: Duration) -> WasmHost {
     let starts = folder.join("starts");
     let script = format!("echo x >> {}\n{script}", starts.display());

@@ -159,11 +159,13 @@ fn bad_path(bad: &BadPath, pointer: &str, written: &str, document: &Node) -> Fla
     Flaw::at_value(Code::BadPath, node, message, hint).with_rewrite(rewrite)
 }
 
-/// What [`resolve`] remembers: objects as they were loaded, the digests that were found for them, and what came of it.
+/// What [`resolve`] remembers: objects as they were loaded, the digests that were found for them,
+/// and what came of it.
 pub(crate) type Pinned = BTreeMap<ObjectKey, (Arc<LoadedObject>, Vec<Digest>, Arc<LoadedObject>)>;
 
-/// Pins every file that the objects name. `find` is asked for the digest of a path of the commit; a digest that a manifest gives must be the same.
-/// An object that is the same as the last time, with the same files, is the same in memory, too.
+/// Pins every file that the objects name. `find` is asked for the digest of a path of the commit;
+/// a digest that a manifest gives must be the same. An object that is the same as the last time,
+/// with the same files, is the same in memory, too.
 ///
 /// Objects with a file that is not there, or is another one, become faults of their file.
 pub fn resolve(
