@@ -292,7 +292,13 @@ fn a_component_is_compiled_within_limits() {
         let output = file(output);
         let kelson = programs::kelson().unwrap();
         std::process::Command::new(kelson)
-            .args(["compile-component", "--input", &input, "--artifact", &output])
+            .args([
+                "compile-component",
+                "--input",
+                &input,
+                "--artifact",
+                &output,
+            ])
             .args(["--memory", memory, "--cpu", "600"])
             .output()
             .unwrap()

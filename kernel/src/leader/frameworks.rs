@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use kelson_kernel_core::State;
 use kelson_kernel_core::command::{Command, FailFramework, InstallFramework, framework_objection};
+use kelson_kernel_core::port::LoadFault;
 use kelson_model::framework::{FaultCause, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
 use serde::Deserialize;
 use tracing::{info, warn};
 
+use crate::blobs::BlobError;
 use crate::kernel::{BuiltIn, Kernel, SubmitError};
 use crate::raft::ProposeError;
 
@@ -33,30 +35,47 @@ enum Looked {
     Settled,
     /// It waits for the state to change.
     Waiting(Box<InstallFramework>),
+    /// The machine did not do its part; another time it may.
+    Again,
 }
 
 /// Loads components for ever; returns when the log has stopped.
 pub async fn run_frameworks(kernel: Kernel) {
     let mut view = kernel.watch();
     let heart = kernel.hearts().start("frameworks");
-    let mut built_in = kernel.config().built_in.clone();
+    let mut built_in: Vec<(BuiltIn, Option<Box<InstallFramework>>)> = (kernel.config().built_in)
+        .iter()
+        .map(|boxed| (boxed.clone(), None))
+        .collect();
     let mut looked: BTreeMap<ObjectKey, (u64, Looked)> = BTreeMap::new();
     loop {
         let state = view.borrow_and_update().clone();
         heart.works("loads frameworks", LOADING);
         let mut is_late = false;
         let mut left = Vec::new();
-        for boxed in built_in {
-            match install_built_in(&kernel, boxed.clone()).await {
-                Ok(_) => {}
+        for (boxed, waiting) in built_in {
+            let came = match waiting {
+                Some(install) if framework_objection(&state, &install).is_some() => {
+                    Ok(Looked::Waiting(install))
+                }
+                Some(install) => put_in_force(&kernel, *install).await,
+                None => install_built_in(&kernel, boxed.clone()).await,
+            };
+            match came {
+                Ok(Looked::Settled) => {}
+                Ok(Looked::Waiting(install)) => left.push((boxed, Some(install))),
+                Ok(Looked::Again) => {
+                    is_late = true;
+                    left.push((boxed, None));
+                }
                 Err(error) if error.has_stopped() => return,
                 Err(error) => {
                     warn!(framework = %boxed.name, %error, "the framework in the box is tried again");
-                    left.push(boxed);
+                    is_late = true;
+                    left.push((boxed, None));
                 }
             }
         }
-        is_late |= !left.is_empty();
         built_in = left;
         looked.retain(|key, _| state.objects.contains_key(key));
         for (key, generation) in to_look_at(&state, &looked) {
@@ -69,6 +88,7 @@ pub async fn run_frameworks(kernel: Kernel) {
                 None => install_object(&kernel, &state, &key).await,
             };
             match came {
+                Ok(Looked::Again) => is_late = true,
                 Ok(came) => {
                     looked.insert(key, (generation, came));
                 }
@@ -99,7 +119,7 @@ fn to_look_at(state: &State, looked: &BTreeMap<ObjectKey, (u64, Looked)>) -> Vec
             Some((_, Looked::Waiting(install))) => framework_objection(state, install).is_none(),
             // It may have gone and come back between two looks.
             Some((_, Looked::Settled)) => !state.frameworks.contains_key(*key),
-            None => true,
+            Some((_, Looked::Again)) | None => true,
         })
         .map(|(key, object)| (key.clone(), object.generation))
         .collect()
@@ -170,6 +190,10 @@ async fn install_object(
             };
             return load(kernel, key.clone(), component, asked).await;
         }
+        Ok(Err(error @ BlobError::Io { .. })) => {
+            warn!(framework = %key, %error, "the component cannot be read, and is tried again");
+            return Ok(Looked::Again);
+        }
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
@@ -202,6 +226,10 @@ async fn load(
                 ceiling: Some(kernel.config().ceiling.clone()),
             };
             return put_in_force(kernel, install).await;
+        }
+        Ok(Err(fault @ LoadFault::NotCompiled(_))) => {
+            warn!(framework = %key.name, component = %digest, %fault, "the component is tried again");
+            return Ok(Looked::Again);
         }
         Ok(Err(fault)) => fault.to_string(),
         Err(error) => error.to_string(),

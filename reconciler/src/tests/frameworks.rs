@@ -107,7 +107,9 @@ async fn an_object_of_a_kind_that_an_upgrade_brings_waits_for_it() {
         .put_framework("birds", row(&["Bird"], b"version 1"));
     stand.start();
     stand.settled(&first).await;
-    let nest = service("nest", 1).replace("kind: Service", "kind: Nest");
+    let nest = bird()
+        .replace("robin", "nest")
+        .replace("kind: Bird", "kind: Nest");
     let second = stand.commit(&[("frameworks/birds.wasm", "version 2"), ("nest.yaml", &nest)]);
     stand
         .kernel
