@@ -243,7 +243,7 @@ impl Task {
             Input::Ended(ending) => self.ended(&ending),
             Input::SupervisorDied { reason, cause } => self.supervisor_died(reason, cause),
             Input::Stop { reason } => self.stop(now, reason, &mut effects),
-            Input::Forget => self.forget(&mut effects),
+            Input::Forget => self.forget(now, &mut effects),
             Input::Probed { which, result } => self.probed(now, which, result),
             Input::Tick => self.tick(now, &mut effects),
         }
@@ -324,17 +324,26 @@ impl Task {
         }
     }
 
-    fn forget(&mut self, effects: &mut Vec<Effect>) {
+    /// Nobody waits for it any more: it gets no grace, and is killed until it is gone.
+    fn forget(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.is_forgotten = true;
-        match self.phase {
-            Phase::Queued | Phase::Launching { .. } | Phase::Running | Phase::Stopping { .. } => {
-                self.stop.get_or_insert_with(|| "forgotten".to_owned());
+        if !matches!(self.phase, Phase::Over { .. }) {
+            self.stop.get_or_insert_with(|| "forgotten".to_owned());
+        }
+        let again = now.after(KILL_AGAIN);
+        match &mut self.phase {
+            Phase::Running => {
+                self.phase = Phase::Stopping { kill_at: again };
+                // First the note: whoever comes next goes on killing it.
+                self.keep_note(effects);
                 effects.push(Effect::KillAll);
             }
-            Phase::Unheld | Phase::Preparing => {
-                self.stop.get_or_insert_with(|| "forgotten".to_owned());
+            Phase::Stopping { kill_at } => {
+                *kill_at = again.min(*kill_at);
+                effects.push(Effect::KillAll);
             }
-            Phase::Over { .. } => {}
+            Phase::Queued | Phase::Launching { .. } => effects.push(Effect::KillAll),
+            Phase::Unheld | Phase::Preparing | Phase::Over { .. } => {}
         }
     }
 

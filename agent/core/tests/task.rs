@@ -337,7 +337,10 @@ fn what_waits_for_its_turn_is_not_given_up() {
 #[test]
 fn a_forgotten_task_is_cleaned_up_once_and_only_when_it_has_ended() {
     let mut task = running(settings());
-    assert_eq!(task.apply(Moment(5), Input::Forget), [Effect::KillAll]);
+    assert!(
+        task.apply(Moment(5), Input::Forget)
+            .contains(&Effect::KillAll)
+    );
     let effects = task.apply(Moment(6), exited(1));
     assert_eq!(effects.last(), Some(&Effect::Cleanup));
     assert!(
@@ -345,6 +348,43 @@ fn a_forgotten_task_is_cleaned_up_once_and_only_when_it_has_ended() {
             .apply(Moment(7), Input::Tick)
             .contains(&Effect::Cleanup)
     );
+}
+
+#[test]
+fn a_forgotten_task_is_killed_again_until_it_is_gone_without_a_grace() {
+    let mut task = running(settings());
+    let effects = task.apply(Moment(5), Input::Forget);
+    let stopping = StopNote {
+        reason: "forgotten".to_owned(),
+        kill_at: Moment(2005),
+    };
+    assert_eq!(
+        effects.iter().take(2).collect::<Vec<_>>(),
+        [
+            &Effect::Note(TaskNote {
+                stop: Some(stopping),
+                ..TaskNote::default()
+            }),
+            &Effect::KillAll
+        ],
+        "the next agent goes on with it"
+    );
+    assert_eq!(task.state(), TaskState::Stopping);
+    assert_eq!(task.next_wake(), Some(Moment(2005)));
+    assert!(task.apply(Moment(2004), Input::Tick).is_empty());
+    assert_eq!(task.apply(Moment(2005), Input::Tick), [Effect::KillAll]);
+    assert_eq!(task.apply(Moment(4005), Input::Tick), [Effect::KillAll]);
+    let effects = task.apply(Moment(4010), exited(0));
+    assert_eq!(told(&effects).unwrap().state, TaskState::Killed);
+    assert_eq!(effects.last(), Some(&Effect::Cleanup));
+
+    let mut patient = running(TaskSettings {
+        stop_grace: Millis(60_000),
+        ..settings()
+    });
+    patient.apply(Moment(10), stop());
+    assert_eq!(patient.apply(Moment(20), Input::Forget), [Effect::KillAll]);
+    assert_eq!(patient.next_wake(), Some(Moment(2020)));
 }
 
 #[test]
