@@ -14,7 +14,7 @@ use kelson_proto::v1::kernel_client::KernelClient;
 use kelson_proto::v1::{BlobChunk, BlobRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
@@ -24,7 +24,7 @@ use crate::connection::Backoff;
 const MAX_BLOB: u64 = 256 << 20;
 /// Most bytes that are kept; the oldest go first.
 const MAX_CACHE: u64 = 2 << 30;
-/// A blob that cannot be had for so long is given up.
+/// A blob that cannot be had for so long is given up; the wait for other blobs does not count.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// A kernel that sends nothing for so long is asked again.
 const STALL: Duration = Duration::from_secs(15);
@@ -105,33 +105,36 @@ impl Blobs {
 
     /// Gives the content, from the cache or from the kernel, checked in both cases.
     pub(crate) async fn get(&self, digest: &Digest) -> Result<File, BlobError> {
-        let mut last = "others wait for it as well".to_owned();
-        match timeout(DEADLINE, self.look(digest, &mut last)).await {
-            Ok(found) => found,
-            Err(_) => Err(BlobError::TooLate {
-                digest: digest.clone(),
-                last,
-            }),
-        }
-    }
-
-    async fn look(&self, digest: &Digest, last: &mut String) -> Result<File, BlobError> {
         let turn = self.turn(digest);
         // Whoever has waited for its turn finds it in the cache.
         let _turn = turn.lock().await;
         let mut backoff = Backoff::default();
+        let mut last = "it has not come whole".to_owned();
+        let mut left = DEADLINE;
         loop {
             if let Some(file) = self.cached(digest).await {
                 return Ok(file);
             }
-            match self.fetch(digest).await {
-                Err(error) if error.is_passing() => {
+            let permit = self.inner.fetches.acquire().await;
+            // Only from here does time count: before, others were waited for.
+            let begun = Instant::now();
+            let fetched = timeout(left, self.fetch(digest)).await;
+            drop(permit);
+            match fetched {
+                Ok(Err(error)) if error.is_passing() => {
                     tracing::info!(%error, "a blob could not be fetched; it is asked for again");
-                    *last = error.to_string();
+                    last = error.to_string();
                     tokio::time::sleep(backoff.pause()).await;
                 }
-                fetched => return fetched,
+                Ok(fetched) => return fetched,
+                Err(_) => {
+                    return Err(BlobError::TooLate {
+                        digest: digest.clone(),
+                        last,
+                    });
+                }
             }
+            left = left.saturating_sub(begun.elapsed());
         }
     }
 
@@ -165,6 +168,7 @@ impl Blobs {
         tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 
+    /// Asks the kernel once; whoever calls this holds one of the permits.
     async fn fetch(&self, digest: &Digest) -> Result<File, BlobError> {
         let refused = |status: Status| BlobError::Fetch {
             digest: digest.clone(),
@@ -175,7 +179,6 @@ impl Blobs {
             let message = format!("nothing came for {} s", STALL.as_secs());
             refused(Status::deadline_exceeded(message))
         };
-        let _one = self.inner.fetches.acquire().await;
         let mut client = KernelClient::new(self.inner.channel.clone())
             .max_decoding_message_size(kelson_proto::MAX_MESSAGE);
         let request = BlobRequest {
