@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use kelson_model::framework::FaultCause;
 use kelson_model::id::Revision;
 use kelson_model::object::{Health, Namespace, RolloutState, Sync};
 use kelson_model::quantity::Millis;
@@ -382,6 +383,18 @@ fn is_going(object: &ObjectStatus) -> bool {
     object.reason.as_deref() == Some("Removed")
 }
 
+/// Whether this word about a framework says that somebody must do something before its newest
+/// specification comes into force; one that is held only waits.
+fn is_refusal(reason: &str) -> bool {
+    [
+        FaultCause::BadComponent,
+        FaultCause::TooLarge,
+        FaultCause::NotAllowed,
+    ]
+    .into_iter()
+    .any(|cause| cause.reason() == reason)
+}
+
 fn of_object(object: &ObjectStatus, what: Wanted, is_awaited: bool) -> Verdict {
     let name = format!("{} {}/{}", object.kind, object.namespace, object.name);
     let because = [object.reason.as_deref(), object.message.as_deref()]
@@ -394,7 +407,9 @@ fn of_object(object: &ObjectStatus, what: Wanted, is_awaited: bool) -> Verdict {
         return Verdict::NotYet(is("there"));
     }
     match object.reason.as_deref() {
-        Some("BadComponent") => return Verdict::No(is("not in force")),
+        Some(reason) if object.kind == FRAMEWORK && is_refusal(reason) => {
+            return Verdict::No(is("not in force"));
+        }
         Some("NoFramework") if !is_awaited => return Verdict::No(is("nobody's")),
         Some(_) | None => {}
     }
@@ -539,9 +554,25 @@ mod tests {
                 json!({"kind": kind, "health": "Degraded", "reason": reason, "rollout": null}),
             )
         };
-        for (kind, reason) in [("Framework", "BadComponent"), ("Bird", "NoFramework")] {
+        for (kind, reason) in [
+            (FRAMEWORK, FaultCause::BadComponent.reason()),
+            (FRAMEWORK, FaultCause::TooLarge.reason()),
+            (FRAMEWORK, FaultCause::NotAllowed.reason()),
+            ("Bird", "NoFramework"),
+        ] {
             let verdict = asked(&of(kind, reason), Some("web"), Wanted::Healthy);
             assert!(matches!(verdict, Verdict::No(_)), "{reason}: {verdict:?}");
+        }
+        // What is held comes into force by itself, and a scheduler's own words are no refusal.
+        for (kind, reason) in [
+            (FRAMEWORK, FaultCause::Held.reason()),
+            ("Bird", FaultCause::NotAllowed.reason()),
+        ] {
+            let verdict = asked(&of(kind, reason), Some("web"), Wanted::Healthy);
+            assert!(
+                matches!(verdict, Verdict::NotYet(_)),
+                "{reason}: {verdict:?}"
+            );
         }
         let mut awaited = of("Bird", "NoFramework");
         let mut framework = of("Framework", "").objects;
