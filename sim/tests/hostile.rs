@@ -80,6 +80,34 @@ fn a_turn_that_is_void_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_preview_says_that_the_scheduler_of_an_object_fails_even_where_it_fails_anyway() {
+    let components = Components::new().unwrap();
+    let mut cluster = Cluster::new(components.host.clone());
+    cluster
+        .install("trap", &guest("kelson-test-trap").unwrap())
+        .unwrap();
+    cluster.attach("a", 8).unwrap();
+    for command in ["true", "false"] {
+        let bad = object(
+            "Trap",
+            "default",
+            "bad",
+            json!({"run": {"command": command}}),
+        )
+        .unwrap();
+        let preview = cluster.preview(vec![bad.clone()], Vec::new()).unwrap();
+        assert_eq!(preview.waiting.len(), 1, "{command}: {preview:?}");
+        let waits = &preview.waiting[0];
+        assert_eq!(
+            (waits.workload.name.as_str(), waits.reason.as_str()),
+            ("bad", "SchedulerPaused")
+        );
+        assert!(waits.message.contains("has failed"), "{waits:?}");
+        cluster.accept(vec![bad], Vec::new()).unwrap();
+    }
+}
+
+#[test]
 fn launching_more_than_was_offered_voids_the_turn() {
     let cluster = beside("illegal-launch", "Greedy");
     let seat = &cluster.state.seats[&seat("illegal-launch")];

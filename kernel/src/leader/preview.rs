@@ -2,12 +2,12 @@
 //!
 //! *Flow:* fork the state, accept the given objects in the fork, run rounds until nothing happens;
 //! then assume that what was launched turns healthy and what was asked to end has ended, and go on.
-//! The same is done without the objects, and what happens anyway is left out. *Guarantees:* nothing
-//! of it is proposed; the state hash of the member is the same after as before; the first step is
-//! what the next round would do. *Caveats:* later steps assume, and say so; time moves only by
-//! wake-ups.
+//! The same is done without the objects, and what happens anyway is left out, but not that the
+//! scheduler of a given object fails. *Guarantees:* nothing of it is proposed; the state hash of
+//! the member is the same after as before; the first step is what the next round would do.
+//! *Caveats:* later steps assume, and say so; time moves only by wake-ups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_kernel_core::command::{Command, RecordStatuses};
 use kelson_kernel_core::explain_demand;
@@ -31,6 +31,8 @@ const MAX_ROUNDS: usize = 200;
 const AT_ONCE: Millis = Millis(100);
 /// How far time may be moved to reach a wake-up.
 const HORIZON_MS: u64 = 3_600_000;
+/// Why an object waits whose scheduler has failed; `why` says it with the same word.
+const SCHEDULER_PAUSED: &str = "SchedulerPaused";
 
 /// Shows what would happen to `origin` at `now`. Blocks: run it on a blocking thread.
 ///
@@ -44,7 +46,21 @@ pub fn preview(
     request: &PlanRequest,
 ) -> Result<Preview, kelson_model::request::Refusal> {
     let mut preview = foretell(origin, now, wall, host, Some(request))?;
+    // Nothing can be foretold of objects whose scheduler fails: that is told even where it fails
+    // anyway.
+    let given: BTreeSet<&ObjectKey> = request
+        .objects
+        .iter()
+        .map(|object| &object.key)
+        .chain(&request.prune)
+        .collect();
+    let is_told =
+        |waits: &Waiting| waits.reason == SCHEDULER_PAUSED && given.contains(&waits.workload);
+    let waiting = std::mem::take(&mut preview.waiting);
+    let (told, waiting): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(is_told);
+    preview.waiting = waiting;
     preview.subtract(&foretell(origin, now, wall, host, None)?);
+    preview.waiting.extend(told);
     preview.state_hash = crate::codec::state_hash(origin);
     Ok(preview)
 }
@@ -86,13 +102,14 @@ fn foretell(
             ));
         }
         let mut statuses = BTreeMap::new();
-        fork.run_rounds(
+        let rested = fork.run_rounds(
             turns.as_ref(),
             &mut memory,
             &mut step,
             &mut statuses,
             last_real,
         );
+        preview.truncated |= !rested;
         step.statuses = statuses.into_values().collect();
         let is_empty = step.launches.is_empty() && step.stops.is_empty();
         if !is_empty || !step.statuses.is_empty() {
@@ -102,7 +119,7 @@ fn foretell(
         if is_empty && !moved && !fork.move_time(&mut memory) {
             break;
         }
-        preview.truncated = number == MAX_STEPS;
+        preview.truncated |= number == MAX_STEPS;
     }
     for seat in fork.state.seats.values() {
         for demand in seat.demand.iter().filter(|demand| demand.count > 0) {
@@ -116,6 +133,7 @@ fn foretell(
             }
         }
     }
+    preview.waiting.extend(fork.failed(&memory));
     Ok(preview)
 }
 
@@ -178,7 +196,8 @@ impl Fork {
         Ok(())
     }
 
-    /// Runs rounds until none has a turn that says something.
+    /// Runs rounds until none has a turn that says something. Returns whether it came to that
+    /// before they were too many.
     fn run_rounds(
         &mut self,
         turns: &dyn ForkTurns,
@@ -186,14 +205,14 @@ impl Fork {
         step: &mut Step,
         statuses: &mut BTreeMap<ObjectKey, StatusOf>,
         last_real: TaskId,
-    ) {
+    ) -> bool {
         for _ in 0..MAX_ROUNDS {
             let round = plan_round(&self.state, memory, self.now);
             if round.turns.is_empty() {
                 // A scheduler that goes through many objects asks for its next turn at once.
                 match round.wake_at.filter(|at| at.since(self.now) <= AT_ONCE) {
                     Some(at) => self.now = at,
-                    None => return,
+                    None => return true,
                 }
             }
             for turn in round.turns {
@@ -217,6 +236,25 @@ impl Fork {
                 }
             }
         }
+        false
+    }
+
+    /// The objects whose scheduler has failed, and how.
+    fn failed(&self, memory: &RoundMemory) -> Vec<Waiting> {
+        let pauses = memory.pauses();
+        if pauses.is_empty() {
+            return Vec::new();
+        }
+        let failed = self.state.objects.keys().filter_map(|key| {
+            let seat = self.state.seat_of(key)?;
+            let pause = pauses.get(&seat)?;
+            Some(Waiting {
+                workload: key.clone(),
+                reason: SCHEDULER_PAUSED.to_owned(),
+                message: format!("the scheduler of {seat} has failed: {}", pause.fault),
+            })
+        });
+        failed.collect()
     }
 
     fn note(
