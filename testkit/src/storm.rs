@@ -23,8 +23,13 @@ use crate::{Dev, TestRepo, status};
 const SERVICES: [&str; 3] = ["api", "shop", "web"];
 /// How long everything may take to come true after the last fault, on a small and busy machine.
 const CALM: Duration = Duration::from_secs(180);
-/// The longest that a process is stopped.
+/// The longest that a process is stopped as a rule, in milliseconds: within the lease of an agent.
 const LONGEST_STOP: u64 = 4_000;
+/// How long a process is stopped now and then, in milliseconds: longer than the lease of an agent,
+/// which is 10 s.
+const LONG_STOP: u64 = 12_000;
+/// Of so many stops, one is such a long one.
+const STOPS_TO_A_LONG_ONE: u64 = 6;
 /// The longest pause between two things that happen, in milliseconds.
 const LONGEST_PAUSE: u64 = 700;
 
@@ -150,7 +155,10 @@ impl Storm {
         let Some((sort, victim)) = self.victim(false) else {
             return Ok("nobody to stop".to_owned());
         };
-        let length = Duration::from_millis(self.dice.below(LONGEST_STOP));
+        let length = Duration::from_millis(match self.dice.below(STOPS_TO_A_LONG_ONE) {
+            0 => LONG_STOP,
+            _ => self.dice.below(LONGEST_STOP),
+        });
         let _was_there = processes::signal(victim.pid, Signal::STOP);
         self.asleep.push((Instant::now() + length, victim.pid));
         *self.weather.stopped.entry(sort).or_default() += 1;
