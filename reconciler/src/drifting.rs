@@ -74,9 +74,9 @@ impl Drifting {
                 is_delta: true,
             });
             if submitter.change(update).await?.is_err() {
-                // It has been logged, and these rows will not be taken otherwise.
+                // It has been logged, and these rows will not be taken otherwise; the other pages
+                // may be.
                 self.scanned = Some(mirror.version());
-                break;
             }
         }
         Ok((unlisted > 0)

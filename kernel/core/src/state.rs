@@ -7,6 +7,7 @@
 //! `state/ledger.rs`, which keep the derived parts in step. Commands call these, or what several of
 //! them share (`lifecycle/`), and touch no map themselves.
 
+mod drift;
 mod journal;
 mod ledger;
 mod task_index;
@@ -31,6 +32,7 @@ use crate::object::Object;
 use crate::port::SeatId;
 use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Task};
 
+pub(crate) use self::drift::brief_healed;
 pub(crate) use self::journal::Farewell;
 #[cfg(test)]
 pub(crate) use self::task_index::steps;

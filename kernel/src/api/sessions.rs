@@ -16,7 +16,7 @@ use kelson_kernel_core::command::{
 use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, Index, TaskId};
 use kelson_model::session::SessionEnd;
-use kelson_model::task::TaskStatus;
+use kelson_model::task::{MAX_TAKEN_PORTS, TaskStatus};
 use kelson_proto::v1;
 use kelson_proto::v1::agent_message::Message as Up;
 use kelson_proto::v1::kernel_message::Message as Down;
@@ -35,6 +35,8 @@ const CONTROL: usize = 256;
 const BULK: usize = 4;
 /// Bytes of the updates of one entry, about half of what an entry takes.
 const BATCH_BYTES: usize = 120 << 10;
+/// Most bytes that a port takes in an entry.
+const PORT_BYTES: usize = 3;
 /// Most characters of a sentence, and of a value that differs, of an agent.
 const MOST_CHARACTERS: usize = 1000;
 
@@ -302,10 +304,13 @@ fn into_batches(statuses: Vec<TaskStatus>) -> Vec<Vec<TaskStatus>> {
         status.isolation = cut(status.isolation);
         if let Some(exit) = &mut status.exit {
             exit.reason = cut(std::mem::take(&mut exit.reason));
+            exit.taken_ports.truncate(MAX_TAKEN_PORTS);
         }
-        let reason = status.exit.as_ref().map_or(0, |exit| exit.reason.len());
-        // All names and numbers of an update take less than this.
-        let size = 600 + status.message.len() + status.isolation.len() + reason;
+        let exit = status.exit.as_ref().map_or(0, |exit| {
+            exit.reason.len() + PORT_BYTES * exit.taken_ports.len()
+        });
+        // All names and numbers of an update beside the ports take less than this.
+        let size = 600 + status.message.len() + status.isolation.len() + exit;
         bytes += size;
         match batches.last_mut() {
             Some(batch) if bytes <= BATCH_BYTES => batch.push(status),
@@ -326,7 +331,7 @@ mod tests {
 
     #[test]
     fn updates_of_any_length_fit_their_entries() {
-        let status = |task| TaskStatus {
+        let status = |task: u64| TaskStatus {
             task: TaskId(task),
             sequence: u64::MAX,
             state: TaskState::Failed,
@@ -342,16 +347,30 @@ mod tests {
             isolation: "x".repeat(10_000),
             message: "x".repeat(10_000),
         };
-        let batches = into_batches((0..200).map(status).collect());
-        let mut next = 0;
-        for batch in batches {
-            for status in &batch {
-                assert_eq!(status.task, TaskId(next));
-                next += 1;
+        let with_ports = |task: u64| TaskStatus {
+            exit: Some(Exit {
+                taken_ports: vec![u16::MAX; 2 * MAX_TAKEN_PORTS],
+                ..Exit::default()
+            }),
+            isolation: String::new(),
+            message: String::new(),
+            ..status(task)
+        };
+        let long: Vec<TaskStatus> = (0..200).map(status).collect();
+        let of_ports: Vec<TaskStatus> = (0..200).map(with_ports).collect();
+        for statuses in [long, of_ports] {
+            let mut next = 0;
+            for batch in into_batches(statuses) {
+                for status in &batch {
+                    assert_eq!(status.task, TaskId(next));
+                    let ports = status.exit.as_ref().unwrap().taken_ports.len();
+                    assert!(ports <= MAX_TAKEN_PORTS);
+                    next += 1;
+                }
+                let bytes = rmp_serde::to_vec_named(&batch).unwrap().len();
+                assert!(bytes <= BATCH_BYTES, "{bytes}");
             }
-            let bytes = rmp_serde::to_vec_named(&batch).unwrap().len();
-            assert!(bytes <= BATCH_BYTES, "{bytes}");
+            assert_eq!(next, 200);
         }
-        assert_eq!(next, 200);
     }
 }

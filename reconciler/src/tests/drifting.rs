@@ -75,6 +75,35 @@ async fn under_report_a_change_by_hand_is_told_and_left_until_git_changes_the_ob
 }
 
 #[tokio::test]
+async fn a_page_of_drift_that_is_refused_does_not_hide_the_others() {
+    let mut stand = Stand::new();
+    let names: Vec<String> = (0..300).map(|n| format!("s{n}")).collect();
+    let manifests = names.iter().map(|name| {
+        let text = manifest(name, 1, ", lifecycle: {drift: report}");
+        (format!("{name}.yaml"), text)
+    });
+    let manifests: Vec<(String, String)> = manifests.collect();
+    let commit = stand.commit(&manifests);
+    stand.start();
+    stand.settled(&commit).await;
+    stand.stop().await;
+    for name in &names {
+        stand
+            .kernel
+            .set(name, "/run/command", json!("x".repeat(900)));
+    }
+    stand.kernel.mishap("drift", Mishap::Refused("K0314"));
+    stand.start();
+    // The second page is taken, which changes the ledger, so that the first is told again.
+    stand
+        .kernel
+        .until("all are open", |state| {
+            (state.open() == names.len()).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn drift_is_put_back_while_a_newer_revision_is_held() {
     let stand = Stand::with(&["web", "api"]).await;
     stand.remove(&["web.yaml", "api.yaml"]);

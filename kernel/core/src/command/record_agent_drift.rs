@@ -101,16 +101,25 @@ pub(super) fn apply(
             count: 1,
         })),
     }
+    state.put_drift(items);
+    let is_kept = || {
+        let mut open = state.drift.iter();
+        open.any(|item| item.state == DriftState::Open && is_same(item))
+    };
     let (name, verb) = if command.is_healed {
         ("DriftHealed", "is as assigned again")
-    } else {
+    } else if is_kept() {
         ("DriftSeen", "was changed by hand")
+    } else {
+        (
+            "DriftSeen",
+            "was changed by hand (the drift report has no room for it)",
+        )
     };
     let message = format!(
         "{} of {} on {} {verb}: {} → {}",
         command.field, command.task, command.agent, command.desired, command.live
     );
     state.push_event(context.event(name, Some(&key), message));
-    state.put_drift(items);
     Ok(context.done(None))
 }

@@ -10,7 +10,7 @@ use kelson_model::request::{DriftReportUpdate, Refusal};
 
 use crate::context::Context;
 use crate::reply::{Reply, refusal};
-use crate::state::State;
+use crate::state::{State, brief_healed};
 
 /// What an item is about: more than one may differ in their fields.
 type About<'a> = (&'a ObjectKey, Option<TaskId>, Plane);
@@ -41,7 +41,14 @@ pub(super) fn apply(
         .items
         .iter()
         .filter(|item| item.plane != Plane::Agent)
-        .map(|item| Arc::new(item.clone()))
+        .map(|item| {
+            let mut item = Arc::new(item.clone());
+            if item.state == DriftState::Healed {
+                // As it is kept, so that it is known when it is told again.
+                brief_healed(&mut item);
+            }
+            item
+        })
         .collect();
     let mut open: Vec<Arc<DriftItem>> = Vec::new();
     let mut healed: Vec<Arc<DriftItem>> = of(state, DriftState::Healed).cloned().collect();

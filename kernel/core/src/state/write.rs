@@ -13,6 +13,7 @@ use kelson_model::quantity::Resources;
 use kelson_model::source::SourceRecord;
 use kelson_model::time::ClusterTime;
 
+use super::drift::{brief_healed, keep_fitting};
 use super::journal::event_key;
 use super::{Farewell, RowKey, State};
 use crate::object::Object;
@@ -228,18 +229,18 @@ impl State {
     }
 
     /// Writes the drift ledger: the open items, the first of them where there are too many, and the
-    /// newest healed ones.
+    /// newest healed ones, cut to what one row can carry.
     pub(crate) fn put_drift(&mut self, items: Vec<Arc<DriftItem>>) {
         let (mut open, mut healed): (Vec<_>, Vec<_>) = items
             .into_iter()
             .partition(|item| item.state == DriftState::Open);
+        keep_fitting(&mut open);
         open.truncate(DriftItem::KEPT_OPEN);
         healed.sort_by_key(|item| item.healed_at);
         let surplus = healed.len().saturating_sub(DriftItem::KEPT_HEALED);
-        let ledger = open
-            .into_iter()
-            .chain(healed.into_iter().skip(surplus))
-            .collect();
+        let mut healed = healed.split_off(surplus);
+        healed.iter_mut().for_each(brief_healed);
+        let ledger = open.into_iter().chain(healed).collect();
         if ledger != self.drift {
             self.touch(RowKey::Drift);
             self.records.drift = ledger;

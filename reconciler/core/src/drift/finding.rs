@@ -96,6 +96,7 @@ fn brief_value(value: Value) -> Value {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use kelson_model::object::Namespace;
     use serde_json::json;
 
     fn field(path: &str, live: Value) -> FieldDrift {
@@ -114,6 +115,24 @@ mod tests {
         let live = told.first().unwrap().live.as_str().unwrap();
         assert!(live.starts_with("xxx") && live.ends_with("(200000 bytes)"));
         assert!(live.len() < 120);
+    }
+
+    #[test]
+    fn an_item_about_any_difference_is_small() {
+        let key = ObjectKey::new("Service", Namespace::default_namespace(), "web");
+        let values = [
+            json!("x".repeat(400_000)),
+            json!({"a": vec!["x".repeat(1_000); 400]}),
+            json!("\u{1}".repeat(VALUE_BYTES)),
+        ];
+        for value in values {
+            let many = (0..2 * FIELDS).map(|n| field(&format!("/spec/{n}"), value.clone()));
+            let fields = many.collect();
+            let who = unknown("api");
+            let item = finding(&key, Plane::Specification, None, fields, who, WallTime(1));
+            assert!(serde_json::to_vec(&item).unwrap().len() < 10 << 10);
+            assert!(!item.fields.is_empty());
+        }
     }
 
     #[test]

@@ -67,6 +67,45 @@ fn what_was_open_of_a_task_heals_with_its_end() {
 }
 
 #[test]
+fn what_agents_see_is_kept_up_to_a_number_of_bytes_and_the_rest_is_said() {
+    const KEPT: usize = 512 << 10;
+    const ONE: usize = 16 << 10;
+    let (mut world, task) = with_task();
+    let about = |world: &World, n: usize, is_healed: bool| {
+        Command::RecordAgentDrift(RecordAgentDrift {
+            field: format!("f{n}"),
+            live: json!("x".repeat(ONE)),
+            ..seen(world, task, 1, is_healed)
+        })
+    };
+    let has = |world: &World, n: usize| {
+        let path = format!("f{n}");
+        let mut open = world.state.drift.iter();
+        open.any(|item| item.state == DriftState::Open && item.fields[0].path == path)
+    };
+    let is_said = |world: &World| {
+        let last = world.state.events.back().unwrap();
+        last.message.contains("has no room for it")
+    };
+    let last = 2 * KEPT / ONE;
+    for n in 0..=last {
+        let command = about(&world, n, false);
+        world.done(command);
+        assert_eq!(is_said(&world), !has(&world, n), "{n}");
+    }
+    let items = world.state.drift.iter();
+    let bytes = items.map(|item| serde_json::to_vec(&**item).unwrap().len());
+    let bytes: usize = bytes.sum();
+    assert!((KEPT - 2 * ONE..=KEPT).contains(&bytes), "{bytes}");
+    assert!(has(&world, 0) && !has(&world, last));
+    let healed = about(&world, 0, true);
+    world.done(healed);
+    let again = about(&world, last, false);
+    world.done(again);
+    assert!(has(&world, last) && !has(&world, 0));
+}
+
+#[test]
 fn an_older_session_and_the_task_of_another_agent_say_nothing() {
     let (mut world, task) = with_task();
     let older = RecordAgentDrift {

@@ -89,6 +89,39 @@ fn the_newest_hundred_healed_items_are_kept() {
 }
 
 #[test]
+fn healed_items_keep_the_beginning_of_long_values_and_are_told_once() {
+    let mut world = World::new();
+    let long = |at: u64| {
+        let field = |n: usize| FieldDrift {
+            path: format!("/spec/{n}"),
+            op: "changed".to_owned(),
+            desired: json!(3),
+            live: json!("x".repeat(2_000)),
+            changed_by: None,
+        };
+        DriftItem {
+            fields: (0..40).map(field).collect(),
+            ..item("web", Some(at))
+        }
+    };
+    let count = u64::try_from(DriftItem::KEPT_HEALED).unwrap();
+    let mut all: Vec<DriftItem> = (0..2 * count).map(long).collect();
+    world.done(update(all.clone()));
+    assert_eq!(world.state.drift.len(), DriftItem::KEPT_HEALED);
+    for item in world.state.drift.iter() {
+        assert!(serde_json::to_vec(&**item).unwrap().len() < 11 << 10);
+        let live = item.fields[0].live.as_str().unwrap();
+        assert!(
+            live.starts_with("xxx") && live.ends_with("… (2000 bytes)"),
+            "{live}"
+        );
+    }
+    let before = world.state.clone();
+    world.done(update(all.split_off(DriftItem::KEPT_HEALED)));
+    assert!(is_unchanged(&before, &world.state));
+}
+
+#[test]
 fn what_agents_see_is_left_to_agents() {
     let mut world = World::new();
     let agent = world.agent(4, 1024);
