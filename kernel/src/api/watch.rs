@@ -231,7 +231,7 @@ fn row(state: &State, key: &RowKey) -> Row {
                 .map(|framework| json!(views::framework_row(framework)));
             Row {
                 kind,
-                key: name.name.clone(),
+                key: format!("{}/{}", name.namespace, name.name),
                 json,
             }
         }

@@ -14,6 +14,13 @@ fn bird() -> String {
         .replace("namespace: shop", "namespace: data")
 }
 
+/// The kernel's row of that framework, once it has described itself.
+fn birds(kinds: &[&str]) -> serde_json::Value {
+    let mut row = framework("birds", kinds);
+    row["namespace"] = json!("data");
+    row
+}
+
 #[tokio::test]
 async fn objects_of_a_new_framework_wait_for_it_and_follow() {
     let mut stand = Stand::new();
@@ -39,9 +46,7 @@ async fn objects_of_a_new_framework_wait_for_it_and_follow() {
         assert_eq!(state.spec("birds").unwrap()["digest"], digest.to_string());
         assert!(state.blobs.contains_key(&digest), "the blob came too late");
     });
-    stand
-        .kernel
-        .put_framework("birds", framework("birds", &["Bird"]));
+    stand.kernel.put_framework("birds", birds(&["Bird"]));
     stand.settled(&commit).await;
     stand
         .kernel
@@ -82,9 +87,7 @@ async fn objects_of_a_framework_that_cannot_be_loaded_are_faults() {
             (source.observed.as_ref() == Some(&mended) && source.errors.is_empty()).then_some(())
         })
         .await;
-    stand
-        .kernel
-        .put_framework("birds", framework("birds", &["Bird"]));
+    stand.kernel.put_framework("birds", birds(&["Bird"]));
     stand.settled(&mended).await;
 }
 
@@ -97,8 +100,7 @@ async fn an_object_of_a_kind_that_an_upgrade_brings_waits_for_it() {
         ("frameworks/birds.wasm", "version 1"),
     ]);
     let row = |kinds: &[&str], component: &[u8]| {
-        let mut row = framework("birds", kinds);
-        row["namespace"] = json!("data");
+        let mut row = birds(kinds);
         row["component"] = json!(Digest::of(component));
         row
     };

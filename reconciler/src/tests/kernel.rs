@@ -182,8 +182,9 @@ impl Kernel {
     pub(super) fn put_framework(&self, name: &str, row: Value) {
         self.change(|state| {
             state.index += 1;
-            state.tell(RowKind::Framework, name, Some(row.to_string()));
-            state.frameworks.insert(name.to_owned(), row);
+            let key = format!("{}/{name}", row["namespace"].as_str().unwrap());
+            state.tell(RowKind::Framework, &key, Some(row.to_string()));
+            state.frameworks.insert(key, row);
         });
     }
 
@@ -473,8 +474,8 @@ impl State {
             json: Some(json),
         };
         let mut rows = Vec::new();
-        for (name, json) in &self.frameworks {
-            rows.push(row(RowKind::Framework, name, json.to_string()));
+        for (key, json) in &self.frameworks {
+            rows.push(row(RowKind::Framework, key, json.to_string()));
         }
         for (key, held) in &self.objects {
             rows.push(row(RowKind::Object, &key.to_string(), object_row(held)));
