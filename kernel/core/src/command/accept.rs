@@ -273,7 +273,10 @@ fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) -> Optio
     };
     if running.is_empty() {
         state.drop_object(key);
-        if key.kind == "Framework" {
+        let known = state.frameworks.get(key);
+        // One that came in the box has a record without an object.
+        let is_built_in = known.is_some_and(|known| known.is_built_in);
+        if key.kind == "Framework" && !is_built_in {
             drop_framework(state, key);
         }
         return Some(policy);

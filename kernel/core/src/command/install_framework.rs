@@ -86,9 +86,9 @@ fn check_wanted(state: &State, key: &ObjectKey, is_built_in: bool) -> Result<(),
 
 /// Why a framework cannot be put in force as things stand; `None`: it can.
 ///
-/// A framework from git serves the namespace of its object and those below, brings kinds that no
-/// other framework has, stays within what the operator allows, and keeps the kinds that have living
-/// tasks.
+/// A framework has a name and kinds that no other one in force has. One from git is none of the
+/// box, serves the namespace of its object and those below, stays within what the operator allows,
+/// and keeps the kinds that have living tasks.
 pub fn framework_objection(
     state: &State,
     command: &InstallFramework,
@@ -98,6 +98,21 @@ pub fn framework_objection(
         let all = state.frameworks.values();
         all.filter(|other| other.key != command.key)
     };
+    let known = state.frameworks.get(&command.key);
+    if !command.is_built_in && known.is_some_and(|known| known.is_built_in) {
+        return Some(not_allowed(format!(
+            "framework {}/{} came in the box, and none from git takes its place",
+            command.key.namespace, command.key.name
+        )));
+    }
+    let has_its_name =
+        |other: &&Arc<Framework>| other.key.name == command.key.name && other.component.is_some();
+    if let Some(other) = others().find(has_its_name) {
+        return Some(not_allowed(format!(
+            "its name is that of framework {}/{}; a framework's name is one in the cluster",
+            other.key.namespace, other.key.name
+        )));
+    }
     for kind in &command.description.kinds {
         if let Some(owner) = others().find(|other| other.kind(&kind.kind).is_some()) {
             return Some(not_allowed(format!(
@@ -257,6 +272,16 @@ pub(super) fn apply_fault(
     command: &FailFramework,
 ) -> Result<Reply, Refusal> {
     check_wanted(state, &command.key, command.is_built_in)?;
+    let known = state.frameworks.get(&command.key);
+    if !command.is_built_in && known.is_some_and(|known| known.is_built_in) {
+        // The record is that of the one in the box, which has no fault.
+        let message = format!(
+            "framework {} from git cannot be put in force: {}",
+            command.key.name, command.reason
+        );
+        state.push_event(context.event("FrameworkFailed", Some(&command.key), message));
+        return Ok(context.done(None));
+    }
     let mut framework = match state.frameworks.get(&command.key) {
         Some(framework) => Framework::clone(framework),
         None => Framework {

@@ -117,6 +117,56 @@ fn a_framework_from_git_cannot_take_a_kind_that_another_has() {
 }
 
 #[test]
+fn a_framework_has_a_name_that_no_other_in_force_has() {
+    let first = from_git("birds", "Flock");
+    let mut second = from_git("birds", "Herd");
+    second.key = ObjectKey::new("Framework", ns("data"), "birds");
+    let mut world = world_with(&[&first, &second]);
+    put_in_force(&mut world, &first);
+    put_in_force(&mut world, &second);
+    assert_eq!(fault(&world, &first), None);
+    let (cause, reason) = fault(&world, &second).unwrap();
+    assert_eq!(cause, FaultCause::NotAllowed);
+    assert_eq!(
+        reason,
+        "its name is that of framework shop/birds; a framework's name is one in the cluster"
+    );
+    assert_eq!(world.state.frameworks[&second.key].component, None);
+    // The one that has the name goes, and the other one gets it.
+    world.commit(Vec::new(), vec![first.key.clone()]);
+    put_in_force(&mut world, &second);
+    assert_eq!(fault(&world, &second), None);
+}
+
+#[test]
+fn a_framework_from_git_takes_no_place_of_one_in_the_box() {
+    let mut thief = from_git("service", "Flock");
+    thief.key = framework();
+    let mut world = world_with(&[&thief]);
+    let before = world.state.frameworks[&framework()].clone();
+    let (cause, reason) = framework_objection(&world.state, &thief).unwrap();
+    assert_eq!(cause, FaultCause::NotAllowed);
+    assert_eq!(
+        reason,
+        "framework default/service came in the box, and none from git takes its place"
+    );
+    put_in_force(&mut world, &thief);
+    assert_eq!(world.state.frameworks[&framework()], before);
+    let event = world.state.events.back().unwrap();
+    assert!(event.message.contains(&reason), "{}", event.message);
+    world.done(Command::FailFramework(FailFramework::new(
+        framework(),
+        component("2"),
+        FaultCause::BadComponent,
+        "is not a WebAssembly component",
+    )));
+    assert_eq!(world.state.frameworks[&framework()], before);
+    // Its object goes, and the one in the box stays.
+    world.commit(Vec::new(), vec![framework()]);
+    assert_eq!(world.state.frameworks[&framework()], before);
+}
+
+#[test]
 fn a_framework_from_git_serves_its_own_namespace_and_those_below() {
     let mut birds = from_git("birds", "Flock");
     birds.namespaces = vec![ns("shop/web"), ns("default")];
