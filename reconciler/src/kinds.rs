@@ -11,11 +11,17 @@ use crate::offline::kinds_of;
 /// Compiles the kinds of all frameworks that have described themselves.
 pub(crate) fn of_frameworks<'a>(frameworks: impl IntoIterator<Item = &'a FrameworkRow>) -> Kinds {
     let mut described: Vec<(&str, &Description)> = Vec::new();
-    let mut standings = BTreeMap::new();
-    for row in frameworks {
+    let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
+    let mut rows: Vec<&FrameworkRow> = frameworks.into_iter().collect();
+    // A name is one in the cluster; where two have it all the same, the one in the box comes first.
+    rows.sort_by_key(|row| !row.built_in);
+    for row in rows {
         let Some(description) = &row.description else {
             continue;
         };
+        if standings.contains_key(&row.name) {
+            continue;
+        }
         described.push((&row.name, description));
         let standing = Standing {
             component: row.component.clone(),

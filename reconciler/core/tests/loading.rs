@@ -580,3 +580,60 @@ fn a_framework_serves_its_own_namespaces_and_objects_stand_in_them() {
     ]);
     assert_eq!(places(&found), ["K0115 inside.yaml:5:14"]);
 }
+
+#[test]
+fn a_framework_with_the_name_of_another_is_at_fault_and_decides_nothing() {
+    let description = Description {
+        name: "birds".to_owned(),
+        version: "1".to_owned(),
+        kinds: vec![KindDescription {
+            kind: "Flock".to_owned(),
+            schema: json!({"type": "object"}),
+            templates: Vec::new(),
+            count: None,
+        }],
+        config_schema: None,
+    };
+    let (described, _) = Kinds::new([("birds", &description)]);
+    let framework = |namespace: &str| {
+        format!(
+            "apiVersion: kelson/v1\nkind: Framework\nmetadata: {{name: birds, namespace: {namespace}}}\nspec:\n  component: {{path: site/index.html}}\n"
+        )
+    };
+    let (own, another) = (framework("data"), framework("shop"));
+    let flock = "apiVersion: kelson/v1\nkind: Flock\nmetadata:\n  name: sparrows\n  namespace: data\nspec: {}\n";
+    let files: [(&str, &[u8]); 3] = [
+        ("another.yaml", another.as_bytes()),
+        ("flock.yaml", flock.as_bytes()),
+        ("own.yaml", own.as_bytes()),
+    ];
+    let faults = |kinds: &Kinds| {
+        let loaded = resolved(load_with(&files, kinds, &mut ParseCache::default()));
+        check_frameworks(loaded, kinds).faults
+    };
+    let standing = |is_built_in: bool| {
+        let standing = Standing {
+            component: None,
+            namespace: "data".parse().unwrap(),
+            namespaces: Vec::new(),
+            is_built_in,
+        };
+        let standings = [("birds".to_owned(), standing)];
+        described.clone().standing(standings.into())
+    };
+    let found = faults(&standing(false));
+    assert_eq!(places(&found), ["K0118 another.yaml:3:18"]);
+    assert_eq!(
+        found[0].message,
+        "there is a framework birds already, the one of namespace data; a framework's name is one in the cluster"
+    );
+    // None of git has the name of one in the box, wherever it is.
+    let found = faults(&standing(true));
+    assert_eq!(
+        places(&found),
+        ["K0118 another.yaml:3:18", "K0118 own.yaml:3:18"]
+    );
+    assert!(found[0].message.contains("in the box"), "{:?}", found[0]);
+    // Of two that are new, the first by namespace has it.
+    assert_eq!(places(&faults(&described)), ["K0118 another.yaml:3:18"]);
+}

@@ -84,9 +84,11 @@ pub fn framework_schema() -> Value {
     })
 }
 
-/// Checks what a schema alone cannot: that a Framework asks for its own namespaces, that its
-/// `spec.config` is what its component takes, and that every other object stands in a namespace
-/// which the framework of its kind serves.
+/// Checks what a schema alone cannot: that a Framework has a name of its own, asks for its own
+/// namespaces, that its `spec.config` is what its component takes, and that every other object
+/// stands in a namespace which the framework of its kind serves.
+///
+/// A Framework with the name of another one says nothing of where that one's kinds may be used.
 ///
 /// Where a commit pins another component than the one that is described, nothing can be said of its
 /// configuration before that one has described itself.
@@ -97,6 +99,13 @@ pub fn check_frameworks(mut loaded: Loaded, kinds: &Kinds) -> Loaded {
     for object in &loaded.objects {
         let key = &object.desired.key;
         if key.kind != FRAMEWORK {
+            continue;
+        }
+        let other = kinds.standing_of(&key.name);
+        let other = other.or_else(|| roots.get(key.name.as_str()));
+        let is_another = |other: &&Standing| other.is_built_in || other.namespace != key.namespace;
+        if let Some(other) = other.filter(is_another) {
+            faults.push(taken_name(object, other));
             continue;
         }
         let spec = &object.desired.spec;
@@ -134,10 +143,8 @@ pub fn check_frameworks(mut loaded: Loaded, kinds: &Kinds) -> Loaded {
         let Some(framework) = kinds.framework_of(&key.kind) else {
             continue;
         };
-        let standing = kinds.standing_of(framework);
-        let is_built_in = standing.is_some_and(|standing| standing.is_built_in);
-        let said = roots.get(framework).filter(|_| !is_built_in);
-        let Some(standing) = said.or(standing) else {
+        let said = roots.get(framework);
+        let Some(standing) = said.or_else(|| kinds.standing_of(framework)) else {
             continue;
         };
         let Standing {
@@ -163,6 +170,27 @@ pub fn check_frameworks(mut loaded: Loaded, kinds: &Kinds) -> Loaded {
     }
     loaded.refuse(faults);
     loaded
+}
+
+/// A Framework whose name another one has.
+fn taken_name(object: &LoadedObject, other: &Standing) -> Fault {
+    let name = &object.desired.key.name;
+    let (owner, hint) = if other.is_built_in {
+        let hint = "give the Framework another name";
+        ("the one that came in the box".to_owned(), hint)
+    } else {
+        let hint = "give the Framework another name, or remove the other one first";
+        (format!("the one of namespace {}", other.namespace), hint)
+    };
+    fault_at(
+        object,
+        "/metadata/name",
+        Code::BadValue,
+        format!(
+            "there is a framework {name} already, {owner}; a framework's name is one in the cluster"
+        ),
+        hint.to_owned(),
+    )
 }
 
 fn served(standing: &Standing) -> String {
