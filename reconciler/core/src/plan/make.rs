@@ -7,7 +7,7 @@ use kelson_model::object::{DesiredObject, DriftPolicy, ObjectKey};
 use kelson_model::source::Held;
 
 use super::holds::Holds;
-use super::prune::prune;
+use super::prune::{leaving, prune};
 use super::shape::{Context, FieldChange, Plan, Step, StepKind, Why, is_ours, line};
 use crate::diff::{Difference, diff, normal, written};
 use crate::manifest::{FRAMEWORK, Kinds, Loaded, LoadedObject};
@@ -36,10 +36,17 @@ pub fn plan(
         ));
     }
     let mut holds = Holds::new(context);
-    if context.is_rewritten {
-        plan.is_blocked |= holds.is_held(Held::FORCE_PUSH, &[], rewritten(context));
-    }
+    let is_history_held = context.is_rewritten
+        && holds.is_held(
+            Held::FORCE_PUSH,
+            &leaving(loaded, observed, context),
+            rewritten(context),
+        );
+    plan.is_blocked |= is_history_held;
     prune(loaded, observed, context, &mut holds, &mut plan);
+    if is_history_held {
+        wait_for_history(&mut plan);
+    }
     (plan.holds, plan.released) = holds.end();
     plan.held = plan.holds.first().cloned();
     plan.steps
@@ -141,6 +148,15 @@ fn paths(differences: &[Difference]) -> String {
         shown.push(format!("{} more", differences.len() - shown.len()));
     }
     shown.join(", ")
+}
+
+/// Deletions that no other hold stops wait for the word about the history.
+fn wait_for_history(plan: &mut Plan) {
+    for step in &mut plan.steps {
+        if step.kind == StepKind::Delete && step.held.is_none() {
+            step.held = Some(Held::FORCE_PUSH.to_owned());
+        }
+    }
 }
 
 fn rewritten(context: Context<'_>) -> String {

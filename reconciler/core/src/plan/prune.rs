@@ -11,6 +11,24 @@ use crate::guard::{self, Toll};
 use crate::manifest::{FRAMEWORK, Loaded};
 use crate::observed::ObservedObject;
 
+/// The objects that the revision takes away, whatever else they wait for: what a person is shown
+/// who is asked about the revision as a whole. None while any file of the source has a fault.
+pub(super) fn leaving<'a>(
+    loaded: &Loaded,
+    observed: &'a BTreeMap<ObjectKey, ObservedObject>,
+    context: Context<'_>,
+) -> Vec<&'a ObservedObject> {
+    if !loaded.faults.is_empty() {
+        return Vec::new();
+    }
+    let wanted = loaded.wanted();
+    observed
+        .values()
+        .filter(|live| is_ours(live, context.source) && !wanted.contains(&live.key))
+        .filter(|live| live.lifecycle.prune != PrunePolicy::Never)
+        .collect()
+}
+
 pub(super) fn prune(
     loaded: &Loaded,
     observed: &BTreeMap<ObjectKey, ObservedObject>,

@@ -1,0 +1,117 @@
+//! A rewritten history: what would go is shown before a person's word lets it go.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use kelson_model::id::Revision;
+use kelson_model::object::{ObjectKey, PrunePolicy};
+use kelson_model::source::{Held, Release};
+use kelson_reconciler_core::manifest::Loaded;
+use kelson_reconciler_core::observed::ObservedObject;
+use kelson_reconciler_core::plan::{Context, Plan, StepKind, plan};
+use kelson_reconciler_core::render::{Texts, plan_lines, summary};
+use support::*;
+
+type Observed = BTreeMap<ObjectKey, ObservedObject>;
+
+fn services(names: &[&str]) -> Loaded {
+    let texts: Vec<(String, String)> = names
+        .iter()
+        .map(|name| (format!("{name}.yaml"), service(name)))
+        .collect();
+    let commit: Vec<(&str, &[u8])> = texts
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_bytes()))
+        .collect();
+    load_commit(&commit)
+}
+
+fn rewritten(loaded: &Loaded, observed: &Observed, released: &[Release]) -> Plan {
+    let revision = |digit: &str| -> Revision { digit.repeat(40).parse().unwrap() };
+    let (newest, applied) = (revision("b"), revision("a"));
+    plan(
+        loaded,
+        observed,
+        Context {
+            source: "dev",
+            revision: Some(&newest),
+            applied: Some(&applied),
+            is_rewritten: true,
+            released,
+            ..Context::default()
+        },
+    )
+}
+
+/// A person's word for a hold, as the kernel keeps it.
+fn release(held: &Held) -> Release {
+    Release {
+        reason: held.reason.clone(),
+        digest: held.digest.clone().unwrap(),
+    }
+}
+
+/// The deletions of a plan, with what holds them.
+fn deletions(plan: &Plan) -> Vec<(&str, Option<&str>)> {
+    let deletions = plan.steps.iter().filter(|it| it.kind == StepKind::Delete);
+    deletions
+        .map(|step| (step.object.name.as_str(), step.held.as_deref()))
+        .collect()
+}
+
+#[test]
+fn what_an_amended_commit_takes_away_is_shown_and_the_word_is_for_just_that() {
+    let observed = accepted_all(&services(&["a", "b"]));
+    let loaded = services(&["a"]);
+    let plan = rewritten(&loaded, &observed, &[]);
+    assert!(plan.is_blocked);
+    let held = plan.held.clone().unwrap();
+    assert_eq!(held.reason, Held::FORCE_PUSH);
+    assert_eq!(held.objects, [key("b")]);
+    assert_eq!(deletions(&plan), [("b", Some(Held::FORCE_PUSH))]);
+    assert_eq!(plan.to_prune().count(), 0);
+    assert_eq!(summary(&plan), "1 to delete once confirmed, 1 unchanged");
+    let lines: Vec<String> = plan_lines(&plan, &Texts::new())
+        .into_iter()
+        .map(|line| line.text)
+        .collect();
+    assert!(
+        lines.contains(&"- Service shop/b  (b.yaml:1)  waits: ForcePush".to_owned()),
+        "{lines:?}"
+    );
+    let confirmed = rewritten(&loaded, &observed, &[release(&held)]);
+    assert!(!confirmed.is_blocked && confirmed.holds.is_empty());
+    assert_eq!(deletions(&confirmed), [("b", None)]);
+    let more = accepted_all(&services(&["a", "b", "c"]));
+    assert!(
+        rewritten(&loaded, &more, &[release(&held)]).is_blocked,
+        "the word was for one object, and two would go"
+    );
+}
+
+#[test]
+fn a_deletion_that_waits_for_a_word_of_its_own_still_does() {
+    let mut observed = accepted_all(&services(&["ask", "go", "keep", "l", "m"]));
+    observed.get_mut(&key("ask")).unwrap().lifecycle.prune = PrunePolicy::Confirm;
+    observed.get_mut(&key("keep")).unwrap().lifecycle.prune = PrunePolicy::Never;
+    let loaded = services(&["l", "m"]);
+    let plan = rewritten(&loaded, &observed, &[]);
+    let held = plan.held.clone().unwrap();
+    assert_eq!(held.objects, [key("ask"), key("go")]);
+    let asks = ("ask", Some(Held::PRUNE_CONFIRM));
+    assert_eq!(deletions(&plan), [asks, ("go", Some(Held::FORCE_PUSH))]);
+    let confirmed = rewritten(&loaded, &observed, &[release(&held)]);
+    assert!(!confirmed.is_blocked);
+    assert_eq!(deletions(&confirmed), [asks, ("go", None)]);
+}
+
+#[test]
+fn with_a_fault_nothing_goes_and_the_history_is_held_all_the_same() {
+    let observed = accepted_all(&services(&["a", "b"]));
+    let loaded = load_commit(&[("a.yaml", b"kind: [")]);
+    let plan = rewritten(&loaded, &observed, &[]);
+    assert!(plan.is_blocked && deletions(&plan).is_empty());
+    assert_eq!(plan.held.unwrap().objects, Vec::<ObjectKey>::new());
+}
