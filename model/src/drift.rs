@@ -96,7 +96,8 @@ pub struct FieldDrift {
     pub changed_by: Option<Principal>,
 }
 
-/// One item of the drift report; (object, task, plane, paths) names it while it is open.
+/// One item of the drift report. Object, task, plane and paths name it while it is open; on the
+/// specification plane the paths may change as long as one stays: see [`DriftItem::is_same_as`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DriftItem {
@@ -130,24 +131,34 @@ impl DriftItem {
     /// How many open items the kernel keeps.
     pub const KEPT_OPEN: usize = 10_000;
 
-    /// Whether `other` is about the same difference.
+    /// Whether `other` is about the same difference. On the specification plane it is while the two
+    /// have a field in common: an object that somebody goes on changing by hand is one difference.
     pub fn is_same_as(&self, other: &DriftItem) -> bool {
-        let paths = |item: &DriftItem| {
-            item.fields
-                .iter()
-                .map(|field| field.path.clone())
-                .collect::<Vec<_>>()
-        };
-        self.object == other.object
-            && self.task == other.task
-            && self.plane == other.plane
-            && paths(self) == paths(other)
+        let is_about_the_same =
+            self.object == other.object && self.task == other.task && self.plane == other.plane;
+        let goes_on =
+            || self.plane == Plane::Specification && self.paths().any(|path| other.names(path));
+        is_about_the_same && (self.paths().eq(other.paths()) || goes_on())
+    }
+
+    /// Whether each field that differs here does so in `other`.
+    pub fn is_covered_by(&self, other: &DriftItem) -> bool {
+        self.paths().all(|path| other.names(path))
+    }
+
+    fn names(&self, path: &str) -> bool {
+        self.paths().any(|known| known == path)
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| field.path.as_str())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::Namespace;
 
     #[test]
     fn the_last_one_who_set_a_field_or_what_it_is_in_is_named() {
@@ -170,5 +181,40 @@ mod tests {
         assert_eq!(who("/spec/update/maxUnavailable"), Some("bob"));
         assert_eq!(who("/spec/update"), Some("carol"));
         assert_eq!(who("/spec/inst"), None);
+    }
+
+    #[test]
+    fn a_difference_goes_on_while_a_field_of_it_does_on_the_specification_plane_only() {
+        let item = |plane, paths: &[&str]| DriftItem {
+            object: ObjectKey::new("Service", Namespace::default_namespace(), "web"),
+            task: None,
+            plane,
+            state: DriftState::Open,
+            policy: DriftPolicy::Report,
+            origin: None,
+            fields: paths
+                .iter()
+                .map(|path| FieldDrift {
+                    path: (*path).to_owned(),
+                    op: "changed".to_owned(),
+                    desired: Value::Null,
+                    live: Value::Null,
+                    changed_by: None,
+                })
+                .collect(),
+            changed_by: Principal::new("alice", "cli"),
+            first_seen: WallTime(1),
+            healed_at: None,
+            count: 1,
+        };
+        let two = item(Plane::Specification, &["/spec/a", "/spec/b"]);
+        assert!(two.is_same_as(&item(Plane::Specification, &["/spec/b", "/spec/c"])));
+        assert!(!two.is_same_as(&item(Plane::Specification, &["/spec/c"])));
+        assert!(!two.is_same_as(&item(Plane::Agent, &["/spec/a", "/spec/b"])));
+        let agent = item(Plane::Agent, &["a", "b"]);
+        assert!(agent.is_same_as(&agent));
+        assert!(!agent.is_same_as(&item(Plane::Agent, &["a"])));
+        assert!(item(Plane::Agent, &["a"]).is_covered_by(&agent));
+        assert!(!agent.is_covered_by(&item(Plane::Agent, &["a"])));
     }
 }

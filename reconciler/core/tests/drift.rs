@@ -170,6 +170,53 @@ fn an_item_is_opened_once_healed_once_and_counted_when_it_comes_back() {
 }
 
 #[test]
+fn an_object_that_somebody_goes_on_changing_is_one_item_until_all_of_it_is_put_back() {
+    let mut world = World::new();
+    world.scale_by_hand(5);
+    let first = world.scan().items[0].first_seen;
+    world.set("/run/command", json!("other"), "bob");
+    let more = world.scan();
+    assert_eq!((more.items.len(), more.news.len()), (1, 1));
+    world.scale_by_hand(3);
+    let less = world.scan();
+    assert_eq!((less.items.len(), less.news.len()), (1, 1));
+    for (scan, fields) in [(&more, 2), (&less, 1)] {
+        let item = &scan.items[0];
+        assert_eq!(
+            (item.state, item.first_seen, item.count, item.fields.len()),
+            (DriftState::Open, first, 1, fields)
+        );
+    }
+    assert!(!world.scan().is_news());
+    world.set("/run/command", json!("web"), "bob");
+    let healed = world.scan();
+    assert_eq!(healed.items[0].state, DriftState::Healed);
+    assert_eq!(world.ledger, healed.items, "nothing else was healed before");
+}
+
+#[test]
+fn a_field_that_is_put_back_as_another_is_set_is_healed_and_the_other_is_opened() {
+    let mut world = World::new();
+    world.scale_by_hand(5);
+    world.scan();
+    world.set("/run/command", json!("other"), "bob");
+    world.scale_by_hand(3);
+    let scan = world.scan();
+    let told: Vec<(&str, DriftState)> = scan
+        .items
+        .iter()
+        .map(|item| (item.fields[0].path.as_str(), item.state))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("/spec/instances", DriftState::Healed),
+            ("/spec/run/command", DriftState::Open)
+        ]
+    );
+}
+
+#[test]
 fn what_a_commit_changed_is_no_drift() {
     let mut world = World::new();
     let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec:\n  instances: 9\n  run: {command: web}\n";

@@ -54,13 +54,15 @@ pub(super) fn apply(
     let mut healed: Vec<Arc<DriftItem>> = of(state, DriftState::Healed).cloned().collect();
     let mut events = Vec::new();
     for item in &told {
-        let same = |known: &BTreeMap<About<'_>, Vec<&Arc<DriftItem>>>| {
-            let known = known.get(&about(item));
-            known.is_some_and(|known| known.iter().any(|known| known.is_same_as(item)))
-        };
         match item.state {
             DriftState::Open => {
-                if !same(&known_open) {
+                // A field that is new to a difference that goes on is told as well.
+                let is_known = known_open.get(&about(item)).is_some_and(|known| {
+                    known
+                        .iter()
+                        .any(|known| known.is_same_as(item) && item.is_covered_by(known))
+                });
+                if !is_known {
                     events.push(context.event("DriftSeen", Some(&item.object), what(item)));
                 }
                 open.push(item.clone());

@@ -54,6 +54,10 @@ pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> Scan {
         if let Some(open) = open {
             item.first_seen = open.first_seen;
             item.count = open.count;
+            if !room.grows(open, &item) {
+                // What is told of it stays as it was, and is told anew when there is room.
+                item = open.clone();
+            }
         } else if is_over {
             // Come and gone since the last scan: told once, as healed.
             if known.same_in(&item, DriftState::Healed).is_some() {
@@ -140,8 +144,59 @@ impl Room {
         }
         is_taken
     }
+
+    /// Whether there is room for what an item that is listed says more than before.
+    fn grows(&mut self, from: &DriftItem, to: &DriftItem) -> bool {
+        if from.fields == to.fields {
+            return true;
+        }
+        let growth = size(to).saturating_sub(size(from));
+        let is_taken = growth <= self.bytes;
+        if is_taken {
+            self.bytes -= growth;
+        }
+        is_taken
+    }
 }
 
 fn size(item: &DriftItem) -> usize {
     serde_json::to_vec(item).map_or(LEDGER_BYTES, |json| json.len() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use kelson_model::drift::FieldDrift;
+    use kelson_model::object::Namespace;
+    use kelson_model::time::WallTime;
+    use serde_json::Value;
+
+    use super::super::finding::{finding, unknown};
+    use super::*;
+
+    #[test]
+    fn an_item_that_says_more_than_before_takes_the_room_of_what_is_new() {
+        let object = ObjectKey::new("Service", Namespace::default_namespace(), "web");
+        let item = |count: usize| {
+            let fields = (0..count).map(|n| FieldDrift {
+                path: format!("/spec/{n}"),
+                op: "added".to_owned(),
+                desired: Value::Null,
+                live: Value::Bool(true),
+                changed_by: None,
+            });
+            let fields = fields.collect();
+            let by = unknown("api");
+            finding(&object, Plane::Specification, None, fields, by, WallTime(1))
+        };
+        let growth = size(&item(2)) - size(&item(1));
+        let mut room = Room {
+            items: 0,
+            bytes: growth,
+        };
+        assert!(room.grows(&item(1), &item(1)));
+        assert!(room.grows(&item(1), &item(2)));
+        assert_eq!(room.bytes, 0);
+        assert!(!room.grows(&item(1), &item(2)));
+        assert!(room.grows(&item(2), &item(1)), "less has always room");
+    }
 }

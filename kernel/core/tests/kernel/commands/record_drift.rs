@@ -195,6 +195,27 @@ fn news_come_in_requests_of_their_own_and_leave_the_rest() {
 }
 
 #[test]
+fn an_item_that_goes_on_takes_the_place_of_the_known_one_and_its_new_field_is_told() {
+    let mut world = World::new();
+    world.done(news(vec![item("web", None)]));
+    let mut more = item("web", None);
+    more.fields.push(FieldDrift {
+        path: "/spec/run/command".to_owned(),
+        op: "changed".to_owned(),
+        desired: json!("web"),
+        live: json!("other"),
+        changed_by: None,
+    });
+    world.done(news(vec![more]));
+    assert_eq!(world.state.drift.len(), 1);
+    assert_eq!(told(&world, "DriftSeen"), 2);
+    world.done(news(vec![item("web", None)]));
+    assert_eq!(world.state.drift.len(), 1);
+    assert_eq!(told(&world, "DriftSeen"), 2);
+    assert_eq!(told(&world, "DriftHealed"), 0);
+}
+
+#[test]
 fn more_open_items_than_are_kept_are_refused_and_none_is_lost() {
     let mut world = World::new();
     let some = |count: usize| (0..count).map(|n| item(&format!("s{n}"), None)).collect();
