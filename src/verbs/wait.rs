@@ -126,8 +126,13 @@ pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
                 .as_ref()
                 .map_or_else(|| "everything".to_owned(), ToString::to_string);
             let word = arguments.what.word();
+            let line = if is_nothing_asked(&report, &question) {
+                "nothing is asked for\n".to_owned()
+            } else {
+                format!("{name} is {word}\n")
+            };
             let answer = json!({"for": word, "revision": revision, "index": report.index});
-            print(context.format(), &answer, |_| format!("{name} is {word}\n"))?;
+            print(context.format(), &answer, |_| line)?;
             Ok(Exit::Done)
         }
         Err(_) => Err(Failure::new(
@@ -269,20 +274,39 @@ fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Verdict> {
     if let Some(why) = not_yet {
         return Ok(Verdict::NotYet(why));
     }
-    if objects.is_empty() && question.what != Wanted::Gone {
-        return Ok(Verdict::NotYet(match question.target {
-            Some(target) => format!("there is no {target}"),
-            None => "there are no objects".to_owned(),
-        }));
-    }
     let is_source_synced = report
         .source
         .as_ref()
         .is_some_and(|source| source.sync == Sync::Synced);
+    if objects.is_empty() && question.what != Wanted::Gone {
+        if let Some(target) = question.target {
+            return Ok(Verdict::NotYet(format!("there is no {target}")));
+        }
+        // A revision that asks for nothing is in as soon as it is applied.
+        let source = report.source.as_ref();
+        let is_applied = source.is_some_and(|source| source.applied.is_some());
+        if !(is_applied && is_source_synced) {
+            return Ok(Verdict::NotYet("there are no objects".to_owned()));
+        }
+        if let Some(waiting) = source.and_then(|source| waits_for_framework(source, question)) {
+            return Ok(waiting);
+        }
+    }
     if question.what == Wanted::Synced && question.target.is_none() && !is_source_synced {
         return Ok(Verdict::NotYet("the source is not synced".to_owned()));
     }
     Ok(Verdict::Yes)
+}
+
+/// Whether all objects are waited for and there is none: nothing became healthy or synced.
+fn is_nothing_asked(report: &StatusReport, question: &Question<'_>) -> bool {
+    let is_here = |object: &ObjectStatus| {
+        let limit = question.limit.as_ref();
+        limit.is_none_or(|limit| object.namespace == limit.as_str())
+    };
+    question.target.is_none()
+        && question.what != Wanted::Gone
+        && !report.objects.iter().any(is_here)
 }
 
 /// What stands in the way of the wanted revision; nothing when it is in, or none was named.
@@ -483,6 +507,51 @@ mod tests {
             asked(&report, Some("api"), Wanted::Healthy),
             Verdict::NotYet(_)
         ));
+    }
+
+    #[test]
+    fn a_revision_that_asks_for_nothing_is_in_once_it_is_applied() {
+        let empty = |source: serde_json::Value| {
+            let mut report = report(source, json!({}));
+            report.objects.clear();
+            report
+        };
+        let applied = empty(json!({}));
+        for what in [Wanted::Healthy, Wanted::Synced, Wanted::Gone] {
+            assert_eq!(asked(&applied, None, what), Verdict::Yes, "{what:?}");
+        }
+        for source in [
+            json!({"sync": "OutOfSync"}),
+            json!({"applied": null, "sync": "OutOfSync"}),
+            json!({"applied": OLD, "sync": "OutOfSync"}),
+        ] {
+            let verdict = asked(&empty(source), None, Wanted::Healthy);
+            assert!(matches!(verdict, Verdict::NotYet(_)), "{verdict:?}");
+        }
+        let named = asked(&applied, Some("web"), Wanted::Healthy);
+        assert!(matches!(named, Verdict::NotYet(_)), "{named:?}");
+    }
+
+    #[test]
+    fn without_a_revision_nothing_is_in_before_something_was_applied() {
+        let of = |source: serde_json::Value| {
+            let mut report = report(source, json!({}));
+            report.objects.clear();
+            let question = Question {
+                target: None,
+                what: Wanted::Healthy,
+                revision: None,
+                limit: None,
+                is_in: &|_| true,
+            };
+            assert!(is_nothing_asked(&report, &question));
+            judge(&report, &question).unwrap()
+        };
+        assert_eq!(of(json!({})), Verdict::Yes);
+        for source in [json!({"applied": null}), json!({"sync": "OutOfSync"})] {
+            let verdict = of(source);
+            assert!(matches!(verdict, Verdict::NotYet(_)), "{verdict:?}");
+        }
     }
 
     #[test]
