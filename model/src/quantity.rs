@@ -168,13 +168,17 @@ impl FromStr for Bytes {
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len());
         let (digits, unit) = text.split_at(end);
+        if !digits.is_empty() && unit.is_empty() {
+            return Err(without_unit(text));
+        }
         if !digits.is_empty()
             && matches!(
                 unit,
-                "" | "K" | "M" | "G" | "T" | "KB" | "MB" | "GB" | "TB" | "kB" | "k"
+                "K" | "M" | "G" | "T" | "KB" | "MB" | "GB" | "TB" | "kB" | "k"
             )
         {
-            let letter = unit.chars().next().map_or('M', |c| c.to_ascii_uppercase());
+            let letter: String = unit.chars().take(1).collect();
+            let letter = letter.to_ascii_uppercase();
             let wanted = format!(
                 "an amount with a binary unit: write {digits}{letter}i \
                  ({digits}{letter}iB is the same)"
@@ -216,6 +220,29 @@ impl fmt::Display for Bytes {
         // Amounts below a KiB come from machines, never from a manifest.
         write!(f, "{}B", self.0)
     }
+}
+
+/// Refuses a bare number: one that a unit divides is a number of bytes, as other tools write them;
+/// of any other nobody knows the unit.
+fn without_unit(digits: &str) -> ParseQuantityError {
+    let whole = digits
+        .parse::<u64>()
+        .ok()
+        .filter(|bytes| *bytes >= 1024 && bytes.is_multiple_of(1024))
+        .map(|bytes| Bytes(bytes).to_string());
+    let (instead, why) = match whole {
+        Some(instead) => (instead, format!("{digits} is taken for bytes")),
+        None => (
+            format!("{digits}Mi"),
+            "the unit is missing, and Mi is a guess".to_owned(),
+        ),
+    };
+    // What is offered must be a quantity itself.
+    if instead.parse::<Bytes>().is_err() {
+        return refuse(digits, "an amount with a binary unit, such as 256Mi or 1Gi");
+    }
+    let wanted = format!("an amount with a binary unit: write {instead} ({why})");
+    refuse(digits, wanted).or(instead, false)
 }
 
 /// What somebody meant who wrote `1.5Gi`, `512 Mi` or `512mib`.
@@ -453,6 +480,36 @@ mod tests {
         assert!(error.to_string().contains("256Mi"), "{error}");
         assert_eq!("1GiB".parse::<Bytes>().unwrap().to_string(), "1Gi");
         assert_eq!("1024Mi".parse::<Bytes>().unwrap().to_string(), "1Gi");
+    }
+
+    #[test]
+    fn a_bare_number_that_a_unit_divides_is_taken_for_bytes() {
+        for (text, instead) in [
+            ("134217728", "128Mi"),
+            ("1073741824", "1Gi"),
+            ("1610612736", "1536Mi"),
+            ("1024", "1Ki"),
+            ("256", "256Mi"),
+            ("1000", "1000Mi"),
+            ("1025", "1025Mi"),
+        ] {
+            let error = text.parse::<Bytes>().unwrap_err();
+            let is_guess = error
+                .wanted
+                .contains("the unit is missing, and Mi is a guess");
+            assert_eq!(is_guess, instead == format!("{text}Mi"), "{error}");
+            assert!(error.wanted.contains(instead), "{error}");
+            let meant = error.instead.unwrap();
+            assert_eq!((meant.text.as_str(), meant.is_certain), (instead, false));
+        }
+        // Nothing is offered that would be refused in its turn.
+        for much in ["99999999999999999", "99999999999999999999999", "00"] {
+            let instead = much.parse::<Bytes>().unwrap_err().instead;
+            assert!(
+                instead.is_none_or(|it| it.text.parse::<Bytes>().is_ok()),
+                "{much}"
+            );
+        }
     }
 
     #[test]
