@@ -14,6 +14,8 @@ use crate::record::{LOGS, LogLimit, RECORD_VERSION, RUNNING, read_record, write_
 
 /// Beside the outputs: whose they are.
 const SLOT: &str = "slot.json";
+/// The slot of all tasks whose specification cannot be read; no other is a single word.
+const UNREADABLE: &str = "unreadable";
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,16 +107,17 @@ impl EndedOutputs {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the output of a task that ran, before its directory is deleted. Blocks.
-    pub(crate) fn keep(&self, directory: &Path, order: &TaskOrder) {
+    /// Keeps the output of a task that ran, before its directory is deleted; without an order, or
+    /// with that of another task, among those of which nobody knows the slot. Blocks.
+    pub(crate) fn keep(&self, directory: &Path, task: TaskId, order: Option<&TaskOrder>) {
         if self.limit.tasks == 0 || !directory.join(RUNNING).exists() {
             return;
         }
-        let (logs, to) = (
-            directory.join(LOGS),
-            self.directory.join(order.task.to_string()),
-        );
-        let slot = format!("{} {} {}", order.namespace, order.kind, order.name);
+        let (logs, to) = (directory.join(LOGS), self.directory.join(task.to_string()));
+        let slot = match order.filter(|order| order.task == task) {
+            Some(order) => format!("{} {} {}", order.namespace, order.kind, order.name),
+            None => UNREADABLE.to_owned(),
+        };
         let record = SlotRecord {
             version: RECORD_VERSION,
             slot: slot.clone(),
@@ -124,11 +127,11 @@ impl EndedOutputs {
             .and_then(|()| fs::create_dir_all(&self.directory).map_err(|error| error.to_string()))
             .and_then(|()| fs::rename(&logs, &to).map_err(|error| error.to_string()));
         if let Err(error) = kept {
-            tracing::warn!(task = %order.task, error, "the output of an ended task is not kept");
+            tracing::warn!(%task, error, "the output of an ended task is not kept");
             return;
         }
         let mut index = self.lock();
-        index.add(order.task, slot, size_of(&to));
+        index.add(task, slot, size_of(&to));
         self.prune(&mut index);
     }
 
@@ -213,11 +216,21 @@ mod tests {
     }
 
     fn end(ended: &EndedOutputs, root: &Path, task: u64, name: &str, size: usize) {
+        end_of(ended, root, task, Some(&order(task, name)), size);
+    }
+
+    fn end_of(
+        ended: &EndedOutputs,
+        root: &Path,
+        task: u64,
+        order: Option<&TaskOrder>,
+        size: usize,
+    ) {
         let directory = root.join("tasks").join(format!("tsk_{task}"));
         fs::create_dir_all(directory.join(LOGS)).unwrap();
         fs::write(directory.join(RUNNING), "{}").unwrap();
         fs::write(directory.join(LOGS).join("stdout.log"), vec![b'x'; size]).unwrap();
-        ended.keep(&directory, &order(task, name));
+        ended.keep(&directory, TaskId(task), order);
     }
 
     fn kept(root: &Path) -> Vec<TaskId> {
@@ -254,6 +267,33 @@ mod tests {
         let one = KeptOutputs { tasks: 1, ..limit };
         EndedOutputs::open(root.path().join("ended"), one);
         assert_eq!(kept(root.path()), [3, 5].map(TaskId));
+    }
+
+    #[test]
+    fn what_nobody_knows_the_slot_of_is_kept_in_one_of_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let limit = KeptOutputs {
+            tasks: 2,
+            bytes: 10_000,
+        };
+        let ended = EndedOutputs::open(root.path().join("ended"), limit);
+        end(&ended, root.path(), 1, "web.0", 10);
+        for task in [2, 3] {
+            end_of(&ended, root.path(), task, None, 10);
+        }
+        // The specification of another task says nothing of this one.
+        end_of(&ended, root.path(), 4, Some(&order(1, "web.0")), 10);
+        assert_eq!(kept(root.path()), [1, 3, 4].map(TaskId));
+        let slot = fs::read_to_string(root.path().join("ended/tsk_4").join(SLOT)).unwrap();
+        assert!(slot.contains("unreadable"), "{slot}");
+        EndedOutputs::open(root.path().join("ended"), limit);
+        assert_eq!(kept(root.path()), [1, 3, 4].map(TaskId));
+        end_of(&ended, root.path(), 5, None, 9900);
+        assert_eq!(
+            kept(root.path()),
+            [4, 5].map(TaskId),
+            "the bytes are those of all"
+        );
     }
 
     #[test]

@@ -332,9 +332,9 @@ impl Launcher {
         let carriers = self.carriers(task);
         carriers.end_groups();
         carriers.remove_groups();
-        if let Ok(Some(spec)) = read_record::<SpecRecord>(&directory, SPEC) {
-            self.ended.keep(&directory, &spec.order);
-        }
+        let spec = read_record::<SpecRecord>(&directory, SPEC).ok().flatten();
+        let order = spec.map(|spec| spec.order);
+        self.ended.keep(&directory, task, order.as_ref());
         if let Err(error) = fs::remove_dir_all(&directory)
             && error.kind() != std::io::ErrorKind::NotFound
         {
