@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use kelson_agent_core::{Environment, TaskNote, TaskOrder};
+use kelson_agent_core::{Environment, StopNote, TaskNote, TaskOrder};
 use rustix::fs::{FallocateFlags, fallocate};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -269,6 +269,13 @@ pub(crate) fn write_notes(
 pub(crate) fn read_notes(directory: &Path, boot_id: &str) -> Option<TaskNote> {
     let record = read_record::<NotesRecord>(directory, NOTES).ok()??;
     (record.boot_id == boot_id).then_some(record.note)
+}
+
+/// What was noted of a stop, at whichever start of the machine: its moment says nothing, but why
+/// it was does.
+pub(crate) fn read_stop(directory: &Path) -> Option<StopNote> {
+    let record = read_record::<NotesRecord>(directory, NOTES).ok()??;
+    record.note.stop
 }
 
 /// Writes the first record of a new task directory. The directory's own name is made durable in

@@ -16,7 +16,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kelson_agent_core::{Adopted, Input, Moment, TaskOrder};
+use kelson_agent_core::{Adopted, Input, Moment, StopNote, TaskOrder};
 use kelson_model::id::TaskId;
 use kelson_model::task::ExitCause;
 use kelson_model::time::WallTime;
@@ -26,7 +26,7 @@ use crate::isolation::Groups;
 use crate::launch::{AdoptedShim, Launcher, ending};
 use crate::proc;
 use crate::record::{
-    EXITED, LOCK, RUNNING, RunningRecord, SPEC, SpecRecord, read_notes, read_record,
+    EXITED, LOCK, RUNNING, RunningRecord, SPEC, SpecRecord, read_notes, read_record, read_stop,
 };
 
 /// How long a shim that has just been started may take to write its record.
@@ -37,8 +37,8 @@ const SHIM_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) enum Found {
     /// Its shim lives.
     Running { shim: AdoptedShim, adopted: Adopted },
-    /// It has ended.
-    Over(Input),
+    /// It has ended, and was asked to before if there is a note of that.
+    Over { what: Input, stop: Option<StopNote> },
     /// Nobody holds it; this is to be said once nothing of it lives.
     Unheld { reason: String, cause: ExitCause },
 }
@@ -110,8 +110,12 @@ pub(crate) fn recover(launcher: &Launcher) -> std::io::Result<Vec<Recovered>> {
 /// lives of it must end.
 fn unreadable(launcher: &Launcher, task: TaskId, reason: String) -> Recovered {
     tracing::error!(%task, reason, "the records of a task of an earlier run cannot be read");
-    let found = match ending(&launcher.layout.task(task)) {
-        Input::Ended(ending) => Found::Over(Input::Ended(ending)),
+    let directory = launcher.layout.task(task);
+    let found = match ending(&directory) {
+        Input::Ended(ending) => Found::Over {
+            what: Input::Ended(ending),
+            stop: read_stop(&directory),
+        },
         _ => Found::Unheld {
             reason: format!("its records cannot be read: {reason}"),
             cause: ExitCause::RecordsUnreadable,
@@ -150,7 +154,10 @@ fn find(directory: &Path, boot_id: &str) -> Option<Found> {
 fn over(directory: &Path) -> Found {
     match ending(directory) {
         Input::SupervisorDied { reason, cause } => Found::Unheld { reason, cause },
-        said => Found::Over(said),
+        what => Found::Over {
+            what,
+            stop: read_stop(directory),
+        },
     }
 }
 

@@ -165,7 +165,7 @@ impl Supervisor {
                     });
                     Task::adopt_running(task, settings, adopted, now)
                 }
-                Found::Over(what) => Task::adopt_over(task, settings, what, now),
+                Found::Over { what, stop } => Task::adopt_ended(task, settings, what, stop, now),
                 Found::Unheld { reason, cause } => {
                     tracing::warn!(%task, reason, "ending what is left of a task that nobody holds");
                     self.work.spawn(async move {
@@ -339,8 +339,7 @@ impl Supervisor {
                 self.say_leaving();
                 let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
                 for task in tasks {
-                    let reason = "the agent ends".to_owned();
-                    self.input(task, Input::Stop { reason });
+                    self.input(task, Input::AgentEnds);
                 }
             }
         }
@@ -470,7 +469,7 @@ impl Supervisor {
         let Some(entry) = self.tasks.get_mut(&task) else {
             return;
         };
-        if matches!(input, Input::Stop { .. } | Input::Forget) {
+        if matches!(input, Input::Stop { .. } | Input::AgentEnds | Input::Forget) {
             entry.halt.notify_one();
         }
         let effects = entry.machine.apply(now, input);

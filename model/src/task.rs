@@ -108,24 +108,27 @@ pub enum ExitCause {
     NotThere,
     /// Another program of the machine listens at a port that it was given.
     PortsTaken,
+    /// Its agent was told to end, and ended it first.
+    AgentEnds,
 }
 
 impl ExitCause {
     /// All causes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AgentGone,
         Self::MachineRestarted,
         Self::ShimDied,
         Self::RecordsUnreadable,
         Self::NotThere,
         Self::PortsTaken,
+        Self::AgentEnds,
     ];
 
     /// Whether the ground was taken from under the task: a new one elsewhere need not wait, since
     /// no loop can come of it.
     pub fn is_death_of_the_agent(self) -> bool {
         match self {
-            Self::AgentGone | Self::MachineRestarted => true,
+            Self::AgentGone | Self::MachineRestarted | Self::AgentEnds => true,
             Self::ShimDied | Self::RecordsUnreadable | Self::NotThere | Self::PortsTaken => false,
         }
     }
@@ -225,6 +228,20 @@ mod tests {
             let exit = died_of(signal);
             assert_eq!(is_ended_by_hand(None, Some(&exit)), is_by_hand, "{signal}");
         }
+    }
+
+    #[test]
+    fn only_the_end_of_an_agent_or_a_machine_takes_the_ground_from_under_a_task() {
+        let deaths: Vec<ExitCause> = ExitCause::ALL
+            .into_iter()
+            .filter(|cause| cause.is_death_of_the_agent())
+            .collect();
+        let expected = [
+            ExitCause::AgentGone,
+            ExitCause::MachineRestarted,
+            ExitCause::AgentEnds,
+        ];
+        assert_eq!(deaths, expected);
     }
 
     #[test]

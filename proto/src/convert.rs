@@ -150,6 +150,7 @@ impl From<&Exit> for v1::Exit {
             Some(ExitCause::RecordsUnreadable) => v1::ExitCause::RecordsUnreadable,
             Some(ExitCause::NotThere) => v1::ExitCause::NotThere,
             Some(ExitCause::PortsTaken) => v1::ExitCause::PortsTaken,
+            Some(ExitCause::AgentEnds) => v1::ExitCause::AgentEnds,
         };
         Self {
             code: from.code,
@@ -176,6 +177,7 @@ fn exit(from: v1::Exit) -> Result<Exit, ConvertError> {
         v1::ExitCause::RecordsUnreadable => Some(ExitCause::RecordsUnreadable),
         v1::ExitCause::NotThere => Some(ExitCause::NotThere),
         v1::ExitCause::PortsTaken => Some(ExitCause::PortsTaken),
+        v1::ExitCause::AgentEnds => Some(ExitCause::AgentEnds),
     };
     let ports = from.taken_ports.into_iter();
     Ok(Exit {

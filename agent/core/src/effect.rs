@@ -67,6 +67,8 @@ pub enum Input {
         /// One word of the protocol.
         reason: String,
     },
+    /// The agent is told to end, and its tasks are to end before it.
+    AgentEnds,
     /// The kernel has recorded its end.
     Forget,
     /// A probe was answered.
@@ -125,4 +127,7 @@ pub struct StopNote {
     pub reason: String,
     /// When its grace is over.
     pub kill_at: Moment,
+    /// What lies behind it; absent: the kernel asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<ExitCause>,
 }

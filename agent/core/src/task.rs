@@ -77,6 +77,8 @@ pub struct Task {
     pid: Option<u32>,
     started_at: Option<WallTime>,
     stop: Option<String>,
+    /// What lies behind `stop`, where that is not the kernel.
+    stop_cause: Option<ExitCause>,
     is_late: bool,
     is_forgotten: bool,
     is_cleaned: bool,
@@ -136,6 +138,7 @@ impl Task {
                 kill_at: stop.kill_at,
             };
             task.stop = Some(stop.reason);
+            task.stop_cause = stop.cause;
         }
         task.noted = task.note();
         task.tell(&mut effects);
@@ -155,7 +158,22 @@ impl Task {
         what: Input,
         now: Moment,
     ) -> (Self, Vec<Effect>) {
+        Self::adopt_ended(id, settings, what, None, now)
+    }
+
+    /// A task that ended while no agent was there, and what the earlier one has noted of a stop.
+    pub fn adopt_ended(
+        id: TaskId,
+        settings: TaskSettings,
+        what: Input,
+        stop: Option<StopNote>,
+        now: Moment,
+    ) -> (Self, Vec<Effect>) {
         let mut task = Self::at(id, settings, Phase::Preparing);
+        if let Some(stop) = stop {
+            task.stop = Some(stop.reason);
+            task.stop_cause = stop.cause;
+        }
         let effects = task.apply(now, what);
         (task, effects)
     }
@@ -182,6 +200,7 @@ impl Task {
             pid: None,
             started_at: None,
             stop: None,
+            stop_cause: None,
             is_late: false,
             is_forgotten: false,
             is_cleaned: false,
@@ -243,6 +262,13 @@ impl Task {
             Input::Ended(ending) => self.ended(&ending),
             Input::SupervisorDied { reason, cause } => self.supervisor_died(reason, cause),
             Input::Stop { reason } => self.stop(now, reason, &mut effects),
+            Input::AgentEnds => {
+                // What the kernel has asked for already stays the kernel's.
+                if self.stop.is_none() {
+                    self.stop_cause = Some(ExitCause::AgentEnds);
+                }
+                self.stop(now, "the agent ends".to_owned(), &mut effects);
+            }
             Input::Forget => self.forget(now, &mut effects),
             Input::Probed { which, result } => self.probed(now, which, result),
             Input::Tick => self.tick(now, &mut effects),
@@ -404,7 +430,9 @@ impl Task {
             Exit {
                 by_agent: self.stop.is_some(),
                 reason,
-                cause: (!taken_ports.is_empty()).then_some(ExitCause::PortsTaken),
+                cause: (!taken_ports.is_empty())
+                    .then_some(ExitCause::PortsTaken)
+                    .or(self.stop_cause),
                 taken_ports,
                 ..Exit::default()
             },
@@ -449,6 +477,7 @@ impl Task {
                 oom: ending.oom,
                 by_agent,
                 reason: said,
+                cause: self.stop_cause,
                 ..Exit::default()
             },
         );
@@ -555,6 +584,7 @@ impl Task {
             stop = Some(StopNote {
                 reason: reason.clone(),
                 kill_at: *kill_at,
+                cause: self.stop_cause,
             });
         }
         TaskNote {

@@ -89,6 +89,7 @@ fn a_stop_signals_once_then_kills_after_the_grace_and_again_until_it_is_gone() {
     let stopping = StopNote {
         reason: "byHand".to_owned(),
         kill_at: Moment(1010),
+        cause: None,
     };
     assert_eq!(
         effects.iter().take(2).collect::<Vec<_>>(),
@@ -189,6 +190,34 @@ fn a_dead_supervisor_means_lost_and_why() {
     let status = told(&task.apply(Moment(5), died())).unwrap();
     assert_eq!(status.state, TaskState::Lost);
     assert_eq!(status.exit.unwrap().cause, Some(ExitCause::ShimDied));
+}
+
+#[test]
+fn what_ends_with_its_agent_says_so_also_to_the_next_one() {
+    let cause_of = |effects: &[Effect]| {
+        let status = told(effects).unwrap();
+        (status.state, status.exit.unwrap().cause)
+    };
+    let ended = (TaskState::Killed, Some(ExitCause::AgentEnds));
+    let mut task = running(settings());
+    let stop_note = noted(&task.apply(Moment(10), Input::AgentEnds))
+        .unwrap()
+        .stop;
+    assert_eq!(stop_note.as_ref().unwrap().cause, ended.1);
+    assert_eq!(cause_of(&task.apply(Moment(20), exited(0))), ended);
+    // It ended once the agent was gone.
+    let (_, effects) = Task::adopt_ended(TaskId(1), settings(), exited(0), stop_note, Moment(30));
+    assert_eq!(cause_of(&effects), ended);
+    // It was not started yet.
+    let (mut task, _) = Task::new(TaskId(1), settings());
+    assert!(task.apply(Moment(1), Input::AgentEnds).is_empty());
+    assert_eq!(cause_of(&task.apply(Moment(2), Input::Prepared)), ended);
+    // What the kernel had asked for before is no doing of the agent.
+    let mut task = running(settings());
+    task.apply(Moment(10), stop());
+    assert!(task.apply(Moment(11), Input::AgentEnds).is_empty());
+    let effects = task.apply(Moment(20), exited(0));
+    assert_eq!(cause_of(&effects), (TaskState::Killed, None));
 }
 
 #[test]
@@ -357,6 +386,7 @@ fn a_forgotten_task_is_killed_again_until_it_is_gone_without_a_grace() {
     let stopping = StopNote {
         reason: "forgotten".to_owned(),
         kill_at: Moment(2005),
+        cause: None,
     };
     assert_eq!(
         effects.iter().take(2).collect::<Vec<_>>(),
@@ -414,7 +444,7 @@ fn input() -> impl Strategy<Value = Input> {
         Just(started()),
         (0i32..3).prop_map(exited),
         Just(died()),
-        Just(stop()),
+        any::<bool>().prop_map(|agent_ends| { if agent_ends { Input::AgentEnds } else { stop() } }),
         Just(Input::Forget),
         any::<bool>().prop_map(|good| Input::Probed {
             which: Which::Health,
