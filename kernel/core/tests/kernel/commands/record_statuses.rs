@@ -34,6 +34,17 @@ fn a_status_counts_once_and_an_older_one_not_at_all() {
 }
 
 #[test]
+fn a_task_that_was_healthy_for_longer_than_the_cluster_had_time_is_healthy_since_some_time() {
+    let (mut world, task) = with_task();
+    let mut healthy = status(task, 1, TaskState::Running);
+    healthy.health = CheckState::Healthy;
+    healthy.healthy_for = u64::MAX;
+    world.report(healthy);
+    // To schedulers the time 0 is none.
+    assert_eq!(world.task(task).healthy_since.map(|since| since.0), Some(1));
+}
+
+#[test]
 fn terminal_is_terminal() {
     let (mut world, task) = with_task();
     world.say(task, TaskState::Finished);
