@@ -63,8 +63,8 @@ fn record(state: &mut State, context: &Context, agent: AgentId, status: &TaskSta
             since
         }
         (CheckState::Healthy, Some(since)) => Some(since),
-        // Cluster time stands still while no member leads, so a task may have been healthy for longer
-        // than the cluster has had time; and to schedulers, the time 0 is none.
+        // Cluster time stands still while no member leads, so a task may have been healthy for
+        // longer than the cluster has had time; and to schedulers, the time 0 is none.
         (CheckState::Healthy, None) => Some(ClusterTime(
             context.now.0.saturating_sub(status.healthy_for).max(1),
         )),
