@@ -113,6 +113,8 @@ impl Storm {
     fn strike(&mut self) -> Result<String> {
         self.wake(false);
         if self.dev.has_ended()?.is_some() {
+            // Whoever is stopped may hold the lock of the data directory.
+            self.wake(true);
             self.dev.start()?;
             return Ok("kelson dev starts again".to_owned());
         }
@@ -212,7 +214,10 @@ impl Storm {
                     Ok(now) => return Ok(Look::NotYet(now.to_string())),
                     Err(error) => return Ok(Look::NotYet(format!("{error:#}"))),
                 };
-                let tasks: Vec<Value> = cli.tasks()?;
+                let tasks: Vec<Value> = match cli.tasks() {
+                    Ok(tasks) => tasks,
+                    Err(error) => return Ok(Look::NotYet(format!("{error:#}"))),
+                };
                 Ok(match differs(&wanted, &tasks, &running_below(&data)) {
                     None => Look::Found(()),
                     Some(difference) => Look::NotYet(format!("{difference}; {now}")),
