@@ -112,7 +112,7 @@ impl Storm {
     /// Lets one thing happen and says what it was.
     fn strike(&mut self) -> Result<String> {
         self.wake(false);
-        if self.dev.has_ended()?.is_some() {
+        if self.dev.has_ended()?.is_some() || self.dev.pid().is_none() {
             // Whoever is stopped may hold the lock of the data directory.
             self.wake(true);
             self.dev.start()?;
@@ -201,7 +201,7 @@ impl Storm {
     /// Ends the storm, waits until the last commit has come true, and counts.
     fn calm(&mut self) -> Result<()> {
         self.wake(true);
-        if self.dev.has_ended()?.is_some() {
+        if self.dev.has_ended()?.is_some() || self.dev.pid().is_none() {
             self.dev.start()?;
         }
         let head = self.repo.head()?;
