@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod support;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,16 +57,7 @@ impl SchedulerHost for Talker {
     }
     fn drop_instance(&self, _: &SeatId) {}
     fn fork(&self) -> Box<dyn ForkTurns + '_> {
-        Box::new(Silent)
-    }
-}
-
-/// A fork of it: no turn says anything.
-struct Silent;
-
-impl ForkTurns for Silent {
-    fn turn(&self, _: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
-        Ok(TurnOutcome::default())
+        Box::new(support::NoFork)
     }
 }
 

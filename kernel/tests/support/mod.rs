@@ -41,7 +41,8 @@ impl SchedulerHost for NoHost {
     }
 }
 
-struct NoFork;
+/// A fork on which no turn says anything.
+pub(crate) struct NoFork;
 
 impl ForkTurns for NoFork {
     fn turn(&self, _: &TurnRequest) -> Result<TurnOutcome, TurnFault> {
