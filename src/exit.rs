@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use kelson_model::code::ToldCode;
+
 /// How a verb ended, as scripts see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -62,8 +64,8 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     /// The exit code.
     pub(crate) exit: Exit,
-    /// `K0302`, where the error has a page.
-    pub(crate) code: Option<String>,
+    /// What kind of thing is wrong, where the error has a page.
+    pub(crate) code: Option<ToldCode>,
     /// What is wrong.
     pub(crate) message: String,
     /// What to do about it.
@@ -86,9 +88,9 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// Adds the code of its page; an empty one is none.
-    pub(crate) fn with_code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into()).filter(|code| !code.is_empty());
+    /// Adds the code of its page.
+    pub(crate) fn with_code(mut self, code: impl Into<ToldCode>) -> Self {
+        self.code = Some(code.into());
         self
     }
 

@@ -10,6 +10,7 @@ use kelson_kernel_core::port::SchedulerHost;
 use kelson_kernel_core::round::RoundMemory;
 use kelson_kernel_core::turn_size::{ENTRY_HEAD_BYTES, TURN_BYTES};
 use kelson_kernel_core::{Entry, Reply, State};
+use kelson_model::code::Code;
 use kelson_model::framework::{Ceiling, Limits};
 use kelson_model::principal::Principal;
 use kelson_model::request::{Refusal, Submission};
@@ -274,7 +275,7 @@ impl Kernel {
 /// Refuses what no entry of the log can hold.
 fn too_large(bytes: usize) -> Refusal {
     Refusal {
-        code: "K0314".to_owned(),
+        code: Code::TooMuchAtOnce.into(),
         message: format!(
             "the request has {bytes} bytes, and at most {MAX_PAYLOAD_BYTES} are taken at once"
         ),

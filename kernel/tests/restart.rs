@@ -7,6 +7,7 @@ mod support;
 
 use kelson_kernel::codec::state_hash;
 use kelson_kernel_core::Reply;
+use kelson_model::code::Code;
 use kelson_model::id::TaskId;
 use kelson_model::principal::Principal;
 use kelson_model::request::{Request, StopTask, Submission};
@@ -55,7 +56,7 @@ async fn a_request_that_no_entry_holds_is_refused_and_not_retried() {
         ..support::weight(1)
     };
     match kernel.submit(large).await.unwrap() {
-        Reply::Refused(refusal) => assert_eq!(refusal.code, "K0314"),
+        Reply::Refused(refusal) => assert_eq!(refusal.code, Code::TooMuchAtOnce),
         other => panic!("{other:?}"),
     }
     assert!(

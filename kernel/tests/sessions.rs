@@ -12,6 +12,7 @@ use kelson_kernel_core::Reply;
 use kelson_kernel_core::command::{Command, CommitTurn, InstallFramework};
 use kelson_kernel_core::port::{Op, Operation, SeatId};
 use kelson_model::agent::AgentState;
+use kelson_model::code::Code;
 use kelson_model::framework::{Description, KindDescription, Limits};
 use kelson_model::id::{AgentId, Digest, Revision};
 use kelson_model::object::{DesiredObject, Lifecycle, Namespace, ObjectKey, Origin};
@@ -424,7 +425,7 @@ async fn an_output_that_ends_early_or_is_not_there_says_so_with_a_code() {
     let (kernel, address, mut agent) = with_task(folder.path()).await;
     let unknown = read(ask(&address, "task=tsk_9").await).await;
     assert!(
-        unknown.contains("404") && unknown.contains("K0303"),
+        unknown.contains("404") && unknown.contains(Code::NoSuchTask.id()),
         "{unknown}"
     );
 
@@ -439,7 +440,7 @@ async fn an_output_that_ends_early_or_is_not_there_says_so_with_a_code() {
     agent.say(Up::Log(gone)).await;
     let answer = read(asking).await;
     assert!(
-        answer.contains("K0321"),
+        answer.contains(Code::OutputAway.id()),
         "it has not been started: {answer}"
     );
 
@@ -468,7 +469,7 @@ async fn an_output_that_ends_early_or_is_not_there_says_so_with_a_code() {
         .await;
     let answer = read(asking).await;
     assert!(
-        answer.contains("410") && answer.contains("K0320"),
+        answer.contains("410") && answer.contains(Code::OutputGone.id()),
         "{answer}"
     );
 
@@ -496,7 +497,7 @@ async fn an_output_that_ends_early_or_is_not_there_says_so_with_a_code() {
     drop(agent);
     let answer = read(asking).await;
     let (_, trailer) = answer.split_once("kelson-error: {").unwrap();
-    assert!(trailer.contains("K0321"), "{answer}");
+    assert!(trailer.contains(Code::OutputAway.id()), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@
 //! it).
 
 pub mod agent;
+pub mod code;
 pub mod drift;
 pub mod event;
 pub mod framework;

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::code::ToldCode;
 use crate::drift::DriftItem;
 use crate::id::{Digest, Index, Revision, TaskId};
 use crate::object::{DesiredObject, Namespace, ObjectKey, Sync};
@@ -207,8 +208,8 @@ pub enum Answer {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[error("{code}: {message}")]
 pub struct Refusal {
-    /// `K0301`; has a page under docs/errors.
-    pub code: String,
+    /// What kind of thing is wrong; has a page under docs/errors.
+    pub code: ToldCode,
     /// What is wrong.
     pub message: String,
     /// What to do about it.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::ToldCode;
 use crate::id::{Digest, Revision};
 use crate::object::{ObjectKey, Sync};
 use crate::quantity::Millis;
@@ -9,11 +10,11 @@ use crate::time::WallTime;
 
 /// One thing that is wrong with a manifest, a commit or a request; every one has a page under
 /// docs/errors.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// `K0102`.
-    pub code: String,
+    /// What kind of thing is wrong.
+    pub code: ToldCode,
     /// Relative to the repository's root; empty where no file is at fault.
     pub file: String,
     /// Begins at 1; 0 where no place is at fault.
@@ -51,7 +52,7 @@ impl Fault {
 
     /// A fault of a whole file, or of none where `file` is empty.
     pub fn of_file(
-        code: impl Into<String>,
+        code: impl Into<ToldCode>,
         file: impl Into<String>,
         message: impl Into<String>,
         hint: impl Into<String>,
@@ -61,7 +62,14 @@ impl Fault {
             file: file.into(),
             message: message.into(),
             hint: hint.into(),
-            ..Self::default()
+            line: 0,
+            column: 0,
+            source_line: String::new(),
+            source_column: 0,
+            end_line: 0,
+            end_column: 0,
+            related: Vec::new(),
+            replacement: None,
         }
     }
 }

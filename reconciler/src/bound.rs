@@ -1,8 +1,8 @@
 //! How much one request says: it has to fit into one entry of the kernel's log.
 
+use kelson_model::code::Code;
 use kelson_model::drift::DriftItem;
 use kelson_model::source::{Fault, Held, Kept};
-use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::plan::ReportLine;
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub(crate) fn report(holds: &mut [Held], errors: &mut Vec<Fault>) {
         let more = errors.len() - fitting + 1;
         errors.truncate(fitting.saturating_sub(1));
         errors.push(Fault::of_file(
-            Code::TooManyFaults.id(),
+            Code::TooManyFaults,
             "",
             format!("{more} more faults are not listed"),
             "`kelson validate` lists them",
@@ -150,12 +150,9 @@ mod tests {
     #[test]
     fn a_report_of_very_many_faults_is_cut_and_says_so() {
         let fault = |n: u32| Fault {
-            code: "K0102".to_owned(),
-            file: "web.yaml".to_owned(),
             line: n,
             column: 1,
-            message: "x".repeat(300),
-            ..Fault::default()
+            ..Fault::of_file(Code::UnknownField, "web.yaml", "x".repeat(300), "")
         };
         let mut few: Vec<Fault> = (0..10).map(fault).collect();
         report(&mut [], &mut few);
@@ -164,7 +161,7 @@ mod tests {
         report(&mut [], &mut many);
         assert!(serde_json::to_vec(&many).unwrap().len() <= BYTES + 300);
         let last = many.last().unwrap();
-        assert_eq!(last.code, "K0126");
+        assert_eq!(last.code, Code::TooManyFaults);
         let named = format!("{} more", 5_000 - (many.len() - 1));
         assert!(last.message.starts_with(&named), "{}", last.message);
     }

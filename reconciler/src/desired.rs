@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::id::{Digest, Revision};
 use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::source::Fault;
-use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{
     FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, check_frameworks,
     fault_at, load, resolve,
@@ -300,7 +300,7 @@ fn tree_fault(fault: &TreeFault) -> Fault {
         line,
         column,
         ..Fault::of_file(
-            Code::UnreadableFile.id(),
+            Code::UnreadableFile,
             &*fault.path,
             fault.cause.to_string(),
             fault.cause.hint(),

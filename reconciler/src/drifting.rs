@@ -4,13 +4,13 @@
 //! while a newer revision is refused or held, while the repository is away, and when git has lost
 //! the applied revision. Git is asked for places only.
 
+use kelson_model::code::Code;
 use kelson_model::drift::DriftItem;
 use kelson_model::id::Revision;
 use kelson_model::object::{DesiredObject, DriftPolicy};
 use kelson_model::request::{DriftReportUpdate, Request};
 use kelson_model::source::{Fault, SourceRecord};
 use kelson_model::time::WallTime;
-use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::drift::{Scan, Sight, scan};
 use kelson_reconciler_core::manifest::{Kinds, Loaded};
 use kelson_reconciler_core::observed::ObservedObject;
@@ -144,5 +144,5 @@ fn too_many(unlisted: usize) -> Fault {
         DriftItem::KEPT_OPEN
     );
     let hint = "`kelson status` shows every object that is out of sync";
-    Fault::of_file(Code::TooMuchDrift.id(), "", message, hint)
+    Fault::of_file(Code::TooMuchDrift, "", message, hint)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::id::{Digest, Index, Revision};
 use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::request::{Accept, Answer, Refusal, Request, Stage};
@@ -11,8 +12,14 @@ use crate::stage::parts;
 use crate::tip::Lookout;
 use crate::trouble::Trouble;
 
-/// Refusals that mean: look again. Another revision is applied, or what was staged is not there.
-const LOOK_AGAIN: [&str; 2] = ["K0301", "K0306"];
+/// Whether a refusal means: look again. Another revision is applied, or what was staged is not
+/// there.
+fn says_look_again(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.code.known(),
+        Some(Code::StalePlan | Code::NotStaged)
+    )
+}
 
 /// What is flipped to.
 pub(crate) struct Flip<'a> {
@@ -81,7 +88,7 @@ impl Submitter {
     async fn submit(&mut self, request: Request) -> Result<Result<Index, Refusal>, Trouble> {
         match self.port.submit(request).await? {
             Answer::Done { index, .. } => Ok(Ok(index)),
-            Answer::Refused(refusal) if LOOK_AGAIN.contains(&refusal.code.as_str()) => {
+            Answer::Refused(refusal) if says_look_again(&refusal) => {
                 self.moved = self.moved.saturating_add(1);
                 self.has_leftovers = true;
                 Err(Trouble::Moved(refusal, self.moved))
@@ -102,7 +109,7 @@ impl Submitter {
         let most = Stage::MAX_OBJECTS;
         if flip.objects.len().max(flip.prune.len()) > most {
             return Ok(Err(Refusal {
-                code: "K0314".to_owned(),
+                code: Code::TooMuchAtOnce.into(),
                 message: format!(
                     "the revision sets {} objects and takes {} away; at most {most} each are taken",
                     flip.objects.len(),

@@ -1,11 +1,11 @@
 //! What is said of the source: made here, cut to what one entry holds, and said once.
 
+use kelson_model::code::Code;
 use kelson_model::id::Revision;
 use kelson_model::object::Sync;
 use kelson_model::quantity::Millis;
 use kelson_model::request::{Refusal, SourceReport};
 use kelson_model::source::{Fault, Held, Kept, SourceRecord};
-use kelson_reconciler_core::codes::Code;
 
 use crate::bound;
 use crate::source::SourceError;
@@ -126,5 +126,5 @@ pub(crate) fn source_fault(error: &SourceError) -> Fault {
 
 /// A repository that does not even show its tip.
 pub(crate) fn unreadable(message: String, hint: &str) -> Fault {
-    Fault::of_file(Code::UnreadableFile.id(), "", message, hint)
+    Fault::of_file(Code::UnreadableFile, "", message, hint)
 }

@@ -138,9 +138,11 @@ pub(crate) fn refusal(address: &Address, arrived: &Arrived) -> Failure {
         }
         (_, _) => format!("{address} says {}", arrived.status),
     };
-    Failure::new(exit, message)
-        .with_code(word("code"))
-        .with_hint(word("hint"))
+    let failure = Failure::new(exit, message).with_hint(word("hint"));
+    match word("code") {
+        code if code.is_empty() => failure,
+        code => failure.with_code(code),
+    }
 }
 
 async fn connect(address: &Address) -> Result<TcpStream, Failure> {
@@ -195,6 +197,7 @@ pub(crate) fn percent_encoded(text: &str) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use kelson_model::code::Code;
     use serde_json::json;
 
     #[test]
@@ -210,7 +213,7 @@ mod tests {
         let address: Address = "127.0.0.1:1".parse().unwrap();
         let arrived = Arrived {
             status: StatusCode::NOT_FOUND,
-            body: json!({"error": {"code": "K0302", "message": "there is no Service shop/x", "hint": "look at `kelson status`"}}),
+            body: json!({"error": {"code": Code::NoSuchObject, "message": "there is no Service shop/x", "hint": "look at `kelson status`"}}),
         };
         let failure = refusal(&address, &arrived);
         assert_eq!(failure.exit, Exit::Refused);
@@ -222,8 +225,7 @@ mod tests {
     fn an_answer_that_ends_early_says_why() {
         let mut trailers = HeaderMap::new();
         assert_eq!(ended_early(&trailers), None);
-        let told =
-            json!({"code": "K0321", "message": "agt_1 cannot be reached", "hint": "try again"});
+        let told = json!({"code": Code::OutputAway, "message": "agt_1 cannot be reached", "hint": "try again"});
         trailers.insert("kelson-error", told.to_string().parse().unwrap());
         let failure = ended_early(&trailers).unwrap();
         assert_eq!(failure.to_string(), "K0321: agt_1 cannot be reached");

@@ -1,9 +1,9 @@
 //! Faults for machines that show them beside the code: SARIF 2.1.0 and the commands of GitHub
 //! workflows.
 
+use kelson_model::code::{Area, Code};
 use kelson_model::report::Validation;
 use kelson_model::source::{Fault, Related};
-use kelson_reconciler_core::codes::Code;
 use serde_json::{Value, json};
 
 /// Where the pages of the codes stand.
@@ -12,8 +12,7 @@ const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// All faults as one log of SARIF 2.1.0.
 pub(crate) fn sarif(validation: &Validation) -> Value {
-    let rules: Vec<Value> = Code::ALL
-        .iter()
+    let rules: Vec<Value> = Code::of(Area::Manifests)
         .map(|code| {
             json!({
                 "id": code.id(),
@@ -47,7 +46,7 @@ fn result(fault: &Fault) -> Value {
     let Value::Object(map) = &mut result else {
         return result;
     };
-    if let Some(index) = Code::ALL.iter().position(|code| code.id() == fault.code) {
+    if let Some(index) = Code::of(Area::Manifests).position(|code| fault.code == code) {
         map.insert("ruleIndex".to_owned(), json!(index));
     }
     if fault.file.is_empty() {
@@ -157,10 +156,7 @@ pub(crate) fn github(validation: &Validation) -> String {
                 }
             }
         }
-        let title = Code::ALL
-            .iter()
-            .find(|code| code.id() == fault.code)
-            .map_or("", |code| code.title());
+        let title = fault.code.known().map_or("", Code::title);
         properties.push(format!(
             "title={}",
             property(&format!("{}: {title}", fault.code))
@@ -194,14 +190,10 @@ mod tests {
 
     fn validation() -> Validation {
         let fault = Fault {
-            code: "K0102".to_owned(),
-            file: "kelson/a b,c.yaml".to_owned(),
             line: 5,
             column: 3,
             end_line: 5,
             end_column: 12,
-            message: "spec has no field `instnaces`\n::error::x".to_owned(),
-            hint: "did you mean `instances`?".to_owned(),
             related: vec![Related {
                 file: "kelson/b.yaml".to_owned(),
                 line: 2,
@@ -216,7 +208,12 @@ mod tests {
                 text: "instances".to_owned(),
                 certain: true,
             }),
-            ..Fault::default()
+            ..Fault::of_file(
+                Code::UnknownField,
+                "kelson/a b,c.yaml",
+                "spec has no field `instnaces`\n::error::x",
+                "did you mean `instances`?",
+            )
         };
         Validation {
             api_version: "kelson/v1".to_owned(),
@@ -224,7 +221,7 @@ mod tests {
             valid: false,
             files: 1,
             objects: 0,
-            errors: vec![fault, Fault::of_file("K0126", "", "7 more", "")],
+            errors: vec![fault, Fault::of_file(Code::TooManyFaults, "", "7 more", "")],
         }
     }
 
@@ -241,7 +238,10 @@ mod tests {
         let region = json!({"startLine": 5, "startColumn": 3, "endLine": 5, "endColumn": 12});
         assert_eq!(place["region"], region);
         let index = first["ruleIndex"].as_u64().unwrap_or_default() as usize;
-        assert_eq!(run["tool"]["driver"]["rules"][index]["id"], "K0102");
+        assert_eq!(
+            run["tool"]["driver"]["rules"][index]["id"],
+            Code::UnknownField.id()
+        );
         assert_eq!(first["relatedLocations"][0]["message"]["text"], "here");
         let change = &first["fixes"][0]["artifactChanges"][0]["replacements"][0];
         assert_eq!(change["deletedRegion"], region);

@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure, failure_of};
 /// Shows a fault over several lines, each with its end.
 pub(crate) fn fault(fault: &Fault, palette: Palette) -> String {
     let place = fault_place(&fault.file, fault.line, fault.column);
-    let head = palette.paint(Tint::Bad, &plain(&fault.code));
+    let head = palette.paint(Tint::Bad, &plain(fault.code.id()));
     let message = palette.paint(Tint::Strong, &plain(&fault.message));
     let mut text = format!("{}{head} {message}\n", plain(&place));
     if !fault.source_line.trim().is_empty() && fault.line > 0 {
@@ -79,18 +79,15 @@ pub(crate) fn failure(error: &anyhow::Error, palette: Palette) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kelson_model::code::Code;
     use kelson_model::source::Related;
 
     #[test]
     fn a_fault_is_shown_with_its_place_its_line_and_a_caret() {
         let shown = fault(
             &Fault {
-                code: "K0102".into(),
-                file: "kelson/web.yaml".into(),
                 line: 9,
                 column: 3,
-                message: "there is no field `instnaces` here".into(),
-                hint: "did you mean `instances`?".into(),
                 source_line: "  instnaces: 3".into(),
                 end_line: 9,
                 end_column: 12,
@@ -100,7 +97,12 @@ mod tests {
                     column: 1,
                     message: "spec stands here".into(),
                 }],
-                ..Fault::default()
+                ..Fault::of_file(
+                    Code::UnknownField,
+                    "kelson/web.yaml",
+                    "there is no field `instnaces` here",
+                    "did you mean `instances`?",
+                )
             },
             Palette::plain(),
         );
@@ -117,17 +119,17 @@ mod tests {
     #[test]
     fn a_fault_without_a_place_is_one_line() {
         let shown = fault(
-            &Fault::of_file("K0199", "", "there are 7 more faults", ""),
+            &Fault::of_file(Code::TooManyFaults, "", "there are 7 more faults", ""),
             Palette::plain(),
         );
-        assert_eq!(shown, "K0199 there are 7 more faults\n");
+        assert_eq!(shown, "K0126 there are 7 more faults\n");
     }
 
     #[test]
     fn a_failure_is_shown_with_what_was_said_around_it_and_its_hint() {
         let error = anyhow::Error::from(
             Failure::new(Exit::Refused, "there is no Service shop/x")
-                .with_code("K0302")
+                .with_code(Code::NoSuchObject)
                 .with_hint("look at `kelson status -A`"),
         )
         .context("cannot set a field");

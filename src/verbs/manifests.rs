@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use kelson_kernel_core::port::SchedulerHost;
+use kelson_model::code::Code;
 use kelson_model::framework::{Description, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
@@ -14,7 +15,6 @@ use kelson_model::source::Fault;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::source::{GitSource, ManifestSource, SourceError, WorkTree};
 use kelson_reconciler::{Desired, Problem, Validator, load_source};
-use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, KindsError, Loaded, Standing, fault_at};
 use serde_json::Value;
 

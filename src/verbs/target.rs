@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::Result;
+use kelson_model::code::Code;
 use kelson_model::object::{Namespace, ObjectKey, is_valid_name};
 use kelson_model::report::{StatusReport, TaskList, TaskRow};
 
@@ -102,7 +103,7 @@ impl Target {
             None => format!("there is no {self} in any namespace"),
         };
         Failure::new(Exit::Refused, message)
-            .with_code("K0302")
+            .with_code(Code::NoSuchObject)
             .with_hint(
                 "`kelson status -A` lists what there is; -n NAMESPACE names another namespace",
             )
@@ -199,7 +200,7 @@ pub(crate) async fn task(client: &Client, context: &Context, text: &str) -> Resu
             Err(Failure::usage(format!("'{text}' may be {}", ids.join(" or "))).into())
         }
         (None, _) => Err(Failure::new(Exit::Refused, format!("there is no task {text}"))
-            .with_code("K0303")
+            .with_code(Code::NoSuchTask)
             .with_hint("`kelson tasks -A` lists all tasks; a name such as web.0 is looked up in the namespace of -n")
             .into()),
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use kelson_model::code::Code;
 use kelson_model::framework::FaultCause;
 use kelson_model::id::Revision;
 use kelson_model::object::{Health, Namespace, RolloutState, Sync};
@@ -13,7 +14,6 @@ use kelson_model::quantity::Millis;
 use kelson_model::report::{ObjectStatus, SourceStatus, StatusReport};
 use kelson_model::source::{Fault, Kept};
 use kelson_reconciler::source::{GitSource, Tip};
-use kelson_reconciler_core::codes::Code;
 use kelson_reconciler_core::manifest::FRAMEWORK;
 use serde_json::json;
 use tokio::time::timeout;
@@ -391,7 +391,7 @@ fn waits_for_framework(source: &SourceStatus, question: &Question<'_>) -> Option
 /// Whether the errors of a source are in the way of what is waited for: those of its own file are,
 /// and those of no file stop everything.
 fn concerns(source: &SourceStatus, objects: &[&ObjectStatus], question: &Question<'_>) -> bool {
-    let is_whole = |error: &Fault| error.file.is_empty() && error.code != Code::TooManyFaults.id();
+    let is_whole = |error: &Fault| error.file.is_empty() && error.code != Code::TooManyFaults;
     let is_in = |file: &str| source.errors.iter().any(|error| error.file == file);
     question.target.is_none()
         || objects.is_empty()
@@ -490,7 +490,7 @@ mod tests {
     }
 
     fn fault() -> serde_json::Value {
-        json!([{"code": "K0102", "file": "web.yaml", "line": 1, "column": 1, "message": "", "hint": ""}])
+        json!([{"code": Code::UnknownField, "file": "web.yaml", "line": 1, "column": 1, "message": "", "hint": ""}])
     }
 
     #[test]
@@ -604,7 +604,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_as_a_whole_is_refused_for_every_object() {
-        let whole = json!([{"code": "K0306", "file": "", "line": 0, "column": 0, "message": "too large", "hint": ""}]);
+        let whole = json!([{"code": Code::NotStaged, "file": "", "line": 0, "column": 0, "message": "too large", "hint": ""}]);
         let report = report(
             json!({"applied": OLD, "errors": whole, "sync": "OutOfSync"}),
             json!({"origin": {"file": "other.yaml", "line": 1}}),

@@ -1,5 +1,6 @@
 //! A commit becomes a running service.
 
+use kelson_model::code::Code;
 use kelson_testkit::manifest::service;
 use kelson_testkit::{Cli, Look, http, status};
 
@@ -131,5 +132,5 @@ fn the_output_of_an_ended_task_is_read_until_it_is_not_kept_any_more() {
     }
     let refused = cluster.dev.cli().run(&["logs", &first]).unwrap();
     assert_eq!(refused.code, Some(5), "{refused}");
-    assert!(refused.stderr.contains("K0320"), "{refused}");
+    assert!(refused.stderr.contains(Code::OutputGone.id()), "{refused}");
 }

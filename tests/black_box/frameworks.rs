@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kelson_model::code::Code;
 use kelson_testkit::manifest::service;
 use kelson_testkit::{Look, programs, status};
 use serde_json::Value;
@@ -70,7 +71,10 @@ fn a_framework_from_the_repository_runs_its_kind_beside_the_one_in_the_box() {
     let asked = ["frameworks", "query", "birds", "sing", "[1]", "-n", "data"];
     let outcome = cluster.dev.run(&asked).unwrap();
     assert_eq!(outcome.code, Some(5), "{outcome}");
-    assert!(outcome.to_string().contains("K0330"), "{outcome}");
+    assert!(
+        outcome.to_string().contains(Code::NoQueryAnswer.id()),
+        "{outcome}"
+    );
     // Its kind is checked like any other, with positions.
     cluster
         .repo

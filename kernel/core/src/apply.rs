@@ -5,6 +5,7 @@
 //! *Guarantees:* the same entries give the same state everywhere; a refused command has changed
 //! nothing but the index and the time. *Assumes:* the shell hands entries over once, in log order.
 
+use kelson_model::code::Code;
 use kelson_model::id::Index;
 use kelson_model::principal::Principal;
 use kelson_model::time::{ClusterTime, WallTime};
@@ -45,7 +46,7 @@ pub fn apply(state: &mut State, index: Index, entry: &Entry) -> Reply {
         }
         if known.sequence > *sequence {
             return Reply::Refused(refusal(
-                "K0305",
+                Code::TooLate,
                 format!(
                     "request {sequence} of this client comes after request {}",
                     known.sequence

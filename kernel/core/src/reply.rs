@@ -1,5 +1,6 @@
 //! Replies: what an entry came to.
 
+use kelson_model::code::Code;
 use kelson_model::id::{AgentId, Index};
 use kelson_model::request::Refusal;
 use kelson_model::session::SessionEnd;
@@ -49,9 +50,9 @@ pub enum Reply {
 }
 
 /// Makes a refusal; what it says is cut to what is kept of a reason.
-pub(crate) fn refusal(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
+pub(crate) fn refusal(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Refusal {
     Refusal {
-        code: code.to_owned(),
+        code: code.into(),
         message: text::message(&message.into()),
         hint: text::message(&hint.into()),
     }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt};
 use kelson_kernel_core::Reply;
+use kelson_model::code::Code;
 use kelson_model::id::Digest;
 use kelson_model::request::{Answer, Refusal, Submission};
 use kelson_proto::{BLOB_CHUNK, v1};
@@ -41,7 +42,7 @@ pub(crate) fn answer(reply: Reply) -> Answer {
         | Reply::SessionOver { .. }
         | Reply::Counted { .. }
         | Reply::Void { .. } => Answer::Refused(Refusal {
-            code: "K0310".to_owned(),
+            code: Code::NotForClients.into(),
             message: "this reply is not for clients".to_owned(),
             hint: "this is a defect of the kernel: report it".to_owned(),
         }),

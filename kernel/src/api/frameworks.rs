@@ -7,6 +7,7 @@ use kelson_kernel_core::State;
 use kelson_kernel_core::port::{LogLine, SeatId};
 use kelson_kernel_core::record::Framework;
 use kelson_kernel_core::round::plan_query;
+use kelson_model::code::Code;
 use kelson_model::object::Namespace;
 use kelson_model::time::WallTime;
 use serde::Deserialize;
@@ -116,7 +117,7 @@ pub(super) async fn query(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answer
         }
         Err(fault) => Err(Failure::new(
             StatusCode::CONFLICT,
-            "K0330",
+            Code::NoQueryAnswer,
             fault.to_string(),
             "ask the framework's author which verbs it answers",
         )),
@@ -136,7 +137,7 @@ fn named<'a>(state: &'a State, name: &str) -> Result<Vec<&'a Framework>, Failure
 fn not_found(message: String) -> Failure {
     Failure::new(
         StatusCode::NOT_FOUND,
-        "K0302",
+        Code::NoSuchObject,
         message,
         "see `kelson frameworks`",
     )

@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use kelson_model::code::Code;
 
 use crate::api::http::Failure;
 
@@ -24,7 +25,7 @@ pub(crate) async fn refuse_foreign(request: Request, next: Next) -> Response {
     );
     Failure::new(
         StatusCode::FORBIDDEN,
-        "K0313",
+        Code::ForeignPage,
         message,
         "use the command line, or a program on this machine",
     )

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use kelson_kernel_core::object::Object;
 use kelson_kernel_core::port::SeatId;
 use kelson_kernel_core::{State, explain_absent, explain_object, report};
+use kelson_model::code::Code;
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::preview::PlanRequest;
 use kelson_model::report::{API_VERSION, LoopState};
@@ -64,14 +65,14 @@ pub(crate) struct Failure(StatusCode, Refusal);
 impl Failure {
     pub(crate) fn new(
         status: StatusCode,
-        code: &str,
+        code: Code,
         message: impl Into<String>,
         hint: &str,
     ) -> Self {
         Self(
             status,
             Refusal {
-                code: code.to_owned(),
+                code: code.into(),
                 message: message.into(),
                 hint: hint.to_owned(),
             },
@@ -81,7 +82,7 @@ impl Failure {
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            "K0311",
+            Code::UnreadableRequest,
             message,
             "see docs/reference/http.md",
         )
@@ -90,7 +91,7 @@ impl Failure {
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "K0312",
+            Code::Unavailable,
             message,
             "try again; see the kernel's log",
         )
@@ -152,7 +153,7 @@ impl Asked {
         found.map(AsRef::as_ref).ok_or_else(|| {
             Failure::new(
                 StatusCode::NOT_FOUND,
-                "K0302",
+                Code::NoSuchObject,
                 format!("there is no {kind} {namespace}/{name}"),
                 "see `kelson status -A`",
             )
@@ -165,7 +166,7 @@ pub(crate) async fn no_such_route(uri: axum::http::Uri) -> Response {
     let message = format!("there is nothing at {}", uri.path());
     Failure::new(
         StatusCode::NOT_FOUND,
-        "K0311",
+        Code::UnreadableRequest,
         message,
         "see docs/reference/http.md",
     )
@@ -265,7 +266,7 @@ async fn reset_framework(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answere
         let message = format!("framework {} has no such seat", reset.framework);
         return Err(Failure::new(
             StatusCode::NOT_FOUND,
-            "K0302",
+            Code::NoSuchObject,
             message,
             "see `kelson frameworks`",
         ));

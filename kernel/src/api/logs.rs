@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use kelson_model::code::Code;
 use kelson_model::id::{AgentId, TaskId};
 use kelson_model::request::Refusal;
 use kelson_proto::v1;
@@ -56,24 +57,28 @@ impl LogError {
     pub(crate) fn refusal(&self) -> Refusal {
         let (code, message, hint) = match self {
             Self::NoTask(task) => (
-                "K0303",
+                Code::NoSuchTask,
                 format!("there is no task {task}"),
                 "see `kelson tasks --all`",
             ),
             Self::Failed(Fault::NotKept, message) => (
-                "K0320",
+                Code::OutputGone,
                 message.clone(),
                 "agents keep the output of the last ended tasks of each slot: see `kelson agent --kept-outputs`",
             ),
-            Self::Failed(Fault::NotNow, message) => {
-                ("K0321", message.clone(), "try again; see `kelson agents`")
-            }
-            Self::Failed(Fault::NoStream, message) => {
-                ("K0311", message.clone(), "see docs/reference/http.md")
-            }
+            Self::Failed(Fault::NotNow, message) => (
+                Code::OutputAway,
+                message.clone(),
+                "try again; see `kelson agents`",
+            ),
+            Self::Failed(Fault::NoStream, message) => (
+                Code::UnreadableRequest,
+                message.clone(),
+                "see docs/reference/http.md",
+            ),
         };
         Refusal {
-            code: code.to_owned(),
+            code: code.into(),
             message,
             hint: hint.to_owned(),
         }

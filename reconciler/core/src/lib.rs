@@ -6,10 +6,9 @@
 //!
 //! The way through: [`manifest`] turns files into desired objects with their positions and faults,
 //! [`diff`] compares, [`plan`] orders, [`render`] tells people, and [`drift`] says what left git's
-//! word without a commit. [`codes`] lists every fault that a person can meet.
+//! word without a commit. The codes of faults stand in `model/src/code.rs`.
 //! Read `manifest/load.rs` first, then `plan/make.rs`.
 
-pub mod codes;
 pub mod diff;
 pub mod drift;
 pub mod guard;

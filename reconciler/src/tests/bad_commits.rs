@@ -1,5 +1,7 @@
 //! Commits with something wrong in them.
 
+use kelson_model::code::{Code, ToldCode};
+
 use super::stand::{Stand, service};
 
 #[tokio::test]
@@ -73,8 +75,9 @@ async fn a_file_of_another_program_holds_nothing_up_where_kelsonignore_names_it(
     stand.reported(&commit).await;
     stand.kernel.look(|state| {
         assert_eq!(state.names(), ["a", "b", "c"]);
-        let faults: Vec<&str> = state.source.errors.iter().map(|it| &*it.code).collect();
-        assert_eq!(faults, ["K0114"]);
+        let errors = state.source.errors.iter();
+        let faults: Vec<ToldCode> = errors.map(|it| it.code.clone()).collect();
+        assert_eq!(faults, [Code::ApiVersion]);
         let hint = &state.source.errors[0].hint;
         assert!(hint.contains(".kelsonignore"), "{hint}");
     });
@@ -111,7 +114,7 @@ async fn what_a_framework_does_not_accept_is_a_fault_at_its_place() {
     stand.reported(&bad).await;
     stand.kernel.look(|state| {
         let fault = &state.source.errors[0];
-        assert_eq!((&*fault.code, fault.line), ("K0124", 5));
+        assert_eq!((fault.code.known(), fault.line), (Some(Code::Rejected), 5));
         assert_eq!(fault.message, "13 brings bad luck");
         assert!(state.objects.is_empty());
     });
@@ -130,7 +133,7 @@ async fn an_object_that_no_entry_can_hold_is_a_fault_of_its_file() {
     stand.reported(&commit).await;
     stand
         .kernel
-        .look(|state| assert_eq!(state.source.errors[0].code, "K0106"));
+        .look(|state| assert_eq!(state.source.errors[0].code, Code::TooBig));
 }
 
 #[tokio::test]
@@ -153,7 +156,7 @@ async fn what_git_cannot_read_for_a_moment_is_read_again() {
     stand.start();
     stand.reported(&commit).await;
     stand.kernel.look(|state| {
-        assert_eq!(state.source.errors[0].code, "K0125");
+        assert_eq!(state.source.errors[0].code, Code::UnreadableFile);
         assert!(state.names().is_empty());
     });
     std::fs::rename(&aside, &object).unwrap();

@@ -1,5 +1,6 @@
 //! Changes that no commit made.
 
+use kelson_model::code::Code;
 use kelson_model::drift::{DriftState, Plane};
 use serde_json::json;
 
@@ -92,7 +93,9 @@ async fn a_page_of_drift_that_is_refused_does_not_hide_the_others() {
             .kernel
             .set(name, "/run/command", json!("x".repeat(900)));
     }
-    stand.kernel.mishap("drift", Mishap::Refused("K0314"));
+    stand
+        .kernel
+        .mishap("drift", Mishap::Refused(Code::TooMuchAtOnce));
     stand.start();
     // The second page is taken, which changes the ledger, so that the first is told again.
     stand
@@ -182,7 +185,9 @@ async fn drift_is_put_back_when_git_has_lost_the_applied_revision() {
 #[tokio::test]
 async fn drift_is_put_back_while_the_kernel_refuses_the_newest_revision() {
     let stand = Stand::with(&["web", "api"]).await;
-    stand.kernel.mishap("accept", Mishap::Refused("K0399"));
+    stand
+        .kernel
+        .mishap("accept", Mishap::Refused(Code::AgentRefused));
     let refused = stand.commit(&[("api.yaml", service("api", 2))]);
     stand.reported(&refused).await;
     stand.kernel.set("web", "/instances", json!(5));
@@ -194,7 +199,7 @@ async fn drift_is_put_back_while_the_kernel_refuses_the_newest_revision() {
         })
         .await;
     stand.kernel.look(|state| {
-        assert_eq!(state.source.errors[0].code, "K0399");
+        assert_eq!(state.source.errors[0].code, Code::AgentRefused);
         assert_eq!(state.spec("api").unwrap()["instances"], 1);
     });
 }

@@ -1,5 +1,6 @@
 //! Frameworks that come with the objects of their kinds, and files that manifests name.
 
+use kelson_model::code::Code;
 use kelson_model::id::Digest;
 use serde_json::json;
 
@@ -76,7 +77,10 @@ async fn objects_of_a_framework_that_cannot_be_loaded_are_faults() {
     stand.reported(&commit).await;
     stand.kernel.look(|state| {
         let fault = &state.source.errors[0];
-        assert_eq!((&*fault.code, &*fault.file), ("K0115", "robin.yaml"));
+        assert_eq!(
+            (fault.code.known(), &*fault.file),
+            (Some(Code::UnknownKind), "robin.yaml")
+        );
     });
     // A component that can be loaded: its objects wait again, and follow.
     let mended = stand.commit(&[("frameworks/birds.wasm", "a component")]);
@@ -163,7 +167,10 @@ async fn files_are_pinned_stored_before_they_are_needed_and_stored_once() {
     stand.reported(&third).await;
     stand.kernel.look(|state| {
         let fault = &state.source.errors[0];
-        assert_eq!((&*fault.code, &*fault.file), ("K0121", "web.yaml"));
+        assert_eq!(
+            (fault.code.known(), &*fault.file),
+            (Some(Code::MissingFile), "web.yaml")
+        );
     });
     assert_eq!(pinned(), Digest::of(b"two").to_string());
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use kelson_model::code::Code;
 use kelson_model::drift::{ByHand, DriftItem, DriftState, HandField};
 use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::{Digest, Index, Revision};
@@ -40,7 +41,7 @@ pub(super) enum Mishap {
     /// It is carried out, and its answer is lost.
     AnswerLost,
     /// It is refused, with this code.
-    Refused(&'static str),
+    Refused(Code),
 }
 
 #[derive(Default)]
@@ -115,9 +116,9 @@ pub(super) fn framework(name: &str, kinds: &[&str]) -> Value {
         "description": description})
 }
 
-fn refused(code: &str) -> Answer {
+fn refused(code: Code) -> Answer {
     Answer::Refused(Refusal {
-        code: code.to_owned(),
+        code: code.into(),
         message: "no".to_owned(),
         hint: "look again".to_owned(),
     })
@@ -360,7 +361,7 @@ impl State {
             Request::SetField(_)
             | Request::StopTask(_)
             | Request::Confirm(_)
-            | Request::SetNamespace(_) => Some(refused("K0300")),
+            | Request::SetNamespace(_) => Some(refused(Code::UnreadableRequest)),
         };
         answer.unwrap_or(Answer::Done {
             index: Index(self.index),
@@ -381,13 +382,13 @@ impl State {
                 parts.push((stage.objects, stage.prune));
                 None
             }
-            _ => Some(refused("K0306")),
+            _ => Some(refused(Code::NotStaged)),
         }
     }
 
     fn accept(&mut self, accept: Accept) -> Option<Answer> {
         if self.source.applied != accept.previous {
-            return Some(refused("K0301"));
+            return Some(refused(Code::StalePlan));
         }
         let (staged, going) = match &self.staged {
             Some((revision, parts))
@@ -398,11 +399,11 @@ impl State {
                 (set.concat(), going.concat())
             }
             None if accept.parts == 0 => Default::default(),
-            _ => return Some(refused("K0306")),
+            _ => return Some(refused(Code::NotStaged)),
         };
         let known: Vec<&Digest> = self.source.released.iter().map(|it| &it.digest).collect();
         if !accept.released.iter().all(|digest| known.contains(&digest)) {
-            return Some(refused("K0301"));
+            return Some(refused(Code::StalePlan));
         }
         let is_used = |release: &Release| accept.released.contains(&release.digest);
         self.source.released.retain(|release| !is_used(release));

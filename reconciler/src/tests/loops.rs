@@ -1,5 +1,7 @@
 //! From a commit to what is accepted.
 
+use kelson_model::code::Code;
+
 use super::kernel::Mishap;
 use super::stand::{Stand, service};
 
@@ -85,7 +87,9 @@ async fn a_commit_that_is_reverted_while_it_is_staged_leaves_nothing_behind() {
             .unwrap();
     });
     // The kernel is staged to, and then is not where it was thought to be.
-    stand.kernel.mishap("accept", Mishap::Refused("K0301"));
+    stand
+        .kernel
+        .mishap("accept", Mishap::Refused(Code::StalePlan));
     stand.commit(&[("web.yaml", service("web", 2))]);
     let newest = tokio::task::spawn_blocking(move || newest.recv().unwrap());
     let newest = newest.await.unwrap();
@@ -98,8 +102,12 @@ async fn a_commit_that_is_reverted_while_it_is_staged_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_kernel_that_has_moved_on_is_looked_at_again() {
     let stand = Stand::with(&["web"]).await;
-    stand.kernel.mishap("accept", Mishap::Refused("K0301"));
-    stand.kernel.mishap("stage", Mishap::Refused("K0306"));
+    stand
+        .kernel
+        .mishap("accept", Mishap::Refused(Code::StalePlan));
+    stand
+        .kernel
+        .mishap("stage", Mishap::Refused(Code::NotStaged));
     let second = stand.commit(&[("web.yaml", service("web", 2))]);
     stand.settled(&second).await;
 }
@@ -107,11 +115,13 @@ async fn a_kernel_that_has_moved_on_is_looked_at_again() {
 #[tokio::test]
 async fn what_the_kernel_refuses_for_good_is_reported_and_not_tried_again_before_another_commit() {
     let stand = Stand::with(&["web"]).await;
-    stand.kernel.mishap("accept", Mishap::Refused("K0399"));
+    stand
+        .kernel
+        .mishap("accept", Mishap::Refused(Code::AgentRefused));
     let refused = stand.commit(&[("web.yaml", service("web", 2))]);
     stand.reported(&refused).await;
     stand.kernel.look(|state| {
-        assert_eq!(state.source.errors[0].code, "K0399");
+        assert_eq!(state.source.errors[0].code, Code::AgentRefused);
         assert_eq!(state.spec("web").unwrap()["instances"], 1);
     });
     let better = stand.commit(&[("web.yaml", service("web", 3))]);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::id::{Digest, TaskId};
 use kelson_model::object::{DesiredObject, ObjectKey, PrunePolicy, spec_digest};
 use kelson_model::request::{Accept, Refusal};
@@ -32,7 +33,7 @@ pub(super) fn apply(
             .as_ref()
             .map_or("nothing", |revision| revision.short());
         return Err(refusal(
-            "K0301",
+            Code::StalePlan,
             format!("the plan was made against another revision; {applied} is applied now"),
             "plan again",
         ));
@@ -45,7 +46,7 @@ pub(super) fn apply(
     };
     if !command.released.iter().all(is_released) {
         return Err(refusal(
-            "K0301",
+            Code::StalePlan,
             "the plan relies on a confirmation that has expired",
             "plan again",
         ));
@@ -68,7 +69,7 @@ pub(super) fn apply(
                 command.parts
             );
             return Err(refusal(
-                "K0306",
+                Code::NotStaged,
                 message,
                 "stage the revision again from part 0",
             ));
@@ -86,7 +87,7 @@ pub(super) fn apply(
             command.going
         );
         return Err(refusal(
-            "K0306",
+            Code::NotStaged,
             message,
             "stage the revision again from part 0",
         ));
@@ -99,7 +100,7 @@ pub(super) fn apply(
             .and_then(|object| object.source.clone());
         if owner.is_some_and(|owner| owner != command.source) {
             return Err(refusal(
-                "K0301",
+                Code::StalePlan,
                 format!("{key} belongs to another source"),
                 "only the owner of an object removes it",
             ));

@@ -1,5 +1,6 @@
 //! Confirm: a person releases one hold of a revision.
 
+use kelson_model::code::Code;
 use kelson_model::id::{Digest, Revision};
 use kelson_model::request::{Confirm, Refusal};
 use kelson_model::source::{Held, Release, SourceRecord};
@@ -25,7 +26,7 @@ pub(super) fn apply(
     });
     let Some((record, revision)) = named else {
         return Err(refusal(
-            "K0307",
+            Code::NotHeld,
             format!("no held revision begins with '{}'", command.revision),
             held_now(state),
         ));
@@ -75,7 +76,7 @@ fn chosen(record: &SourceRecord, revision: &Revision, hold: &str) -> Result<Rele
     let reasons: Vec<&str> = holds.iter().map(|hold| hold.reason.as_str()).collect();
     match holds.as_slice() {
         [] => Err(refusal(
-            "K0307",
+            Code::NotHeld,
             format!(
                 "revision {} is held by something that no confirmation ends",
                 revision.short()
@@ -84,7 +85,7 @@ fn chosen(record: &SourceRecord, revision: &Revision, hold: &str) -> Result<Rele
         )),
         [only] if hold.is_empty() => Ok(only.clone()),
         [_, ..] if hold.is_empty() => Err(refusal(
-            "K0307",
+            Code::NotHeld,
             format!(
                 "revision {} is held for {} reasons: {}",
                 revision.short(),
@@ -103,7 +104,7 @@ fn chosen(record: &SourceRecord, revision: &Revision, hold: &str) -> Result<Rele
             .cloned()
             .ok_or_else(|| {
                 refusal(
-                    "K0307",
+                    Code::NotHeld,
                     format!(
                         "revision {} is not held by '{hold}', or that hold is about something else now",
                         revision.short()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::framework::{Ceiling, Description, FaultCause, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
@@ -78,7 +79,7 @@ fn check_wanted(state: &State, key: &ObjectKey, is_built_in: bool) -> Result<(),
         return Ok(());
     }
     Err(refusal(
-        "K0302",
+        Code::NoSuchObject,
         format!("there is no {key}"),
         "see `kelson status -A`",
     ))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::drift::{DriftItem, DriftState, Plane};
 use kelson_model::id::TaskId;
 use kelson_model::object::ObjectKey;
@@ -101,7 +102,7 @@ pub(super) fn apply(
     );
     if open.len() > DriftItem::KEPT_OPEN {
         return Err(refusal(
-            "K0314",
+            Code::TooMuchAtOnce,
             format!(
                 "{} things would be listed as drift; at most {} are",
                 open.len(),

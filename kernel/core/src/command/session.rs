@@ -1,5 +1,6 @@
 //! Whose word counts: the newest process of an agent, and the newest of its sessions.
 
+use kelson_model::code::Code;
 use kelson_model::id::AgentId;
 use kelson_model::session::SessionEnd;
 
@@ -20,7 +21,7 @@ pub(super) fn over(end: SessionEnd, message: String) -> Reply {
     };
     Reply::SessionOver {
         end,
-        refusal: refusal("K0308", message, hint),
+        refusal: refusal(Code::AgentRefused, message, hint),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::drift::HandField;
 use kelson_model::object::DesiredObject;
 use kelson_model::request::{Refusal, SetField};
@@ -24,7 +25,7 @@ pub(super) fn apply(
         .filter(|object| !object.is_removed)
     else {
         return Err(refusal(
-            "K0302",
+            Code::NoSuchObject,
             format!("there is no {}", command.object),
             "see `kelson status`",
         ));
@@ -36,7 +37,7 @@ pub(super) fn apply(
         .filter(|rest| rest.starts_with('/'))
         .ok_or_else(|| {
             refusal(
-                "K0304",
+                Code::UnsettableField,
                 format!("'{}' is not a field of the specification", command.path),
                 "name a field below /spec, such as /spec/instances",
             )
@@ -44,7 +45,7 @@ pub(super) fn apply(
     let mut spec = Value::clone(&object.spec);
     set_at(&mut spec, pointer, &command.value).ok_or_else(|| {
         refusal(
-            "K0304",
+            Code::UnsettableField,
             format!("{} has no place '{}'", command.object, command.path),
             "see `kelson get OBJECT -o yaml`",
         )
@@ -53,7 +54,7 @@ pub(super) fn apply(
     for pointer in &pointers {
         TaskTemplate::from_spec(&spec, pointer).map_err(|error| {
             refusal(
-                "K0304",
+                Code::UnsettableField,
                 format!("{} would not be a task any more: {error}", command.object),
                 "nothing was changed",
             )
@@ -62,7 +63,7 @@ pub(super) fn apply(
     let size = serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len());
     if size > DesiredObject::MAX_BYTES {
         return Err(refusal(
-            "K0304",
+            Code::UnsettableField,
             format!(
                 "{} would have {size} bytes; at most {} are kept of one object",
                 command.object,

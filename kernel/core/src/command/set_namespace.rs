@@ -1,5 +1,6 @@
 //! SetNamespace: the weight of a namespace in fair share.
 
+use kelson_model::code::Code;
 use kelson_model::request::{Refusal, SetNamespace};
 
 use crate::context::Context;
@@ -13,7 +14,7 @@ pub(super) fn apply(
 ) -> Result<Reply, Refusal> {
     if !(1..=1_000_000).contains(&command.weight) {
         return Err(refusal(
-            "K0309",
+            Code::BadWeight,
             format!("{} is not a weight", command.weight),
             "a weight is a number from 1 to 1000000",
         ));

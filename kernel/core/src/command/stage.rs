@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use imbl::Vector;
+use kelson_model::code::Code;
 use kelson_model::request::{Refusal, Stage};
 
 use crate::context::Context;
@@ -37,7 +38,7 @@ pub(super) fn apply(
             staged.parts
         );
         return Err(refusal(
-            "K0306",
+            Code::NotStaged,
             message,
             "stage the revision again from part 0",
         ));
@@ -46,7 +47,7 @@ pub(super) fn apply(
     let going = staged.prune.len() + command.prune.len();
     if set.max(going) > Stage::MAX_OBJECTS {
         return Err(refusal(
-            "K0314",
+            Code::TooMuchAtOnce,
             format!(
                 "a revision sets and takes away at most {} objects each",
                 Stage::MAX_OBJECTS

@@ -1,5 +1,6 @@
 //! StopTask: ends one task by hand. Its scheduler replaces it; the drift report names who did it.
 
+use kelson_model::code::Code;
 use kelson_model::request::{Refusal, StopTask};
 use kelson_model::task::StopReason;
 
@@ -16,14 +17,14 @@ pub(super) fn apply(
     match state.tasks.get(&command.task) {
         None => {
             return Err(refusal(
-                "K0303",
+                Code::NoSuchTask,
                 format!("there is no task {}", command.task),
                 "see `kelson tasks`",
             ));
         }
         Some(task) if task.state.is_terminal() => {
             return Err(refusal(
-                "K0303",
+                Code::NoSuchTask,
                 format!("{} has already ended", command.task),
                 "see `kelson tasks`",
             ));

@@ -2,6 +2,7 @@
 
 use kelson_kernel_core::command::Command;
 use kelson_kernel_core::{Entry, Reply};
+use kelson_model::code::Code;
 use kelson_model::principal::Principal;
 use kelson_model::request::{SetField, SetNamespace};
 use serde_json::json;
@@ -54,7 +55,7 @@ fn an_older_sequence_is_refused_and_other_clients_are_left_alone() {
     world.apply_entry(&second);
     let before = world.state.clone();
     let first = asked(&world, "c", 1, scale(3));
-    assert_eq!(refused(world.apply_entry(&first)).code, "K0305");
+    assert_eq!(refused(world.apply_entry(&first)).code, Code::TooLate);
     assert!(is_unchanged(&before, &world.state));
     let other = asked(&world, "d", 1, scale(3));
     assert!(matches!(world.apply_entry(&other), Reply::Done { .. }));

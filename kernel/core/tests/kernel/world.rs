@@ -13,6 +13,7 @@ use kelson_kernel_core::port::{Demand, Op, Operation, Placement, RefusalRow, Sea
 use kelson_kernel_core::record::{Agent, Task};
 use kelson_kernel_core::{Entry, Records, Reply, State, apply, broken_invariants};
 use kelson_model::agent::{AgentDescription, AgentState, PortRange};
+use kelson_model::code::Code;
 use kelson_model::framework::{Description, KindDescription, Limits};
 use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, WorkloadId};
 use kelson_model::object::{DesiredObject, Lifecycle, Namespace, ObjectKey, Origin};
@@ -225,7 +226,7 @@ pub(crate) fn refused(reply: Reply) -> Refusal {
 pub(crate) fn session_over(reply: Reply) -> SessionEnd {
     match reply {
         Reply::SessionOver { end, refusal } => {
-            assert_eq!(refusal.code, "K0308");
+            assert_eq!(refusal.code, Code::AgentRefused);
             end
         }
         other => panic!("not over: {other:?}"),

@@ -10,7 +10,7 @@ use super::surprise;
 use super::syntax::{self, Bracket};
 use super::tree::{Content, Entry, Meaning, Node, Position, Range, Scalar, cut};
 use super::yaml::{MAX_DEPTH, MAX_FLAWS, MAX_NODES};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// A collection that is not closed yet.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use super::lines::Lines;
 use super::schema::{Place, Schema};
 use super::syntax;
 use super::tree::{Content, Entry, Node, Position, Range};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// The JSON Schema of a document, whatever its kind.
 pub(crate) fn envelope_schema() -> Value {

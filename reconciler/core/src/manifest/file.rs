@@ -16,7 +16,7 @@ use super::resolve;
 use super::schema::{Place, Schema};
 use super::tree::{Node, Position, Spans};
 use super::{written, yaml};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// What one file came to. Depends on nothing but its path, its bytes and the kinds.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use super::lines::Lines;
 use super::schema::Schema;
 use super::tree::Position;
 use super::yaml::text_of;
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// Most times that a file is looked at anew: a fault may hide another.
 const MAX_ROUNDS: usize = 20;
@@ -72,10 +72,9 @@ pub fn fix(path: &str, bytes: &[u8], kinds: &Kinds) -> Option<Fixed> {
 /// How far a file is from being good: first what cannot be read, which may hide any number of other
 /// faults, then all faults.
 fn weight(faults: &[Fault]) -> (usize, usize) {
-    let unreadable = [Code::Syntax, Code::Tab].map(Code::id);
     let hidden = faults
         .iter()
-        .filter(|fault| unreadable.contains(&fault.code.as_str()))
+        .filter(|fault| matches!(fault.code.known(), Some(Code::Syntax | Code::Tab)))
         .count();
     (hidden, faults.len())
 }

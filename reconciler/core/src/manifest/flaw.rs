@@ -4,7 +4,7 @@ use kelson_model::source::{Fault, Related, Replacement};
 
 use super::lines::Lines;
 use super::tree::{Entry, Node, Position, Range};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// Most faults that are told of one commit; the last one then says how many more there are.
 pub const MAX_FAULTS: usize = 1000;
@@ -126,7 +126,7 @@ impl Flaw {
         let end = self.end.unwrap_or_default();
         let related = self.related.into_iter().take(Fault::MAX_RELATED);
         Fault {
-            code: self.code.id().to_owned(),
+            code: self.code.into(),
             file: file.to_owned(),
             line: self.position.line,
             column: self.position.column,
@@ -188,7 +188,7 @@ pub fn tidy(mut faults: Vec<Fault>) -> Vec<Fault> {
         let more = faults.len() - (MAX_FAULTS - 1);
         faults.truncate(MAX_FAULTS - 1);
         faults.push(Fault::of_file(
-            Code::TooManyFaults.id(),
+            Code::TooManyFaults,
             "",
             format!("there are {more} more faults"),
             "mend the ones above first; the others are told then",

@@ -4,7 +4,7 @@ use kelson_model::report::API_VERSION;
 
 use super::flaw::Flaw;
 use super::tree::{Content, Node, Position, Range};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// Largest pointer of git-lfs, in bytes.
 const MAX_POINTER: usize = 1024;

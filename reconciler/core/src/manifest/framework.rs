@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::kinds::{Kinds, Standing};
 use super::load::{Loaded, LoadedObject, fault_at};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// The kind's name.
 pub const FRAMEWORK: &str = "Framework";

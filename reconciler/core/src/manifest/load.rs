@@ -15,7 +15,7 @@ use super::lines::Lines;
 use super::resolve::{BlobNeed, Pinned};
 use super::schema::Schema;
 use super::tree::{Position, Spans};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// A manifest file of a commit: its path from the repository's root, and what names its content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,7 +199,7 @@ impl Outcome {
     fn is_unreadable(&self) -> bool {
         self.faults
             .iter()
-            .any(|fault| fault.code == Code::UnreadableFile.id())
+            .any(|fault| fault.code == Code::UnreadableFile)
     }
 }
 

@@ -12,7 +12,7 @@ use super::flaw::{Flaw, Rewrite};
 use super::pointer;
 use super::surprise;
 use super::tree::{Content, Meaning, Node, Position, Scalar};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// Longest chain of `$ref` that is followed.
 const MAX_REFS: usize = 16;

@@ -14,7 +14,7 @@ use super::load::{Loaded, LoadedObject, ParseCache, fault_at};
 use super::pointer;
 use super::tree::Node;
 use super::written;
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// A file of the same commit that an object names.
 #[derive(Debug, Clone, PartialEq, Eq)]

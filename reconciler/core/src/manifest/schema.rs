@@ -17,7 +17,7 @@ use super::sentence;
 use super::tree::{Content, Node, Position};
 use super::words;
 use super::wrong_type::wrong_type;
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// Largest schema, in bytes of JSON.
 const MAX_SCHEMA_BYTES: usize = 1 << 20;

@@ -7,7 +7,7 @@ use super::nearest::{Meant, known_elsewhere, nearest};
 use super::pointer;
 use super::syntax;
 use super::tree::{Node, cut};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// A field that is not known.
 pub(crate) struct UnknownField<'a> {

@@ -4,7 +4,7 @@ use super::flaw::{Flaw, Rewrite};
 use super::lines::Lines;
 use super::tree::{Node, Position, Range, cut};
 use super::yaml::MAX_DEPTH;
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// Most lines above the place where a reader stopped that are looked at for the cause.
 const MAX_ABOVE: usize = 4;

@@ -6,7 +6,7 @@ use super::flaw::{Flaw, Rewrite};
 use super::syntax;
 use super::tree::{Content, Meaning, Node, Scalar, cut};
 use super::words;
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// Says what is wrong with the type of the value at `path` of `root`, which `holder` is or holds;
 /// `name` is its path in words.

@@ -15,7 +15,7 @@ use super::lines::Lines;
 use super::surprise;
 use super::syntax;
 use super::tree::{Content, Meaning, Node, Position, cut};
-use crate::codes::Code;
+use kelson_model::code::Code;
 
 /// Largest file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;

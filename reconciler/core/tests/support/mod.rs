@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use kelson_model::code::ToldCode;
 use kelson_model::drift::{ByHand, HandField};
 use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::Digest;
@@ -143,8 +144,8 @@ pub(crate) fn accepted_all(loaded: &Loaded) -> BTreeMap<ObjectKey, ObservedObjec
         .collect()
 }
 
-pub(crate) fn codes(faults: &[Fault]) -> Vec<&str> {
-    faults.iter().map(|fault| fault.code.as_str()).collect()
+pub(crate) fn codes(faults: &[Fault]) -> Vec<ToldCode> {
+    faults.iter().map(|fault| fault.code.clone()).collect()
 }
 
 /// `code file:line:column` of each fault.

@@ -1,6 +1,7 @@
 use kelson_kernel_core::assignment::{Order, assignment};
 use kelson_kernel_core::command::Command;
 use kelson_kernel_core::port::Op;
+use kelson_model::code::Code;
 use kelson_model::id::Digest;
 use kelson_model::object::{DesiredObject, ObjectKey, Sync};
 use kelson_model::request::{Accept, Stage};
@@ -46,7 +47,7 @@ fn a_plan_made_against_another_revision_is_refused() {
             previous,
             ..second.clone()
         };
-        assert_eq!(world.refused(Command::Accept(stale)).code, "K0301");
+        assert_eq!(world.refused(Command::Accept(stale)).code, Code::StalePlan);
     }
     world.done(Command::Accept(second));
     assert_eq!(world.object(&service("web")).spec["run"]["command"], "b");
@@ -64,7 +65,7 @@ fn a_lost_part_is_detected() {
     }));
     for (number, parts, objects) in [(5, 2, 1), (5, 1, 2), (6, 1, 1), (5, 1, 0)] {
         let lost = accept(&world, number, parts, objects);
-        assert_eq!(world.refused(Command::Accept(lost)).code, "K0306");
+        assert_eq!(world.refused(Command::Accept(lost)).code, Code::NotStaged);
     }
     world.done(Command::Accept(accept(&world, 5, 1, 1)));
     assert!(world.state.staged.is_empty());
@@ -94,7 +95,7 @@ fn only_its_own_source_prunes_an_object_and_a_refused_flip_sets_nothing() {
     let objects = vec![desired(&service("api"), spec("a", 1))];
     let other = world.stage("other", objects, vec![service("web")]);
     let refusal = world.refused(other);
-    assert_eq!(refusal.code, "K0301");
+    assert_eq!(refusal.code, Code::StalePlan);
     assert!(!world.state.objects.contains_key(&service("api")));
 }
 
@@ -306,7 +307,7 @@ fn what_is_to_go_comes_in_parts_and_a_lost_part_of_it_is_detected() {
         going: 4_000,
         ..all.clone()
     };
-    assert_eq!(world.refused(Command::Accept(less)).code, "K0306");
+    assert_eq!(world.refused(Command::Accept(less)).code, Code::NotStaged);
     world.done(Command::Accept(all));
     assert!(world.state.objects.is_empty());
 }

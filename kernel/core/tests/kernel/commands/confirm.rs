@@ -1,4 +1,5 @@
 use kelson_kernel_core::command::Command;
+use kelson_model::code::Code;
 use kelson_model::id::Digest;
 use kelson_model::object::Sync;
 use kelson_model::request::{Accept, Confirm, SourceReport};
@@ -89,7 +90,7 @@ fn of_several_holds_one_has_to_be_named_and_only_that_is_released() {
         vec![hold(0xabc, "ForcePush", &[]), guard],
     );
     let refusal = world.refused(confirm("", "0000000"));
-    assert_eq!(refusal.code, "K0307");
+    assert_eq!(refusal.code, Code::NotHeld);
     assert!(
         refusal.message.contains("ForcePush, PruneGuard"),
         "{refusal}"
@@ -102,7 +103,7 @@ fn of_several_holds_one_has_to_be_named_and_only_that_is_released() {
         world
             .refused(confirm_hold("", "0000000", "PruneConfirm"))
             .code,
-        "K0307"
+        Code::NotHeld
     );
     world.done(confirm_hold("", "0000000", "ForcePush"));
     assert_eq!(released(&world), ["ForcePush"]);
@@ -126,11 +127,11 @@ fn a_confirmation_expires_when_its_hold_is_about_something_else() {
         world
             .refused(confirm_hold("", "0000000", &old.to_string()))
             .code,
-        "K0307",
+        Code::NotHeld,
         "what was shown is not what would go now"
     );
     let stale = flip(&world, 0xabc, vec![old]);
-    assert_eq!(world.refused(stale).code, "K0301");
+    assert_eq!(world.refused(stale).code, Code::StalePlan);
     world.done(confirm("", "0000000"));
     report(
         &mut world,
@@ -195,11 +196,11 @@ fn nothing_else_is_released() {
     let mut world = held(0xabc);
     for (source, digits) in [("", "000000"), ("", "1111111"), ("other", "0000000")] {
         let refusal = world.refused(confirm(source, digits));
-        assert_eq!(refusal.code, "K0307");
+        assert_eq!(refusal.code, Code::NotHeld);
         assert!(refusal.hint.contains("0000000"), "{refusal}");
     }
     let mut free = World::new();
-    assert_eq!(free.refused(confirm("", "0000000")).code, "K0307");
+    assert_eq!(free.refused(confirm("", "0000000")).code, Code::NotHeld);
 }
 
 #[test]

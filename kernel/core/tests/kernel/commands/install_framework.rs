@@ -2,6 +2,7 @@ use kelson_kernel_core::command::{
     Command, CommitTurn, FailFramework, InstallFramework, framework_objection,
 };
 use kelson_kernel_core::port::{Op, SeatId};
+use kelson_model::code::Code;
 use kelson_model::framework::{Ceiling, FaultCause, Limits};
 use kelson_model::object::ObjectKey;
 use kelson_model::quantity::Bytes;
@@ -292,7 +293,7 @@ fn a_framework_that_git_has_removed_meanwhile_is_not_put_in_force() {
     let mut world = world_with(&[&birds]);
     world.commit(Vec::new(), vec![birds.key.clone()]);
     let install = Command::InstallFramework(Box::new(birds.clone()));
-    assert_eq!(world.refused(install).code, "K0302");
+    assert_eq!(world.refused(install).code, Code::NoSuchObject);
     let reason = "is not a WebAssembly component";
     let fail = FailFramework::new(
         birds.key.clone(),
@@ -300,7 +301,10 @@ fn a_framework_that_git_has_removed_meanwhile_is_not_put_in_force() {
         FaultCause::BadComponent,
         reason,
     );
-    assert_eq!(world.refused(Command::FailFramework(fail)).code, "K0302");
+    assert_eq!(
+        world.refused(Command::FailFramework(fail)).code,
+        Code::NoSuchObject
+    );
     assert!(!world.state.frameworks.contains_key(&birds.key));
 }
 

@@ -1,4 +1,5 @@
 use kelson_kernel_core::command::{Command, RecordAgentDrift};
+use kelson_model::code::Code;
 use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
 use kelson_model::object::DriftPolicy;
 use kelson_model::principal::Principal;
@@ -221,9 +222,12 @@ fn more_open_items_than_are_kept_are_refused_and_none_is_lost() {
     let some = |count: usize| (0..count).map(|n| item(&format!("s{n}"), None)).collect();
     assert_eq!(
         world.refused(news(some(2 * DriftItem::KEPT_OPEN))).code,
-        "K0314"
+        Code::TooMuchAtOnce
     );
     world.done(news(some(DriftItem::KEPT_OPEN)));
     assert_eq!(world.state.drift.len(), DriftItem::KEPT_OPEN);
-    assert_eq!(world.refused(news(vec![item("more", None)])).code, "K0314");
+    assert_eq!(
+        world.refused(news(vec![item("more", None)])).code,
+        Code::TooMuchAtOnce
+    );
 }

@@ -1,6 +1,7 @@
 use kelson_kernel_core::command::Command;
 use kelson_kernel_core::round::RoundMemory;
 use kelson_kernel_core::{explain_absent, explain_object};
+use kelson_model::code::Code;
 use kelson_model::object::{ObjectKey, Sync};
 use kelson_model::request::SourceReport;
 use kelson_model::source::{Fault, Held, Kept};
@@ -23,12 +24,9 @@ fn report(number: u32) -> SourceReport {
 
 fn fault(line: u32) -> Fault {
     Fault {
-        code: "K0102".to_owned(),
-        file: "web.yaml".to_owned(),
         line,
         column: 3,
-        message: "is no number".to_owned(),
-        ..Fault::default()
+        ..Fault::of_file(Code::UnknownField, "web.yaml", "is no number", "")
     }
 }
 

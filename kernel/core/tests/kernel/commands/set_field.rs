@@ -1,5 +1,6 @@
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::command::Command;
+use kelson_model::code::Code;
 use kelson_model::drift::ByHand;
 use kelson_model::object::{DesiredObject, ObjectKey, Sync};
 use kelson_model::principal::Principal;
@@ -54,7 +55,7 @@ fn a_place_that_is_not_there_is_refused() {
     ] {
         assert_eq!(
             world.refused(set(&web, path, json!(1))).code,
-            "K0304",
+            Code::UnsettableField,
             "{path}"
         );
     }
@@ -62,7 +63,7 @@ fn a_place_that_is_not_there_is_refused() {
         world
             .refused(set(&service("api"), "/spec/instances", json!(1)))
             .code,
-        "K0302"
+        Code::NoSuchObject
     );
 }
 
@@ -78,7 +79,7 @@ fn what_would_be_no_task_any_more_is_refused() {
     ] {
         assert_eq!(
             world.refused(set(&web, path, value)).code,
-            "K0304",
+            Code::UnsettableField,
             "{path}"
         );
     }
@@ -127,7 +128,7 @@ fn what_is_being_removed_cannot_be_changed() {
     world.commit(Vec::new(), vec![web.clone()]);
     assert_eq!(
         world.refused(set(&web, "/spec/instances", json!(2))).code,
-        "K0302"
+        Code::NoSuchObject
     );
 }
 
@@ -191,7 +192,10 @@ fn a_field_that_makes_an_object_too_large_is_refused() {
     let web = service("web");
     world.serve(&web, spec("a", 1));
     let large = json!("x".repeat(2 * DesiredObject::MAX_BYTES));
-    assert_eq!(world.refused(set(&web, "/spec/more", large)).code, "K0304");
+    assert_eq!(
+        world.refused(set(&web, "/spec/more", large)).code,
+        Code::UnsettableField
+    );
 }
 
 #[test]

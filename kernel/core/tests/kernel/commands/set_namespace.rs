@@ -1,4 +1,5 @@
 use kelson_kernel_core::command::Command;
+use kelson_model::code::Code;
 use kelson_model::request::SetNamespace;
 
 use crate::world::{World, ns, service, spec};
@@ -25,6 +26,6 @@ fn a_weight_is_set_and_what_is_used_stays() {
 fn a_weight_of_nothing_or_too_much_is_refused() {
     let mut world = World::new();
     for weight in [0, 1_000_001] {
-        assert_eq!(world.refused(weigh(weight)).code, "K0309");
+        assert_eq!(world.refused(weigh(weight)).code, Code::BadWeight);
     }
 }

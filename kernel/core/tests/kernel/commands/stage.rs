@@ -1,4 +1,5 @@
 use kelson_kernel_core::command::Command;
+use kelson_model::code::Code;
 use kelson_model::object::DesiredObject;
 use kelson_model::request::Stage;
 
@@ -27,10 +28,10 @@ fn parts_come_in_order() {
     let mut world = World::new();
     world.done(part(1, 0, Vec::new()));
     for wrong in [part(1, 2, Vec::new()), part(2, 1, Vec::new())] {
-        assert_eq!(world.refused(wrong).code, "K0306");
+        assert_eq!(world.refused(wrong).code, Code::NotStaged);
     }
     world.done(part(1, 1, Vec::new()));
-    assert_eq!(world.refused(part(1, 1, Vec::new())).code, "K0306");
+    assert_eq!(world.refused(part(1, 1, Vec::new())).code, Code::NotStaged);
     assert_eq!(world.state.staged[SOURCE].parts, 2);
 }
 
@@ -58,7 +59,11 @@ fn more_than_a_revision_may_take_away_is_refused_for_good() {
         })
     };
     let twice = world.refused(going(0, 2 * Stage::MAX_OBJECTS));
-    assert_eq!(twice.code, "K0314", "no reason to look again and retry");
+    assert_eq!(
+        twice.code,
+        Code::TooMuchAtOnce,
+        "no reason to look again and retry"
+    );
     world.done(going(0, Stage::MAX_OBJECTS));
-    assert_eq!(world.refused(going(1, 1)).code, "K0314");
+    assert_eq!(world.refused(going(1, 1)).code, Code::TooMuchAtOnce);
 }

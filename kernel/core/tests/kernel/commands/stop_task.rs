@@ -1,5 +1,6 @@
 use kelson_kernel_core::assignment::{Order, assignment};
 use kelson_kernel_core::command::Command;
+use kelson_model::code::Code;
 use kelson_model::id::TaskId;
 use kelson_model::principal::Principal;
 use kelson_model::request::StopTask;
@@ -40,6 +41,6 @@ fn a_task_that_is_unknown_or_has_ended_is_not_stopped() {
     world.say(task, TaskState::Finished);
     for task in [task, TaskId(99)] {
         let refusal = world.refused(Command::StopTask(StopTask { task }));
-        assert_eq!(refusal.code, "K0303");
+        assert_eq!(refusal.code, Code::NoSuchTask);
     }
 }
