@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::sources::Source;
-use super::{housekeeping, imports, lock, metadata, sources};
+use super::{housekeeping, imports, lock, metadata, sources, texts};
 
 /// Checks the workspace at `root`; an error follows when anything breaks a rule, after every
 /// violation has been printed.
@@ -18,7 +18,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     )?));
     violations.extend(files.iter().flat_map(sources::violations));
     violations.extend(files.iter().flat_map(housekeeping::of_source));
-    violations.extend(sources::wide_comments(root, &packages)?);
+    violations.extend(texts::violations(root)?);
     for package in packages.iter().filter(|package| package.folder != root) {
         let path = package.folder.join("Cargo.toml");
         let name = path

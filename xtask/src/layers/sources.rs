@@ -1,4 +1,4 @@
-//! What stands in the Rust files themselves: words, paths, comments.
+//! What stands in the code of Rust files: words and paths.
 
 use std::path::{Path, PathBuf};
 
@@ -96,63 +96,6 @@ pub(crate) fn violations(source: &Source) -> Vec<Violation> {
     found
 }
 
-/// Widest comment line, in columns.
-const MAX_COMMENT: usize = 100;
-
-/// Comment lines of all Rust files of the packages, tests among them, that are too wide to read.
-pub(crate) fn wide_comments(root: &Path, packages: &[Package]) -> Result<Vec<Violation>> {
-    let mut paths = Vec::new();
-    for package in packages {
-        every(&package.folder, &mut paths)?;
-    }
-    paths.sort();
-    paths.dedup();
-    let mut found = Vec::new();
-    for path in paths {
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let name = path.strip_prefix(root).unwrap_or(&path).display();
-        found.extend(wide_lines(&text).map(|(line, wide)| Violation {
-            place: format!("{name}:{line}"),
-            problem: format!("a comment line of {wide} columns; at most {MAX_COMMENT}"),
-        }));
-    }
-    Ok(found)
-}
-
-/// The numbers and widths of comment lines that are too wide. A word that is wide by itself, such
-/// as an address, and a row of a table cannot be broken.
-fn wide_lines(text: &str) -> impl Iterator<Item = (usize, usize)> {
-    text.lines().enumerate().filter_map(|(index, line)| {
-        let words = line.trim_start().strip_prefix("//")?;
-        let words = words.trim_start_matches(['/', '!']).trim();
-        let wide = line.chars().count();
-        let is_breakable = words.contains(' ') && !words.starts_with('|');
-        (wide > MAX_COMMENT && is_breakable).then_some((index + 1, wide))
-    })
-}
-
-/// All Rust files below a folder.
-fn every(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in
-        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
-    {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if path.is_dir() {
-            if name != "target" && !name.starts_with('.') {
-                every(&path, into)?;
-            }
-        } else if name.ends_with(".rs") {
-            into.push(path);
-        }
-    }
-    Ok(())
-}
-
 /// All Rust files below a folder, but for files and folders of tests.
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     if !folder.is_dir() {
@@ -213,20 +156,6 @@ mod tests {
             problems("kernel/src/raft/node.rs", text, false),
             Vec::<String>::new()
         );
-    }
-
-    #[test]
-    fn a_comment_line_has_at_most_a_hundred_columns() {
-        let wide = format!("    /// {} x", "y".repeat(91));
-        let widest = format!("    /// {} x", "y".repeat(90));
-        let found: Vec<_> = wide_lines(&format!("{widest}\n{wide}\n")).collect();
-        assert_eq!(found, [(2, 101)]);
-        let address = format!("// https://{}", "a".repeat(100));
-        let row = format!("//! | {} | y |", "a".repeat(100));
-        let code = format!("let x = \"{}\"; // no comment line", "y".repeat(100));
-        for kept in [address, row, code] {
-            assert_eq!(wide_lines(&kept).count(), 0, "{kept}");
-        }
     }
 
     #[test]
