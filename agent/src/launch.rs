@@ -22,7 +22,7 @@ use crate::identity::DirectoryLock;
 use crate::isolation::{Groups, Isolation};
 use crate::kill::Carriers;
 use crate::layout::Layout;
-use crate::ports::{PortGuard, PortsTaken};
+use crate::ports::PortGuard;
 use crate::proc;
 use crate::record::{
     EXITED, ExitedRecord, LOGS, LogLimit, ProcessName, RECORD_VERSION, RUNNING, SPEC, ShimLaunch,
@@ -35,33 +35,6 @@ const SHIM_LOG: &str = "shim.log";
 const AT_ONCE: usize = 16;
 /// Between two attempts to end what cannot be killed.
 const END_AGAIN: Duration = Duration::from_secs(2);
-
-/// Why a task could not be prepared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unprepared {
-    /// A sentence for people.
-    pub(crate) reason: String,
-    /// Ports at which other programs listen, where that is why.
-    pub(crate) taken_ports: Vec<u16>,
-}
-
-impl From<String> for Unprepared {
-    fn from(reason: String) -> Self {
-        Self {
-            reason,
-            taken_ports: Vec::new(),
-        }
-    }
-}
-
-impl From<PortsTaken> for Unprepared {
-    fn from(taken: PortsTaken) -> Self {
-        Self {
-            reason: taken.reason,
-            taken_ports: taken.ports,
-        }
-    }
-}
 
 /// Largest template of a file, in bytes.
 const MAX_TEMPLATE: u64 = 16 << 20;
@@ -164,13 +137,13 @@ impl Launcher {
     /// durably, last.
     ///
     /// # Errors
-    /// Where something of it is not to be had; nothing of the task is left then but its directory.
+    /// A sentence for people; nothing of the task is left then but its directory.
     pub(crate) async fn prepare(
         self: &Arc<Self>,
         order: TaskOrder,
         plan: Arc<LaunchPlan>,
         contents: Vec<(String, Content)>,
-    ) -> Result<Groups, Unprepared> {
+    ) -> Result<Groups, String> {
         let _turn = self
             .turn
             .acquire()
@@ -188,14 +161,12 @@ impl Launcher {
         order: TaskOrder,
         plan: &LaunchPlan,
         contents: Vec<(String, Content)>,
-    ) -> Result<Groups, Unprepared> {
+    ) -> Result<Groups, String> {
         let task = order.task;
-        self.ports.ensure_free(&order.ports)?;
         let directory = self.layout.task(task);
         let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
         if directory.join(RUNNING).exists() || directory.join(EXITED).exists() {
-            let reason = "it was started before, and is not started again".to_owned();
-            return Err(reason.into());
+            return Err("it was started before, and is not started again".to_owned());
         }
         // What stands there without these never ran: an agent ended while it prepared it.
         if directory.exists() {
@@ -229,12 +200,13 @@ impl Launcher {
                 directory: plan.directory.clone(),
                 groups: groups.clone(),
                 logs: self.logs,
+                ports: Some(self.ports.clone()),
             },
             order,
         };
         if let Err(error) = write_first_record(&directory, SPEC, &spec) {
             groups.remove();
-            return Err(error.to_string().into());
+            return Err(error.to_string());
         }
         Ok(groups)
     }
@@ -254,11 +226,7 @@ impl Launcher {
             Ok(child) => child,
             Err(error) => {
                 let reason = format!("its shim could not be started: {error}");
-                let failed = Input::PrepareFailed {
-                    reason,
-                    taken_ports: Vec::new(),
-                };
-                let _ = events.send((task, failed)).await;
+                let _ = events.send((task, Input::PrepareFailed { reason })).await;
                 return;
             }
         };
@@ -362,10 +330,10 @@ pub(crate) fn ending(directory: &Path) -> Input {
             oom: record.oom,
             by_agent: record.by_agent,
             not_started: record.not_started,
+            taken_ports: record.taken_ports,
         }),
         Ok(None) if !directory.join(RUNNING).exists() => Input::PrepareFailed {
             reason: last_words(directory),
-            taken_ports: Vec::new(),
         },
         Ok(None) => Input::SupervisorDied {
             reason: "supervisor died".to_owned(),

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::isolation::Groups;
+use crate::ports::PortGuard;
 
 /// The version of all three records.
 pub(crate) const RECORD_VERSION: u32 = 1;
@@ -86,6 +87,9 @@ pub(crate) struct ShimLaunch {
     /// Where the program is placed, empty without cgroups.
     pub(crate) groups: Groups,
     pub(crate) logs: LogLimit,
+    /// What the ports of the order are looked at with; absent: an agent that had no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ports: Option<PortGuard>,
 }
 
 /// How much of a task's output is kept, per stream.
@@ -138,6 +142,9 @@ pub(crate) struct ExitedRecord {
     pub(crate) by_agent: bool,
     /// Why the program could not be started, where it could not.
     pub(crate) not_started: Option<String>,
+    /// Ports of the agent's range that others of the machine have, where that is why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) taken_ports: Vec<u16>,
     /// How many processes had to be killed after the program's end.
     pub(crate) orphans: u32,
     /// Processor time of the program and those of its children that it waited for.
@@ -379,6 +386,9 @@ mod tests {
     #[test]
     fn records_of_version_1_are_read_and_written_as_they_stand_in_the_golden_files() {
         reads_as_it_was_written::<SpecRecord>(include_str!("../golden/spec-1.json"), SPEC);
+        reads_as_it_was_written::<SpecRecord>(include_str!("../golden/spec-1-ports.json"), SPEC);
+        let ended = include_str!("../golden/exited-1-ports.json");
+        reads_as_it_was_written::<ExitedRecord>(ended, EXITED);
         reads_as_it_was_written::<RunningRecord>(include_str!("../golden/running-1.json"), RUNNING);
         reads_as_it_was_written::<ExitedRecord>(include_str!("../golden/exited-1.json"), EXITED);
         reads_as_it_was_written::<NotesRecord>(include_str!("../golden/notes-1.json"), NOTES);

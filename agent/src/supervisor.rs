@@ -378,10 +378,7 @@ impl Supervisor {
                     let (machine, effects) = Task::adopt_over(
                         task,
                         TaskSettings::default(),
-                        Input::PrepareFailed {
-                            reason,
-                            taken_ports: Vec::new(),
-                        },
+                        Input::PrepareFailed { reason },
                         self.now(),
                     );
                     self.insert(task, machine, effects);
@@ -427,10 +424,8 @@ impl Supervisor {
         let (machine, effects) = match &planned {
             Ok(_) => Task::new(task, settings),
             Err(reason) => {
-                let failed = Input::PrepareFailed {
-                    reason: reason.clone(),
-                    taken_ports: Vec::new(),
-                };
+                let reason = reason.clone();
+                let failed = Input::PrepareFailed { reason };
                 Task::adopt_over(task, settings, failed, now)
             }
         };

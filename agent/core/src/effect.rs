@@ -30,6 +30,8 @@ pub struct Ending {
     pub by_agent: bool,
     /// Why it could not be started, where it could not.
     pub not_started: Option<String>,
+    /// Ports that others of the machine have, where that is why.
+    pub taken_ports: Vec<u16>,
 }
 
 /// What has happened.
@@ -41,8 +43,6 @@ pub enum Input {
     PrepareFailed {
         /// A sentence for people.
         reason: String,
-        /// Ports at which other programs of the machine listen, where that is why.
-        taken_ports: Vec<u16>,
     },
     /// It was its turn to be started: there is a shim now.
     ShimSpawned,

@@ -253,10 +253,7 @@ impl Task {
         let mut effects = Vec::new();
         match input {
             Input::Prepared => self.prepared(&mut effects),
-            Input::PrepareFailed {
-                reason,
-                taken_ports,
-            } => self.never_started(&reason, taken_ports),
+            Input::PrepareFailed { reason } => self.never_started(&reason, Vec::new()),
             Input::ShimSpawned => self.spawned(now),
             Input::Started { pid, at } => self.started(now, pid, at, &mut effects),
             Input::Ended(ending) => self.ended(&ending),
@@ -443,7 +440,7 @@ impl Task {
         let by_agent = ending.by_agent;
         let is_stopped = self.stop.is_some() || by_agent;
         if let Some(reason) = &ending.not_started {
-            self.never_started(reason, Vec::new());
+            self.never_started(reason, ending.taken_ports.clone());
             return;
         }
         let mut said = match (ending.code, ending.signal) {

@@ -233,10 +233,13 @@ fn of_a_task_that_nobody_holds_nothing_is_said_before_nothing_of_it_is_left() {
 #[test]
 fn a_port_that_another_program_uses_is_the_cause_of_a_failure() {
     let (mut task, _) = Task::new(TaskId(1), settings());
-    let taken = Input::PrepareFailed {
-        reason: "another program listens at port 20000".to_owned(),
+    task.apply(Moment(1), Input::Prepared);
+    task.apply(Moment(1), Input::ShimSpawned);
+    let taken = Input::Ended(Ending {
+        not_started: Some("another program listens at port 20000".to_owned()),
         taken_ports: vec![20_000],
-    };
+        ..Ending::default()
+    });
     let status = told(&task.apply(Moment(1), taken)).unwrap();
     let exit = status.exit.unwrap();
     assert_eq!(
@@ -438,7 +441,6 @@ fn input() -> impl Strategy<Value = Input> {
         Just(Input::Prepared),
         Just(Input::PrepareFailed {
             reason: "no".to_owned(),
-            taken_ports: Vec::new(),
         }),
         Just(Input::ShimSpawned),
         Just(started()),

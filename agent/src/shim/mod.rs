@@ -6,8 +6,8 @@
 //! and then becomes the program. A third mode, `check`, runs the program of a check inside the
 //! task.
 //!
-//! *Flow*: lock the directory, read `spec.json`, start the gate, which enters the task's cgroups,
-//! write `running.json` durably meanwhile, open the gate; then carry the output into rotated files,
+//! *Flow*: lock the directory, read `spec.json`, claim the task's ports, start the gate, which
+//! enters the task's cgroups, write `running.json` durably meanwhile, open the gate; then carry the output into rotated files,
 //! take commands from the control pipe, and wait. At the end kill whatever is left, write
 //! `exited.json` durably, and go.
 //!

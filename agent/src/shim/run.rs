@@ -92,6 +92,15 @@ fn hold(directory: &Path) -> Result<(), ShimError> {
         return Err(ShimError::StartedBefore);
     }
     let spec: SpecRecord = read_record(here, SPEC)?.ok_or(ShimError::NoSpec)?;
+    let claimed = match &spec.launch.ports {
+        Some(guard) => guard.claim(&spec.order.ports).map(Some),
+        None => Ok(None),
+    };
+    // Held until this process is gone, and never handed on.
+    let _claims = match claimed {
+        Ok(claims) => claims,
+        Err(taken) => return finish_unstarted(taken.reason, taken.ports, &spec),
+    };
     let control = listen().map_err(io("the control pipe"))?;
     let (mut child, mut socket) = start_gate()?;
     let record = running_record(child.id());
@@ -100,7 +109,7 @@ fn hold(directory: &Path) -> Result<(), ShimError> {
     let reason = open_gate(&mut socket);
     if !reason.is_empty() {
         let _ = child.wait();
-        return finish_unstarted(reason, &spec);
+        return finish_unstarted(reason, Vec::new(), &spec);
     }
     say(&format!("running {} {}", child.id(), record.started_at_ms));
     let exited = watch(&mut child, control, &spec)?;
@@ -162,10 +171,15 @@ fn running_record(pid: u32) -> RunningRecord {
     }
 }
 
-fn finish_unstarted(reason: String, spec: &SpecRecord) -> Result<(), ShimError> {
+fn finish_unstarted(
+    reason: String,
+    taken_ports: Vec<u16>,
+    spec: &SpecRecord,
+) -> Result<(), ShimError> {
     let record = ExitedRecord {
         version: RECORD_VERSION,
         not_started: Some(reason.chars().take(MAX_REASON).collect()),
+        taken_ports,
         ended_at_ms: now_ms(),
         ..ExitedRecord::default()
     };
@@ -254,6 +268,7 @@ fn watch(child: &mut Child, control: File, spec: &SpecRecord) -> Result<ExitedRe
         oom: was_short && !status.success(),
         by_agent,
         not_started: None,
+        taken_ports: Vec::new(),
         orphans,
         user_ms: times.map_or(0, |times| {
             times.user_ticks.saturating_mul(proc::MS_PER_TICK)

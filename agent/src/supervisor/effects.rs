@@ -9,7 +9,6 @@ use tracing::Instrument;
 
 use super::{Notice, Supervisor};
 use crate::drift::{Seen, Watched, compare};
-use crate::launch::Unprepared;
 use crate::record::write_notes;
 use crate::shim::{Command, send_command};
 
@@ -77,25 +76,21 @@ impl Supervisor {
         );
         let prepare = async move {
             let fetched = tokio::select! {
-                fetched = launcher.fetch(&plan) => fetched.map_err(Unprepared::from),
+                fetched = launcher.fetch(&plan) => fetched,
                 () = halt.notified() => {
-                    Err(Unprepared::from("it is not wanted any more".to_owned()))
+                    Err("it is not wanted any more".to_owned())
                 }
             };
             let prepared = match fetched {
                 Ok(contents) => launcher.prepare(order, plan, contents).await,
-                Err(unprepared) => Err(unprepared),
+                Err(reason) => Err(reason),
             };
             match prepared {
                 Ok(groups) => {
                     let _ = notices.send(Notice::Groups(task, groups)).await;
                 }
-                Err(unprepared) => {
-                    let failed = Input::PrepareFailed {
-                        reason: unprepared.reason,
-                        taken_ports: unprepared.taken_ports,
-                    };
-                    let _ = inputs.send((task, failed)).await;
+                Err(reason) => {
+                    let _ = inputs.send((task, Input::PrepareFailed { reason })).await;
                 }
             }
         };
