@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use kelson_model::id::{Index, TaskId};
+use kelson_model::id::TaskId;
 
 use crate::launch::TaskOrder;
 
@@ -32,8 +32,6 @@ pub enum Order {
 /// there are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// The state that this is about.
-    pub index: Index,
     /// All the tasks there are, where with this batch the list of them is whole.
     pub listed: Option<BTreeSet<TaskId>>,
     /// Task, generation, order.
@@ -86,7 +84,6 @@ pub enum Decision {
 /// exactly the tasks that it names may run.
 #[derive(Debug, Clone, Default)]
 pub struct Assignments {
-    index: Index,
     held: BTreeMap<TaskId, u64>,
     forgotten: BTreeSet<TaskId>,
     forgotten_order: VecDeque<TaskId>,
@@ -103,11 +100,6 @@ impl Assignments {
         self.held.insert(task, generation);
     }
 
-    /// The index of the last batch.
-    pub fn index(&self) -> Index {
-        self.index
-    }
-
     /// Whether this agent holds the task.
     pub fn holds(&self, task: TaskId) -> bool {
         self.held.contains_key(&task)
@@ -116,7 +108,6 @@ impl Assignments {
     /// Takes a batch; says what follows, in the order of the batch.
     pub fn apply(&mut self, batch: Batch) -> Vec<Decision> {
         let mut decisions = Vec::new();
-        self.index = batch.index;
         for (task, generation, order) in batch.orders {
             if let Some(decision) = self.decide(task, generation, order) {
                 decisions.push(decision);
@@ -209,10 +200,9 @@ mod tests {
         )
     }
 
-    fn batch(index: u64, is_full: bool, orders: Vec<(TaskId, u64, Order)>) -> Batch {
+    fn batch(is_full: bool, orders: Vec<(TaskId, u64, Order)>) -> Batch {
         let all = orders.iter().map(|(task, ..)| *task).collect();
         Batch {
-            index: Index(index),
             listed: is_full.then_some(all),
             orders,
         }
@@ -222,12 +212,12 @@ mod tests {
     fn a_repeated_order_starts_nothing() {
         let mut held = Assignments::new();
         assert!(matches!(
-            held.apply(batch(1, true, vec![run(1, 1)])).as_slice(),
+            held.apply(batch(true, vec![run(1, 1)])).as_slice(),
             [Decision::Start(_)]
         ));
-        assert!(held.apply(batch(1, true, vec![run(1, 1)])).is_empty());
+        assert!(held.apply(batch(true, vec![run(1, 1)])).is_empty());
         assert!(matches!(
-            held.apply(batch(2, false, vec![run(1, 2)])).as_slice(),
+            held.apply(batch(false, vec![run(1, 2)])).as_slice(),
             [Decision::Update(_)]
         ));
     }
@@ -235,10 +225,10 @@ mod tests {
     #[test]
     fn an_older_generation_is_ignored() {
         let mut held = Assignments::new();
-        held.apply(batch(1, true, vec![run(1, 5)]));
-        assert!(held.apply(batch(2, false, vec![stop(1, 4)])).is_empty());
+        held.apply(batch(true, vec![run(1, 5)]));
+        assert!(held.apply(batch(false, vec![stop(1, 4)])).is_empty());
         assert!(matches!(
-            held.apply(batch(3, false, vec![stop(1, 6)])).as_slice(),
+            held.apply(batch(false, vec![stop(1, 6)])).as_slice(),
             [Decision::Stop { .. }]
         ));
     }
@@ -248,9 +238,9 @@ mod tests {
         let mut held = Assignments::new();
         held.adopt(TaskId(1), 1);
         held.adopt(TaskId(2), 1);
-        assert!(held.apply(batch(1, false, vec![run(1, 1)])).is_empty());
+        assert!(held.apply(batch(false, vec![run(1, 1)])).is_empty());
         assert_eq!(
-            held.apply(batch(2, true, vec![run(1, 1)])),
+            held.apply(batch(true, vec![run(1, 1)])),
             [Decision::Omitted { task: TaskId(2) }]
         );
     }
@@ -258,14 +248,14 @@ mod tests {
     #[test]
     fn a_forgotten_task_never_comes_back() {
         let mut held = Assignments::new();
-        held.apply(batch(1, true, vec![run(1, 1)]));
+        held.apply(batch(true, vec![run(1, 1)]));
         assert_eq!(
-            held.apply(batch(2, false, vec![(TaskId(1), 2, Order::Forget)])),
+            held.apply(batch(false, vec![(TaskId(1), 2, Order::Forget)])),
             [Decision::Forget { task: TaskId(1) }]
         );
-        assert!(held.apply(batch(3, false, vec![run(1, 3)])).is_empty());
+        assert!(held.apply(batch(false, vec![run(1, 3)])).is_empty());
         assert_eq!(
-            held.apply(batch(4, false, vec![stop(9, 1)])),
+            held.apply(batch(false, vec![stop(9, 1)])),
             [Decision::Unknown { task: TaskId(9) }]
         );
     }
@@ -281,7 +271,7 @@ mod tests {
                     1 => stop(task, generation),
                     _ => (TaskId(task), generation, Order::Forget),
                 };
-                for decision in held.apply(batch(1, is_full, vec![order])) {
+                for decision in held.apply(batch(is_full, vec![order])) {
                     if let Decision::Start(order) = decision {
                         prop_assert!(started.insert(order.task));
                     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_agent_core::{Batch, Order, TaskOrder};
-use kelson_model::id::{Index, TaskId};
+use kelson_model::id::TaskId;
 use kelson_model::template::TaskTemplate;
 use kelson_proto::v1::{self, assignment};
 
@@ -28,9 +28,8 @@ impl OrderReader {
     }
 
     /// The list is whole; nothing follows from an end without a begin.
-    pub(super) fn end_list(&mut self, index: u64) -> Batch {
+    pub(super) fn end_list(&mut self) -> Batch {
         Batch {
-            index: Index(index),
             listed: self.listed.take(),
             orders: Vec::new(),
         }
@@ -51,7 +50,6 @@ fn read_batch(assignments: v1::Assignments) -> Batch {
         Some((task, assignment.generation, order))
     });
     Batch {
-        index: Index(assignments.index),
         listed: None,
         orders: orders.collect(),
     }
@@ -134,18 +132,18 @@ mod tests {
         };
         let mut reader = OrderReader::default();
         reader.read(part(1));
-        assert_eq!(reader.end_list(4).listed, None);
+        assert_eq!(reader.end_list().listed, None);
         reader.begin_list();
         reader.read(part(2));
         reader.begin_list();
         for task in [3, 4] {
             assert_eq!(reader.read(part(task)).listed, None);
         }
-        let listed = reader.end_list(4).listed.unwrap();
+        let listed = reader.end_list().listed.unwrap();
         assert_eq!(
             listed.into_iter().collect::<Vec<_>>(),
             [TaskId(3), TaskId(4)]
         );
-        assert_eq!(reader.end_list(4).listed, None);
+        assert_eq!(reader.end_list().listed, None);
     }
 }

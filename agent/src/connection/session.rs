@@ -223,7 +223,7 @@ impl Attachment {
             kernel_message::Message::Assignments(assignments) => {
                 Notice::Orders(orders.read(assignments))
             }
-            kernel_message::Message::ListEnd(end) => Notice::Orders(orders.end_list(end.index)),
+            kernel_message::Message::ListEnd(_) => Notice::Orders(orders.end_list()),
             kernel_message::Message::Acks(acks) => Notice::Acks(
                 acks.acks
                     .iter()
