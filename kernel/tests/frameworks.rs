@@ -68,7 +68,7 @@ fn framework(kernel: &Kernel, name: &str, component: &str, config: Value) -> Des
         key: ObjectKey::new("Framework", "data".parse().unwrap(), name),
         labels: Default::default(),
         lifecycle: Lifecycle::default(),
-        spec: json!({"component": {"path": "x.wasm"}, "digest": digest, "config": config}),
+        spec: json!({"component": {"path": "x.wasm"}, "digest": digest, "config": config}).into(),
         origin: Origin {
             file: format!("{name}.yaml"),
             line: 1,

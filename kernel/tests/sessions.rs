@@ -75,7 +75,7 @@ async fn launch(kernel: &Kernel, spec: Value, agent: AgentId, count: u32) {
         key: key("Service", "web"),
         labels: Default::default(),
         lifecycle: Lifecycle::default(),
-        spec,
+        spec: spec.into(),
         origin: Origin {
             file: "web.yaml".to_owned(),
             line: 1,

@@ -1,13 +1,12 @@
 //! Drift: what is, where it differs from what git asks without a commit.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::TaskId;
 use crate::object::{DriftPolicy, ObjectKey, Origin};
 use crate::principal::Principal;
+use crate::spec::Spec;
 use crate::time::WallTime;
 
 /// Where the difference was seen.
@@ -37,7 +36,7 @@ pub enum DriftState {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ByHand {
     /// The specification that was accepted from git; the one in force is another.
-    pub accepted: Arc<Value>,
+    pub accepted: Spec,
     /// What was set and still differs, in the order in which it was set; at most
     /// [`ByHand::KEPT_FIELDS`], the newest.
     pub fields: Vec<HandField>,
@@ -168,7 +167,7 @@ mod tests {
             at: WallTime(1),
         };
         let by_hand = ByHand {
-            accepted: Arc::default(),
+            accepted: Spec::default(),
             fields: vec![
                 set("/spec/instances", "alice"),
                 set("/spec/update", "bob"),

@@ -20,6 +20,7 @@ pub mod report;
 pub mod request;
 pub mod session;
 pub mod source;
+pub mod spec;
 pub mod task;
 pub mod template;
 pub mod text;

@@ -5,9 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::id::{Digest, ParseIdError};
+use crate::spec::Spec;
 
 /// A namespace: a path of names, `shop/checkout`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -170,7 +170,7 @@ pub struct DesiredObject {
     #[serde(default)]
     pub lifecycle: Lifecycle,
     /// The normalised specification, a JSON object.
-    pub spec: Value,
+    pub spec: Spec,
     /// Where its document begins.
     pub origin: Origin,
     /// Names the specification as it was written, before defaults, with the contents of the files
@@ -183,11 +183,6 @@ impl DesiredObject {
     /// The largest object, as JSON: what fits into one entry of the kernel's log with room to
     /// spare.
     pub const MAX_BYTES: usize = 160 << 10;
-}
-
-/// Names the content of a specification; equal JSON gives equal digests, since keys are sorted.
-pub fn spec_digest(spec: &Value) -> Digest {
-    Digest::of(spec.to_string().as_bytes())
 }
 
 /// How well an object does what it is for: an axis of its own beside [`Sync`].

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::agent::{AgentState, PortRange};
 use crate::drift::ByHand;
@@ -17,6 +16,7 @@ use crate::object::{Health, Lifecycle, Namespace, ObjectKey, Origin, Sync};
 use crate::principal::Principal;
 use crate::quantity::Resources;
 use crate::report::{API_VERSION, ObjectStatus, Rollout, TaskCounts};
+use crate::spec::Spec;
 use crate::time::WallTime;
 
 /// A list with its kind: `{"apiVersion":"kelson/v1","kind":"AgentList","items":[…]}`.
@@ -68,7 +68,7 @@ pub struct ObjectRow {
     #[serde(default)]
     pub origin: Option<Origin>,
     /// The specification as it is now, changes by hand included.
-    pub spec: Value,
+    pub spec: Spec,
     /// Grows with each change of the wish.
     #[serde(default)]
     pub generation: u64,
@@ -130,7 +130,7 @@ pub struct ObjectView {
     /// As in a manifest.
     pub metadata: Metadata,
     /// The specification as it is now, with all defaults.
-    pub spec: Value,
+    pub spec: Spec,
     /// How it does.
     pub status: ObjectStatus,
     /// Who changed it last.

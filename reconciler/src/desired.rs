@@ -287,9 +287,11 @@ impl Desired {
             object
                 .needs
                 .iter()
-                .filter_map(move |need| spec.pointer(&need.digest_at)?.as_str())
+                .filter_map(move |need| spec.pointer(&need.digest_at))
         });
-        needs.filter_map(|digest| digest.parse().ok()).collect()
+        needs
+            .filter_map(|digest| digest.as_str()?.parse().ok())
+            .collect()
     }
 }
 

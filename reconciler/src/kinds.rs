@@ -53,10 +53,8 @@ pub(crate) fn awaited<'a>(
             let Some(row) = rows.get(&(key.namespace.as_str(), key.name.as_str())) else {
                 return true;
             };
-            let digest = desired
-                .spec
-                .get("digest")
-                .and_then(|digest| digest.as_str());
+            let digest = desired.spec.pointer("/digest");
+            let digest = digest.as_ref().and_then(|digest| digest.as_str());
             let is = |component: &Option<kelson_model::id::Digest>| {
                 component.as_ref().map(ToString::to_string).as_deref() == digest
             };

@@ -62,7 +62,7 @@ mod tests {
             key: key(n),
             labels: Default::default(),
             lifecycle: Default::default(),
-            spec: json!({"text": "x".repeat(n % 7 * 10_000)}),
+            spec: json!({"text": "x".repeat(n % 7 * 10_000)}).into(),
             origin: Origin {
                 file: "a.yaml".to_owned(),
                 line: 1,

@@ -1,7 +1,7 @@
 //! What a framework says about a specification beyond its schema.
 
 use kelson_model::object::ObjectKey;
-use serde_json::Value;
+use kelson_model::spec::Spec;
 
 /// Something that a framework does not accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Problem {
 pub trait Validator: Send + Sync + 'static {
     /// Checks the normalised specification of one object; no problem, or no framework that could be
     /// asked: empty.
-    fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem>;
+    fn validate(&self, key: &ObjectKey, spec: &Spec) -> Vec<Problem>;
 }
 
 /// Accepts what the schema accepts.
@@ -27,7 +27,7 @@ pub trait Validator: Send + Sync + 'static {
 pub struct SchemaOnly;
 
 impl Validator for SchemaOnly {
-    fn validate(&self, _key: &ObjectKey, _spec: &Value) -> Vec<Problem> {
+    fn validate(&self, _key: &ObjectKey, _spec: &Spec) -> Vec<Problem> {
         Vec::new()
     }
 }

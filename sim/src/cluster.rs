@@ -69,7 +69,7 @@ pub fn object(kind: &str, namespace: &str, name: &str, spec: Value) -> Result<De
         key: ObjectKey::new(kind, namespace.parse()?, name),
         labels: BTreeMap::new(),
         lifecycle: Lifecycle::default(),
-        spec,
+        spec: spec.into(),
         origin: Origin {
             file: format!("{name}.yaml"),
             line: 1,

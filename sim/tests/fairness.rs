@@ -49,7 +49,9 @@ fn weights_decide_the_shares_of_two_frameworks_and_nobody_starves() {
     let components = Components::new().unwrap();
     let mut cluster = cluster(&components);
     let mut web = service("rich", "web", 100, "app").unwrap();
-    web.spec["update"]["maxSurge"] = json!(100);
+    let mut spec = web.spec.value();
+    spec["update"]["maxSurge"] = json!(100);
+    web.spec = spec.into();
     cluster
         .accept(vec![web, flock("poor", 100)], Vec::new())
         .unwrap();
@@ -77,7 +79,9 @@ fn room_that_a_namespace_gives_back_goes_to_the_one_below_its_share() {
         "alone, it may have everything"
     );
     let mut web = service("rich", "web", 30, "app").unwrap();
-    web.spec["update"]["maxSurge"] = json!(30);
+    let mut spec = web.spec.value();
+    spec["update"]["maxSurge"] = json!(30);
+    web.spec = spec.into();
     cluster
         .accept(vec![web, flock("poor", 40)], Vec::new())
         .unwrap();

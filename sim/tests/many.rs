@@ -62,7 +62,9 @@ fn one_that_fits_is_placed_while_thousands_wait() {
     let mut cluster = cluster(&components, 2, 4);
     let mut waiting = services(4000);
     for object in &mut waiting {
-        object.spec["resources"]["cpus"] = json!("100");
+        let mut spec = object.spec.value();
+        spec["resources"]["cpus"] = json!("100");
+        object.spec = spec.into();
     }
     cluster.accept(waiting, Vec::new()).unwrap();
     cluster.settle().unwrap();

@@ -17,11 +17,11 @@ use kelson_model::id::Digest;
 use kelson_model::object::ObjectKey;
 use kelson_model::principal::Principal;
 use kelson_model::quantity::Millis;
+use kelson_model::spec::Spec;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::client::GrpcKernel;
 use kelson_reconciler::{Config, Hooks, Problem, Validator, run_reconciler};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -351,7 +351,7 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
 struct Frameworks(Member);
 
 impl Validator for Frameworks {
-    fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem> {
+    fn validate(&self, key: &ObjectKey, spec: &Spec) -> Vec<Problem> {
         let state = self.0.state();
         state
             .framework_for(&key.kind, &key.namespace)

@@ -12,11 +12,11 @@ use kelson_model::framework::{Description, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::source::Fault;
+use kelson_model::spec::Spec;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::source::{GitSource, ManifestSource, SourceError, WorkTree};
 use kelson_reconciler::{Desired, Problem, Validator, load_source};
 use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, KindsError, Loaded, Standing, fault_at};
-use serde_json::Value;
 
 use crate::exit::Failure;
 use crate::processes::compile::compiler;
@@ -194,7 +194,7 @@ impl Schedulers {
             // A component that is not there is told when files are pinned.
             let Some(artifact) = artifact else { continue };
             let (limits, namespaces) =
-                serde_json::from_value::<FrameworkSpec>(object.desired.spec.clone()).map_or_else(
+                serde_json::from_value::<FrameworkSpec>(object.desired.spec.value()).map_or_else(
                     |_| (Limits::default(), Vec::new()),
                     |spec| (spec.limits, spec.namespaces),
                 );
@@ -232,7 +232,7 @@ struct Asked {
 }
 
 impl Validator for Asked {
-    fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem> {
+    fn validate(&self, key: &ObjectKey, spec: &Spec) -> Vec<Problem> {
         // Whether it serves the namespace is checked with the manifests.
         let owner = self.frameworks.iter().find(|framework| {
             let mut kinds = framework.description.kinds.iter();
@@ -249,9 +249,9 @@ pub(crate) fn ask(
     host: &dyn SchedulerHost,
     component: &Digest,
     kind: &str,
-    spec: &Value,
+    spec: &Spec,
 ) -> Vec<Problem> {
-    match host.validate(component, kind, &spec.to_string()) {
+    match host.validate(component, kind, spec.text()) {
         Ok(problems) => problems
             .into_iter()
             .map(|problem| Problem {

@@ -157,7 +157,7 @@ async fn kinds(client: &Client) -> Result<Kinds> {
 
 async fn spec_of(client: &Client, key: &ObjectKey) -> Result<Value> {
     let view: ObjectView = client.get_as("/v1/object", &query_of(key)).await?;
-    Ok(view.spec)
+    Ok(view.spec.value())
 }
 
 /// What a change makes of the value (in its one spelling) and of the specification.

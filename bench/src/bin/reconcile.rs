@@ -28,7 +28,7 @@ use kelson_reconciler_core::plan::{Context, Plan as SyncPlan, plan};
 use kelson_testkit::TestRepo;
 use kelson_testkit::manifest::service;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const SOURCE: &str = "dev";
 const FOLDERS: usize = 100;
@@ -289,12 +289,14 @@ impl Bench {
             .next()
             .context("nothing is observed")?;
         live.by_hand = Some(Arc::new(ByHand {
-            accepted: Arc::new(live.spec.clone()),
+            accepted: live.spec.clone(),
             fields: Vec::new(),
         }));
-        if let Some(instances) = live.spec.get_mut("instances") {
+        let mut spec = live.spec.value();
+        if let Some(instances) = spec.get_mut("instances") {
             *instances = json!(9);
         }
+        live.spec = spec.into();
         let (found, wall, cpu) = timed(|| {
             scan(Sight {
                 source: SOURCE,
@@ -378,12 +380,9 @@ struct Asked {
 }
 
 impl Validator for Asked {
-    fn validate(&self, key: &ObjectKey, spec: &Value) -> Vec<Problem> {
+    fn validate(&self, key: &ObjectKey, spec: &kelson_model::spec::Spec) -> Vec<Problem> {
         let problem = |pointer: String, message: String| Problem { pointer, message };
-        match self
-            .host
-            .validate(&self.digest, &key.kind, &spec.to_string())
-        {
+        match self.host.validate(&self.digest, &key.kind, spec.text()) {
             Ok(found) => found
                 .into_iter()
                 .map(|found| problem(found.pointer, found.message))

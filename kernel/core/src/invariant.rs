@@ -86,7 +86,7 @@ pub fn broken_invariants(state: &State) -> Vec<String> {
         }
     }
     for object in state.objects.values() {
-        let accepted = kelson_model::object::spec_digest(object.accepted_spec());
+        let accepted = object.accepted_spec().digest();
         let is_word = object.desired.as_ref().is_none_or(|word| *word == accepted);
         let is_news = object
             .by_hand

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use imbl::Vector;
 use kelson_model::drift::{ByHand, HandField, is_within};
 use kelson_model::id::{Digest, Revision, WorkloadId};
-use kelson_model::object::{Health, Lifecycle, ObjectKey, Origin, RolloutState, Sync, spec_digest};
+use kelson_model::object::{Health, Lifecycle, ObjectKey, Origin, RolloutState, Sync};
 use kelson_model::principal::Principal;
+use kelson_model::spec::Spec;
 use kelson_model::template::TaskTemplate;
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// How many generations of a workload the kernel keeps, beside the good one.
 pub const KEPT_GENERATIONS: usize = 10;
@@ -30,7 +30,7 @@ pub struct Object {
     /// Where git has it.
     pub origin: Option<Origin>,
     /// The normalised specification that is in force.
-    pub spec: Arc<Value>,
+    pub spec: Spec,
     /// The digest of the specification that git last asked for; differs from that of `spec` after a
     /// change by hand.
     pub desired: Option<Digest>,
@@ -73,7 +73,7 @@ pub struct Generation {
     /// Its number.
     pub number: u64,
     /// The normalised specification.
-    pub spec: Arc<Value>,
+    pub spec: Spec,
     /// The task templates in it, in the order of the kind's description.
     pub templates: Vec<Arc<TaskTemplate>>,
     /// Their content ids.
@@ -131,7 +131,7 @@ impl Object {
     }
 
     /// The specification that was accepted from git, whatever was changed by hand since.
-    pub fn accepted_spec(&self) -> &Arc<Value> {
+    pub fn accepted_spec(&self) -> &Spec {
         match &self.by_hand {
             Some(by_hand) => &by_hand.accepted,
             None => &self.spec,
@@ -154,7 +154,7 @@ impl Object {
 
     /// Keeps who set a field by hand, after [`Object::put_spec`] has put it in force in place of
     /// `before`.
-    pub(crate) fn note_hand(&mut self, before: &Arc<Value>, field: HandField) {
+    pub(crate) fn note_hand(&mut self, before: &Spec, field: HandField) {
         let known = self.by_hand.take().map(Arc::unwrap_or_clone);
         let mut by_hand = known.unwrap_or_else(|| ByHand {
             accepted: before.clone(),
@@ -163,7 +163,7 @@ impl Object {
         if by_hand.accepted == self.spec {
             return;
         }
-        let at = |spec: &Value, path: &str| spec.pointer(path.strip_prefix("/spec")?).cloned();
+        let at = |spec: &Spec, path: &str| spec.pointer(path.strip_prefix("/spec")?);
         let differs =
             |field: &HandField| at(&by_hand.accepted, &field.path) != at(&self.spec, &field.path);
         let mut fields: Vec<HandField> = std::mem::take(&mut by_hand.fields);
@@ -179,11 +179,11 @@ impl Object {
     /// accepted specification is among the generations. `None`: there is nothing to add.
     pub(crate) fn completed(&self) -> Option<Self> {
         let desired = self.desired.as_ref().filter(|_| self.by_hand.is_none())?;
-        if *desired == spec_digest(&self.spec) {
+        if *desired == self.spec.digest() {
             return None;
         }
         let mut kept = self.history.iter().rev();
-        let accepted = kept.find(|kept| spec_digest(&kept.spec) == *desired)?;
+        let accepted = kept.find(|kept| kept.spec.digest() == *desired)?;
         let by_hand = ByHand {
             accepted: accepted.spec.clone(),
             fields: vec![HandField {
@@ -208,9 +208,9 @@ impl Object {
     /// Whether the specification in force is held once more for its generation, as after a snapshot
     /// was read.
     pub(crate) fn holds_twice(&self) -> bool {
-        self.history.last().is_some_and(|newest| {
-            newest.spec == self.spec && !Arc::ptr_eq(&newest.spec, &self.spec)
-        })
+        self.history
+            .last()
+            .is_some_and(|newest| newest.spec == self.spec && !newest.spec.shares_with(&self.spec))
     }
 
     /// Lets the newest generation hold the specification in force itself.
@@ -224,7 +224,7 @@ impl Object {
     /// changes nothing. Returns whether anything changed.
     pub(crate) fn put_spec(
         &mut self,
-        spec: &Arc<Value>,
+        spec: &Spec,
         pointers: &[String],
         now: ClusterTime,
         by: &Principal,
@@ -238,7 +238,7 @@ impl Object {
         self.generation_since = now;
         self.changed_by = by.clone();
         self.changed_at = at;
-        let digest = spec_digest(spec);
+        let digest = spec.digest();
         if let Some(quarantine) = &mut self.quarantine
             && quarantine.spec == digest
         {
@@ -252,9 +252,10 @@ impl Object {
     /// description changes.
     pub(crate) fn bind_templates(&mut self, pointers: &[String]) {
         // A template is named by its place: where one cannot be read, none is known.
+        let spec = self.spec.value();
         let templates: Vec<Arc<TaskTemplate>> = pointers
             .iter()
-            .map(|pointer| TaskTemplate::from_spec(&self.spec, pointer).map(Arc::new))
+            .map(|pointer| TaskTemplate::from_spec(&spec, pointer).map(Arc::new))
             .collect::<Result<_, _>>()
             .unwrap_or_default();
         let template_ids = templates
@@ -287,15 +288,15 @@ mod tests {
     use kelson_model::object::Namespace;
     use serde_json::json;
 
-    fn object(spec: Value) -> Object {
+    fn object(spec: Spec) -> Object {
         let by = Principal::reconciler();
         let mut object = Object {
             key: ObjectKey::new("Service", Namespace::default_namespace(), "web"),
             labels: BTreeMap::new(),
             lifecycle: Lifecycle::default(),
             origin: None,
-            spec: Arc::default(),
-            desired: Some(spec_digest(&spec)),
+            spec: Spec::default(),
+            desired: Some(spec.digest()),
             source: None,
             revision: None,
             generation: 0,
@@ -311,19 +312,19 @@ mod tests {
             by_hand: None,
             written: None,
         };
-        object.put_spec(&Arc::new(spec), &[], ClusterTime(0), &by, WallTime(0));
+        object.put_spec(&spec, &[], ClusterTime(0), &by, WallTime(0));
         object
     }
 
     #[test]
     fn a_record_from_before_changes_by_hand_were_kept_is_completed_from_its_generations() {
-        let mut object = object(json!({"instances": 1}));
+        let mut object = object(json!({"instances": 1}).into());
         assert!(object.completed().is_none(), "nothing was changed");
         let alice = Principal::new("alice", "cli");
-        let by_hand = Arc::new(json!({"instances": 2}));
+        let by_hand = json!({"instances": 2}).into();
         object.put_spec(&by_hand, &[], ClusterTime(1), &alice, WallTime(1));
         let completed = object.completed().unwrap();
-        assert_eq!(**completed.accepted_spec(), json!({"instances": 1}));
+        assert_eq!(completed.accepted_spec().value(), json!({"instances": 1}));
         let who = completed.by_hand.as_ref().unwrap().who("/spec/instances");
         assert_eq!(who, Some(&alice));
         assert!(completed.completed().is_none());

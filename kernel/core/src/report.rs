@@ -115,7 +115,8 @@ fn framework_health(
     state: &State,
     object: &Object,
 ) -> (Health, Option<String>, Option<String>, Option<RolloutState>) {
-    let wanted = object.spec.get("digest").and_then(|digest| digest.as_str());
+    let wanted = object.spec.pointer("/digest");
+    let wanted = wanted.as_ref().and_then(|digest| digest.as_str());
     match state.frameworks.get(&object.key) {
         Some(framework)
             if framework

@@ -28,7 +28,7 @@ impl SeatView for StateView {
 
     fn spec(&self, workload: WorkloadId, generation: u64) -> Option<String> {
         let object = self.own(workload)?;
-        Some(object.generation_of(generation)?.spec.to_string())
+        Some(object.generation_of(generation)?.spec.text().to_owned())
     }
 
     fn name(&self, workload: WorkloadId) -> Option<String> {

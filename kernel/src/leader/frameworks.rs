@@ -152,7 +152,7 @@ async fn install_object(
     let Some(object) = state.objects.get(key) else {
         return Ok(Looked::Settled);
     };
-    let spec = match FrameworkSpec::deserialize(&*object.spec) {
+    let spec = match FrameworkSpec::deserialize(object.spec.value()) {
         Ok(spec) => spec,
         Err(error) => {
             let reason = format!("the specification cannot be read: {error}");

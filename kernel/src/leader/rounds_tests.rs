@@ -198,7 +198,8 @@ impl World {
             labels: BTreeMap::new(),
             lifecycle: Lifecycle::default(),
             spec: json!({"birds": number, "run": {"command": "bird"},
-                "resources": {"cpus": "1", "memory": "64Mi", "disk": "0"}, "ports": []}),
+                "resources": {"cpus": "1", "memory": "64Mi", "disk": "0"}, "ports": []})
+            .into(),
             origin: Origin {
                 file: "flock.yaml".to_owned(),
                 line: 1,

@@ -1,11 +1,11 @@
 //! Diff: where what is differs from what git asks, field by field.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kelson_model::drift::FieldDrift;
 use kelson_model::object::{DesiredObject, Lifecycle};
 use kelson_model::principal::Principal;
+use kelson_model::spec::Spec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -58,10 +58,10 @@ pub fn diff(
     kinds: Option<&Kinds>,
 ) -> Vec<Difference> {
     let live = match &observed.by_hand {
-        Some(_) => normal(observed, &observed.spec, kinds),
-        None => Cow::Borrowed(&observed.spec),
+        Some(_) if desired.spec != observed.spec => normal(observed, &observed.spec, kinds),
+        _ => observed.spec.clone(),
     };
-    let is_same = desired.spec == *live
+    let is_same = desired.spec == live
         && desired.labels == observed.labels
         && desired.lifecycle == observed.lifecycle;
     if is_same {
@@ -85,20 +85,21 @@ pub fn diff_by_hand(observed: &ObservedObject, kinds: Option<&Kinds>) -> Vec<Dif
     };
     let accepted = normal(observed, &by_hand.accepted, kinds);
     let live = normal(observed, &observed.spec, kinds);
+    if accepted == live {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     let place = Place::default().field("spec");
-    compare(&place, &accepted, &live, &mut found);
+    compare(&place, &accepted.value(), &live.value(), &mut found);
     found
 }
 
 /// A specification in the normal form of its kind; as it is where that does not take it.
-pub(crate) fn normal<'a>(
-    observed: &ObservedObject,
-    spec: &'a Value,
-    kinds: Option<&Kinds>,
-) -> Cow<'a, Value> {
-    let normal = kinds.and_then(|kinds| kinds.normalise(&observed.key.kind, spec).ok());
-    normal.map_or(Cow::Borrowed(spec), Cow::Owned)
+pub(crate) fn normal(observed: &ObservedObject, spec: &Spec, kinds: Option<&Kinds>) -> Spec {
+    let normal = |kinds: &Kinds| kinds.normalise(&observed.key.kind, &spec.value()).ok();
+    kinds
+        .and_then(normal)
+        .map_or_else(|| spec.clone(), Spec::from)
 }
 
 /// The fields that a manifest spells out, each with its value: what a person reads of an object
@@ -115,7 +116,8 @@ pub(crate) fn written(object: &LoadedObject) -> Vec<Difference> {
     found
 }
 
-fn content(labels: &BTreeMap<String, String>, lifecycle: Lifecycle, spec: &Value) -> Value {
+fn content(labels: &BTreeMap<String, String>, lifecycle: Lifecycle, spec: &Spec) -> Value {
+    let spec = spec.value();
     json!({"metadata": {"labels": labels, "lifecycle": lifecycle}, "spec": spec})
 }
 

@@ -7,10 +7,10 @@ use kelson_model::drift::ByHand;
 use kelson_model::id::{AgentId, Digest, Revision, TaskId};
 use kelson_model::object::{DesiredObject, Health, Lifecycle, ObjectKey, Origin};
 use kelson_model::principal::Principal;
+use kelson_model::spec::Spec;
 use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
 use kelson_model::time::WallTime;
 use serde::Deserialize;
-use serde_json::Value;
 
 /// One object as the kernel keeps it. Read from the kernel's rows; fields that are not known here
 /// are left aside.
@@ -26,7 +26,7 @@ pub struct ObservedObject {
     #[serde(default)]
     pub lifecycle: Lifecycle,
     /// The specification as it is now, changes by hand included.
-    pub spec: Value,
+    pub spec: Spec,
     /// Grows with each change of the wish.
     #[serde(default)]
     pub generation: u64,
@@ -58,7 +58,7 @@ pub struct ObservedObject {
 
 impl ObservedObject {
     /// The specification that was accepted from git, whatever was changed by hand since.
-    pub fn accepted_spec(&self) -> &Value {
+    pub fn accepted_spec(&self) -> &Spec {
         match &self.by_hand {
             Some(by_hand) => &by_hand.accepted,
             None => &self.spec,

@@ -306,10 +306,10 @@ fn of_drift_beyond_what_a_ledger_keeps_the_rest_is_counted_and_comes_in_when_the
         .collect();
     for live in world.observed.values_mut() {
         live.by_hand = Some(Arc::new(ByHand {
-            accepted: Arc::new(json!({"instances": 1})),
+            accepted: json!({"instances": 1}).into(),
             fields: Vec::new(),
         }));
-        live.spec = json!({"instances": 2});
+        live.spec = json!({"instances": 2}).into();
         live.origin = None;
     }
     let first = world.scan();

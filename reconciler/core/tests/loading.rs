@@ -22,7 +22,7 @@ fn defaults_and_quantities_have_one_form() {
     let written = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  run: {command: web}\n  resources: {cpus: 0.50, memory: 1024Mi}\n  stop: {grace: 60s}\n  health: {tcp: {port: http}}\n";
     let loaded = load_commit(&[("web.yaml", written.as_bytes())]);
     assert_eq!(places(&loaded.faults), Vec::<String>::new());
-    let spec = &loaded.objects[0].desired.spec;
+    let spec = &loaded.objects[0].desired.spec.value();
     assert_eq!(
         spec["resources"],
         json!({"cpus": "0.5", "memory": "1Gi", "disk": "0"})
@@ -39,7 +39,7 @@ fn defaults_and_quantities_have_one_form() {
 fn a_normalised_service_is_a_task_template() {
     let text = service("web");
     let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
-    let spec = &loaded.objects[0].desired.spec;
+    let spec = &loaded.objects[0].desired.spec.value();
     let template = kelson_model::template::TaskTemplate::from_spec(spec, "").unwrap();
     assert_eq!(template.run.command, "web");
     assert_eq!(
@@ -337,7 +337,8 @@ fn files_of_the_commit_are_pinned_by_digest() {
     assert_eq!(needed, ["site/index.html", "site/site/index.html"]);
     let loaded = resolved(loaded);
     assert_eq!(places(&loaded.faults), Vec::<String>::new());
-    let files = &loaded.objects[0].desired.spec["run"]["files"];
+    let spec = loaded.objects[0].desired.spec.value();
+    let files = &spec["run"]["files"];
     let digest = json!(Digest::of(b"<h1>hello</h1>\n").to_string());
     assert_eq!(
         (&files[0]["digest"], &files[1]["digest"]),
@@ -407,7 +408,8 @@ fn blocks_of_text_are_read_however_the_file_ends() {
         ] {
             let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
             assert_eq!(places(&loaded.faults), Vec::<String>::new(), "{text:?}");
-            let found = &loaded.objects[0].desired.spec["run"]["files"][0]["content"];
+            let spec = loaded.objects[0].desired.spec.value();
+            let found = &spec["run"]["files"][0]["content"];
             assert_eq!(found, content, "{text:?}");
         }
     }
@@ -437,7 +439,7 @@ fn a_number_has_one_form_and_one_beyond_64_bits_is_refused() {
     let (whole, decimal) = (with("3"), with("3.0"));
     let one = load_commit(&[("web.yaml", whole.as_bytes())]);
     let other = load_commit(&[("web.yaml", decimal.as_bytes())]);
-    assert_eq!(other.objects[0].desired.spec["instances"], json!(3));
+    assert_eq!(other.objects[0].desired.spec.value()["instances"], json!(3));
     assert_eq!(
         one.objects[0].desired.spec.to_string(),
         other.objects[0].desired.spec.to_string()
@@ -466,7 +468,7 @@ fn the_service_in_the_box_takes_the_manifest_of_the_contract() {
         &mut ParseCache::default(),
     ));
     assert_eq!(places(&loaded.faults), Vec::<String>::new());
-    let spec = &loaded.objects[0].desired.spec;
+    let spec = &loaded.objects[0].desired.spec.value();
     assert!(kelson_model::template::TaskTemplate::from_spec(spec, "").is_ok());
     assert_eq!(&kinds.normalise("Service", spec).unwrap(), spec);
     let slip = String::from_utf8_lossy(FULL).replace("failures: 3", "failure: 3");

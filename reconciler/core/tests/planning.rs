@@ -124,7 +124,7 @@ fn a_changed_field_is_told_with_both_values_and_its_line() {
     let text = "apiVersion: kelson/v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec:\n  instances: 5\n  run: {command: web}\n";
     let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
     let mut observed = accepted_all(&services(&["web"]));
-    observed.get_mut(&key("web")).unwrap().spec["instances"] = json!(3);
+    with_instances(observed.get_mut(&key("web")).unwrap(), 3);
     let plan = plan_of(&loaded, &observed);
     let lines: Vec<String> = plan_lines(&plan, &Texts::new())
         .into_iter()
@@ -478,7 +478,7 @@ fn objects_of_another_source_are_left_alone() {
     let mut observed = accepted_all(&services(&["theirs", "contested"]));
     for live in observed.values_mut() {
         live.source = Some("prod".to_owned());
-        live.spec["instances"] = json!(9);
+        with_instances(live, 9);
     }
     let plan = plan_of(&services(&["contested"]), &observed);
     assert!(plan.is_empty());
@@ -534,11 +534,11 @@ fn another_spelling_by_hand_is_no_change_and_git_s_spelling_is_recorded_anew() {
     let loaded = services(&["web"]);
     let mut observed = accepted_all(&loaded);
     let live = observed.get_mut(&key("web")).unwrap();
-    let memory = live.spec["resources"]["memory"].clone();
+    let memory = live.spec.pointer("/resources/memory").unwrap();
     set_by_hand(live, "/resources/memory", json!("131072Ki"), "alice");
     let live = observed[&key("web")].clone();
     let kinds = kinds();
-    let normal = kinds.normalise("Service", &live.spec).unwrap();
+    let normal = kinds.normalise("Service", &live.spec.value()).unwrap();
     assert_eq!(normal["resources"]["memory"], memory, "it means the same");
     let context = Context {
         source: "dev",
@@ -639,10 +639,11 @@ proptest! {
         let mut live = accepted(desired);
         prop_assert!(diff(desired, &live, None).is_empty(), "no drift where nothing differs");
         let mut paths = Vec::new();
-        leaves(&desired.spec, "", &mut paths);
+        leaves(&desired.spec.value(), "", &mut paths);
         let path = &paths[pick % paths.len()];
         let (parent, name) = path.rsplit_once('/').unwrap();
-        let parent = live.spec.pointer_mut(parent).unwrap();
+        let mut spec = live.spec.value();
+        let parent = spec.pointer_mut(parent).unwrap();
         let expected = match (way, &mut *parent) {
             (0, Value::Object(map)) => {
                 map.remove(name);
@@ -653,11 +654,12 @@ proptest! {
                 format!("{}/zz-added", path.rsplit_once('/').unwrap().0)
             }
             _ => {
-                let value = live.spec.pointer_mut(path).unwrap();
+                let value = spec.pointer_mut(path).unwrap();
                 *value = other(value);
                 path.clone()
             }
         };
+        live.spec = spec.into();
         let found: Vec<String> = diff(desired, &live, None).into_iter().map(|difference| difference.path).collect();
         prop_assert_eq!(found, vec![format!("/spec{expected}")]);
     }
@@ -670,7 +672,7 @@ proptest! {
         );
         let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
         prop_assert_eq!(places(&loaded.faults), Vec::<String>::new());
-        let spec = &loaded.objects[0].desired.spec;
+        let spec = &loaded.objects[0].desired.spec.value();
         prop_assert_eq!(&kinds().normalise("Service", spec).unwrap(), spec);
         prop_assert!(plan_of(&loaded, &accepted_all(&loaded)).is_empty());
     }

@@ -1,6 +1,7 @@
 //! Commits with something wrong in them.
 
 use kelson_model::code::{Code, ToldCode};
+use kelson_model::spec::Spec;
 
 use super::stand::{Stand, service};
 
@@ -92,14 +93,14 @@ async fn a_file_of_another_program_holds_nothing_up_where_kelsonignore_names_it(
 #[tokio::test]
 async fn what_a_framework_does_not_accept_is_a_fault_at_its_place() {
     use crate::validator::{Problem, Validator};
-    use serde_json::Value;
+
     use std::sync::Arc;
 
     struct NoThirteen;
     impl Validator for NoThirteen {
-        fn validate(&self, key: &kelson_model::object::ObjectKey, spec: &Value) -> Vec<Problem> {
+        fn validate(&self, key: &kelson_model::object::ObjectKey, spec: &Spec) -> Vec<Problem> {
             assert_eq!(key.kind, "Service");
-            let is_thirteen = spec["instances"] == 13;
+            let is_thirteen = spec.pointer("/instances") == Some(13.into());
             let problem = Problem {
                 pointer: "/instances".to_owned(),
                 message: "13 brings bad luck".to_owned(),

@@ -31,7 +31,7 @@ fn of_many_files_only_the_changed_one_is_read_parsed_and_judged() {
         fn validate(
             &self,
             _: &kelson_model::object::ObjectKey,
-            _: &serde_json::Value,
+            _: &kelson_model::spec::Spec,
         ) -> Vec<Problem> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Vec::new()

@@ -206,7 +206,7 @@ impl Kernel {
                 .values_mut()
                 .find(|held| held.desired.key.name == name)
                 .unwrap();
-            let accepted = Arc::new(held.desired.spec.clone());
+            let accepted = held.desired.spec.clone();
             let by_hand = held.by_hand.get_or_insert(ByHand {
                 accepted,
                 fields: Vec::new(),
@@ -216,7 +216,9 @@ impl Kernel {
                 by: Principal::new("alice", "cli"),
                 at: WallTime(1),
             });
-            *held.desired.spec.pointer_mut(pointer).unwrap() = value;
+            let mut spec = held.desired.spec.value();
+            *spec.pointer_mut(pointer).unwrap() = value;
+            held.desired.spec = spec.into();
             held.generation += 1;
             held.changed_by = Principal::new("alice", "cli");
             let key = held.desired.key.clone();
@@ -302,12 +304,12 @@ impl State {
         self.objects.keys().map(|key| &*key.name).collect()
     }
 
-    pub(super) fn spec(&self, name: &str) -> Option<&Value> {
+    pub(super) fn spec(&self, name: &str) -> Option<Value> {
         let held = self
             .objects
             .values()
             .find(|held| held.desired.key.name == name)?;
-        Some(&held.desired.spec)
+        Some(held.desired.spec.value())
     }
 
     pub(super) fn count(&self, request: &str) -> usize {

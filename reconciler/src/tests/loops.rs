@@ -14,7 +14,7 @@ async fn a_commit_is_accepted_and_then_nothing_more_is_written() {
     let (origin, instances) = stand.kernel.look(|state| {
         let held = state.objects.values().next().unwrap();
         let origin = held.desired.origin.file.clone();
-        (origin, held.desired.spec["instances"].clone())
+        (origin, held.desired.spec.value()["instances"].clone())
     });
     assert_eq!(origin, "web.yaml");
     assert_eq!(instances, 3);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use kelson_model::code::Code;
 use kelson_model::id::{Digest, TaskId};
-use kelson_model::object::{DesiredObject, ObjectKey, PrunePolicy, spec_digest};
+use kelson_model::object::{DesiredObject, ObjectKey, PrunePolicy};
 use kelson_model::request::{Accept, Refusal};
 use kelson_model::source::{Held, Pruned, Release, SourceRecord};
+use kelson_model::spec::Spec;
 use kelson_model::task::StopReason;
 use kelson_model::time::WallTime;
 
@@ -182,10 +183,9 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
     object.origin = Some(desired.origin.clone());
     object.source = Some(command.source.clone());
     object.revision = Some(command.revision.clone());
-    let digest = spec_digest(&desired.spec);
-    object.take_word(digest, desired.written.clone());
+    object.take_word(desired.spec.digest(), desired.written.clone());
     let is_changed = object.put_spec(
-        &Arc::new(desired.spec.clone()),
+        &desired.spec,
         &pointers,
         context.now,
         &context.principal,
@@ -236,7 +236,7 @@ fn new_object(
         labels: desired.labels.clone(),
         lifecycle: desired.lifecycle,
         origin: Some(desired.origin.clone()),
-        spec: Arc::default(),
+        spec: Spec::default(),
         desired: None,
         source: None,
         revision: None,

@@ -257,7 +257,7 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
             let known = object
                 .generation_of(*generation)
                 .ok_or("the generation is not known")?;
-            let spec = kelson_model::object::spec_digest(&known.spec);
+            let spec = known.spec.digest();
             // What runs may be what somebody set by hand; then git has not written it.
             let written = object
                 .written

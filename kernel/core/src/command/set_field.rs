@@ -1,11 +1,10 @@
 //! SetField: changes one field of an object by hand. It is drift until git says the same.
 
-use std::sync::Arc;
-
 use kelson_model::code::Code;
 use kelson_model::drift::HandField;
 use kelson_model::object::DesiredObject;
 use kelson_model::request::{Refusal, SetField};
+use kelson_model::spec::Spec;
 use kelson_model::template::TaskTemplate;
 use serde_json::Value;
 
@@ -42,7 +41,8 @@ pub(super) fn apply(
                 "name a field below /spec, such as /spec/instances",
             )
         })?;
-    let mut spec = Value::clone(&object.spec);
+    let before = object.spec.value();
+    let mut spec = before.clone();
     set_at(&mut spec, pointer, &command.value).ok_or_else(|| {
         refusal(
             Code::UnsettableField,
@@ -60,7 +60,8 @@ pub(super) fn apply(
             )
         })?;
     }
-    let size = serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len());
+    let spec = Spec::from(spec);
+    let size = spec.text().len();
     if size > DesiredObject::MAX_BYTES {
         return Err(refusal(
             Code::UnsettableField,
@@ -72,16 +73,16 @@ pub(super) fn apply(
             "nothing was changed",
         ));
     }
-    let before = object.spec.clone();
+    let accepted = object.spec.clone();
     if object.put_spec(
-        &Arc::new(spec),
+        &spec,
         &pointers,
         context.now,
         &context.principal,
         context.wall,
     ) {
         object.note_hand(
-            &before,
+            &accepted,
             HandField {
                 path: changed_path(&before, command).to_owned(),
                 by: context.principal.clone(),

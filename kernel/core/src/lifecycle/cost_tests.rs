@@ -100,7 +100,7 @@ fn cluster(workloads: u32) -> State {
         key: key("Service", &format!("s{number}")),
         labels: BTreeMap::new(),
         lifecycle: Lifecycle::default(),
-        spec: spec.clone(),
+        spec: spec.clone().into(),
         origin: Origin {
             file: "s.yaml".to_owned(),
             line: 1,

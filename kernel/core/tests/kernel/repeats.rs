@@ -34,7 +34,7 @@ fn a_repeated_request_is_answered_alike_and_done_once() {
     let before = world.state.clone();
     assert_eq!(world.apply_entry(&first), reply);
     assert!(is_unchanged(&before, &world.state));
-    assert_eq!(world.object(&service("web")).spec["instances"], 9);
+    assert_eq!(world.object(&service("web")).spec.value()["instances"], 9);
 }
 
 #[test]

@@ -118,7 +118,7 @@ pub(crate) fn desired(key: &ObjectKey, spec: Value) -> DesiredObject {
         key: key.clone(),
         labels: BTreeMap::new(),
         lifecycle: Lifecycle::default(),
-        spec,
+        spec: spec.into(),
         origin: Origin {
             file: format!("{}.yaml", key.name),
             line: 1,

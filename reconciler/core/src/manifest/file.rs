@@ -166,7 +166,7 @@ impl File<'_> {
                 key: envelope.key,
                 labels: envelope.labels,
                 lifecycle: envelope.lifecycle,
-                spec: checked.value,
+                spec: checked.value.into(),
                 origin,
                 written: Some(written::digest(&spec.value)),
             },

@@ -108,9 +108,10 @@ pub fn check_frameworks(mut loaded: Loaded, kinds: &Kinds) -> Loaded {
             faults.push(taken_name(object, other));
             continue;
         }
-        let spec = &object.desired.spec;
-        let named: Vec<Namespace> = spec
-            .get("namespaces")
+        let named: Vec<Namespace> = object
+            .desired
+            .spec
+            .pointer("/namespaces")
             .and_then(|named| Vec::deserialize(named).ok())
             .unwrap_or_default();
         for (place, foreign) in named.iter().enumerate() {
@@ -206,7 +207,7 @@ fn served(standing: &Standing) -> String {
 /// What the component's own schema says of `spec.config`.
 fn wrong_config(object: &LoadedObject, kinds: &Kinds) -> Vec<Fault> {
     let name = &object.desired.key.name;
-    let spec = &object.desired.spec;
+    let spec = object.desired.spec.value();
     let pinned = spec.get("digest").and_then(Value::as_str);
     let standing = kinds.standing_of(name);
     let described = standing

@@ -201,13 +201,11 @@ fn pin(
                 let mut object = LoadedObject::clone(slot);
                 let written = object.desired.written.as_ref();
                 object.desired.written = written.map(|it| written::with_files(it, &digests));
+                let mut spec = object.desired.spec.value();
                 for (need, digest) in slot.needs.iter().zip(&digests) {
-                    put(
-                        &mut object.desired.spec,
-                        &need.digest_at,
-                        digest.to_string(),
-                    );
+                    put(&mut spec, &need.digest_at, digest.to_string());
                 }
+                object.desired.spec = spec.into();
                 Arc::new(object)
             }
         };
@@ -238,12 +236,8 @@ fn digests_of(
             ));
             continue;
         };
-        let pinned = object
-            .desired
-            .spec
-            .pointer(&need.digest_at)
-            .and_then(Value::as_str);
-        if let Some(pinned) = pinned
+        let pinned = object.desired.spec.pointer(&need.digest_at);
+        if let Some(pinned) = pinned.as_ref().and_then(Value::as_str)
             && pinned != digest.to_string()
         {
             faults.push(fault_at(

@@ -135,7 +135,7 @@ fn has_git_changed(desired: &DesiredObject, live: &ObservedObject, kinds: Option
     let accepted = live.accepted_spec();
     desired.labels != live.labels
         || desired.lifecycle != live.lifecycle
-        || desired.spec != *accepted && desired.spec != *normal(live, accepted, kinds)
+        || desired.spec != *accepted && desired.spec != normal(live, accepted, kinds)
 }
 
 fn paths(differences: &[Difference]) -> String {

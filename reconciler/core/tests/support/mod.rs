@@ -106,6 +106,13 @@ pub(crate) fn accepted(object: &DesiredObject) -> ObservedObject {
     }
 }
 
+/// Lets the kernel have another number of instances.
+pub(crate) fn with_instances(live: &mut ObservedObject, instances: u32) {
+    let mut spec = live.spec.value();
+    *spec.pointer_mut("/instances").unwrap() = instances.into();
+    live.spec = spec.into();
+}
+
 /// Sets a field by hand, as the kernel keeps it.
 pub(crate) fn set_by_hand(live: &mut ObservedObject, path: &str, value: Value, by: &str) {
     let accepted = live.accepted_spec().clone();
@@ -114,7 +121,8 @@ pub(crate) fn set_by_hand(live: &mut ObservedObject, path: &str, value: Value, b
         .take()
         .map_or_else(Vec::new, |it| it.fields.clone());
     let (parent, name) = path.rsplit_once('/').unwrap();
-    let parent = live.spec.pointer_mut(parent).unwrap();
+    let mut spec = live.spec.value();
+    let parent = spec.pointer_mut(parent).unwrap();
     match value {
         Value::Null => parent.as_object_mut().unwrap().remove(name),
         value => parent
@@ -122,18 +130,14 @@ pub(crate) fn set_by_hand(live: &mut ObservedObject, path: &str, value: Value, b
             .unwrap()
             .insert(name.to_owned(), value),
     };
+    live.spec = spec.into();
     fields.push(HandField {
         path: format!("/spec{path}"),
         by: Principal::new(by, "cli"),
         at: WallTime(1),
     });
     live.changed_by = Some(Principal::new(by, "cli"));
-    live.by_hand = (accepted != live.spec).then(|| {
-        Arc::new(ByHand {
-            accepted: Arc::new(accepted),
-            fields,
-        })
-    });
+    live.by_hand = (accepted != live.spec).then(|| Arc::new(ByHand { accepted, fields }));
 }
 
 pub(crate) fn accepted_all(loaded: &Loaded) -> BTreeMap<ObjectKey, ObservedObject> {

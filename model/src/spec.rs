@@ -1,0 +1,212 @@
+//! A specification: one JSON value, kept as text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::id::Digest;
+
+/// The specification of an object, as JSON text without spaces whose keys are sorted, so that equal
+/// specifications have one text. A tree of it takes ten times as much memory, and there are as many
+/// as there are objects. A clone costs nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Spec(Arc<str>);
+
+impl Spec {
+    /// The JSON text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The specification as a tree, read anew with each call.
+    pub fn value(&self) -> Value {
+        // What is kept was written from a value, which always can be read.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// What stands at a JSON pointer; the rest is passed over.
+    pub fn pointer(&self, pointer: &str) -> Option<Value> {
+        let steps: Vec<String> = match pointer.strip_prefix('/') {
+            Some(path) => path.split('/').map(unescaped).collect(),
+            None if pointer.is_empty() => Vec::new(),
+            None => return None,
+        };
+        let mut text = serde_json::Deserializer::from_str(&self.0);
+        Step(&steps).deserialize(&mut text).ok().flatten()
+    }
+
+    /// Whether both hold the very same text, so that it takes memory once.
+    pub fn shares_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Names the content.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.0.as_bytes())
+    }
+}
+
+impl From<&Value> for Spec {
+    fn from(value: &Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl From<Value> for Spec {
+    fn from(value: Value) -> Self {
+        Self::from(&value)
+    }
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self::from(Value::Null)
+    }
+}
+
+impl fmt::Debug for Spec {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl Serialize for Spec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Spec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from)
+    }
+}
+
+fn unescaped(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}
+
+/// The steps of a pointer that are still to go.
+struct Step<'a>(&'a [String]);
+
+impl<'de> DeserializeSeed<'de> for Step<'_> {
+    type Value = Option<Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        match self.0.split_first() {
+            None => Value::deserialize(deserializer).map(Some),
+            Some((name, rest)) => deserializer.deserialize_any(Inside { name, rest }),
+        }
+    }
+}
+
+/// The value that a step leads into.
+struct Inside<'a> {
+    name: &'a str,
+    rest: &'a [String],
+}
+
+impl<'de> Visitor<'de> for Inside<'_> {
+    type Value = Option<Value>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a mapping or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<String>()? {
+            if found.is_none() && key == self.name {
+                found = map.next_value_seed(Step(self.rest))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let wanted: Option<usize> = self.name.parse().ok();
+        let mut found = None;
+        let mut place = 0;
+        loop {
+            let item = if Some(place) == wanted {
+                list.next_element_seed(Step(self.rest))?
+            } else {
+                list.next_element::<IgnoredAny>()?.map(|_| None)
+            };
+            match item {
+                None => return Ok(found),
+                Some(item) => found = item.or(found),
+            }
+            place += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    fn spec() -> Value {
+        json!({
+            "instances": 3, "ratio": 0.1, "run": {"args": ["-m", {"deep": [1, 2]}], "a/b": "~"},
+        })
+    }
+
+    #[test]
+    fn a_pointer_finds_what_it_finds_in_the_tree_and_nothing_else() {
+        let (tree, text) = (spec(), Spec::from(spec()));
+        for pointer in [
+            "",
+            "/",
+            "instances",
+            "/instances",
+            "/instances/0",
+            "/run/args/1/deep/1",
+            "/run/args/2",
+            "/run/args/-1",
+            "/run/a~1b",
+            "/run/args",
+            "/nothing/here",
+        ] {
+            assert_eq!(
+                text.pointer(pointer).as_ref(),
+                tree.pointer(pointer),
+                "{pointer}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_written_as_the_tree_is_and_read_back_the_same() {
+        let (tree, text) = (spec(), Spec::from(spec()));
+        assert_eq!(serde_json::to_value(&text).unwrap(), tree);
+        assert_eq!(serde_json::from_value::<Spec>(tree).unwrap(), text);
+        assert_eq!(Spec::from(text.value()), text);
+    }
+
+    #[test]
+    fn a_number_with_many_digits_keeps_its_text() {
+        for number in [
+            0.1 + 0.2,
+            f64::MIN_POSITIVE,
+            1.797_693_134_862_315_7e308,
+            9_007_199_254_740_993.0,
+        ] {
+            let spec = Spec::from(json!({ "number": number }));
+            assert_eq!(Spec::from(spec.value()), spec);
+        }
+    }
+}
