@@ -3,62 +3,16 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
-use kelson_model::id::Revision;
 use kelson_model::object::{ObjectKey, PrunePolicy};
 use kelson_model::source::{Held, Release};
 use kelson_reconciler_core::manifest::Loaded;
-use kelson_reconciler_core::observed::ObservedObject;
-use kelson_reconciler_core::plan::{Context, Plan, StepKind, plan};
-use kelson_reconciler_core::render::{Texts, plan_lines, summary};
+use kelson_reconciler_core::plan::Plan;
+use kelson_reconciler_core::render::{Texts, summary};
+use support::plans::*;
 use support::*;
 
-type Observed = BTreeMap<ObjectKey, ObservedObject>;
-
-fn services(names: &[&str]) -> Loaded {
-    let texts: Vec<(String, String)> = names
-        .iter()
-        .map(|name| (format!("{name}.yaml"), service(name)))
-        .collect();
-    let commit: Vec<(&str, &[u8])> = texts
-        .iter()
-        .map(|(path, text)| (path.as_str(), text.as_bytes()))
-        .collect();
-    load_commit(&commit)
-}
-
 fn rewritten(loaded: &Loaded, observed: &Observed, released: &[Release]) -> Plan {
-    let revision = |digit: &str| -> Revision { digit.repeat(40).parse().unwrap() };
-    let (newest, applied) = (revision("b"), revision("a"));
-    plan(
-        loaded,
-        observed,
-        Context {
-            source: "dev",
-            revision: Some(&newest),
-            applied: Some(&applied),
-            is_rewritten: true,
-            released,
-            ..Context::default()
-        },
-    )
-}
-
-/// A person's word for a hold, as the kernel keeps it.
-fn release(held: &Held) -> Release {
-    Release {
-        reason: held.reason.clone(),
-        digest: held.digest.clone().unwrap(),
-    }
-}
-
-/// The deletions of a plan, with what holds them.
-fn deletions(plan: &Plan) -> Vec<(&str, Option<&str>)> {
-    let deletions = plan.steps.iter().filter(|it| it.kind == StepKind::Delete);
-    deletions
-        .map(|step| (step.object.name.as_str(), step.held.as_deref()))
-        .collect()
+    plan_in(loaded, observed, released, true)
 }
 
 #[test]
@@ -73,10 +27,7 @@ fn what_an_amended_commit_takes_away_is_shown_and_the_word_is_for_just_that() {
     assert_eq!(deletions(&plan), [("b", Some(Held::FORCE_PUSH))]);
     assert_eq!(plan.to_prune().count(), 0);
     assert_eq!(summary(&plan), "1 to delete once confirmed, 1 unchanged");
-    let lines: Vec<String> = plan_lines(&plan, &Texts::new())
-        .into_iter()
-        .map(|line| line.text)
-        .collect();
+    let lines = told(&plan, &Texts::new());
     assert!(
         lines.contains(&"- Service shop/b  (b.yaml:1)  waits: ForcePush".to_owned()),
         "{lines:?}"

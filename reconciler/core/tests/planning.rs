@@ -3,11 +3,8 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
-use kelson_model::id::Revision;
-use kelson_model::object::{DriftPolicy, ObjectKey, PrunePolicy, Sync};
-use kelson_model::source::{Held, Release};
+use kelson_model::object::{DriftPolicy, PrunePolicy, Sync};
+use kelson_model::source::Release;
 use kelson_reconciler_core::diff::diff;
 use kelson_reconciler_core::manifest::Loaded;
 use kelson_reconciler_core::observed::ObservedObject;
@@ -15,13 +12,8 @@ use kelson_reconciler_core::plan::{Context, Plan, StepKind, Why, plan};
 use kelson_reconciler_core::render::{Texts, plan_lines, summary};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use support::plans::*;
 use support::*;
-
-fn revision(digit: char) -> Revision {
-    digit.to_string().repeat(40).parse().unwrap()
-}
-
-type Observed = BTreeMap<ObjectKey, ObservedObject>;
 
 fn plan_of(loaded: &Loaded, observed: &Observed) -> Plan {
     plan_with(loaded, observed, &[])
@@ -29,50 +21,6 @@ fn plan_of(loaded: &Loaded, observed: &Observed) -> Plan {
 
 fn plan_with(loaded: &Loaded, observed: &Observed, released: &[Release]) -> Plan {
     plan_in(loaded, observed, released, false)
-}
-
-fn plan_in(loaded: &Loaded, observed: &Observed, released: &[Release], is_rewritten: bool) -> Plan {
-    let (newest, applied) = (revision('b'), revision('a'));
-    plan(
-        loaded,
-        observed,
-        Context {
-            source: "dev",
-            revision: Some(&newest),
-            applied: Some(&applied),
-            is_rewritten,
-            released,
-            ..Context::default()
-        },
-    )
-}
-
-/// A person's word for a hold, as the kernel keeps it.
-fn release(held: &Held) -> Release {
-    Release {
-        reason: held.reason.clone(),
-        digest: held.digest.clone().unwrap(),
-    }
-}
-
-/// The deletions of a plan, with what holds them.
-fn deletions(plan: &Plan) -> Vec<(&str, Option<&str>)> {
-    let deletions = plan.steps.iter().filter(|it| it.kind == StepKind::Delete);
-    deletions
-        .map(|step| (step.object.name.as_str(), step.held.as_deref()))
-        .collect()
-}
-
-fn services(names: &[&str]) -> Loaded {
-    let texts: Vec<(String, String)> = names
-        .iter()
-        .map(|name| (format!("{name}.yaml"), service(name)))
-        .collect();
-    let commit: Vec<(&str, &[u8])> = texts
-        .iter()
-        .map(|(path, text)| (path.as_str(), text.as_bytes()))
-        .collect();
-    load_commit(&commit)
 }
 
 /// What a kernel does with a plan.
@@ -126,21 +74,11 @@ fn a_changed_field_is_told_with_both_values_and_its_line() {
     let mut observed = accepted_all(&services(&["web"]));
     with_instances(observed.get_mut(&key("web")).unwrap(), 3);
     let plan = plan_of(&loaded, &observed);
-    let lines: Vec<String> = plan_lines(&plan, &Texts::new())
-        .into_iter()
-        .map(|line| line.text)
-        .collect();
+    let lines = told(&plan, &Texts::new());
     assert_eq!(
         lines,
         ["~ Service shop/web  spec.instances 3 → 5  (web.yaml:5)"]
     );
-}
-
-fn told(plan: &Plan, texts: &Texts) -> Vec<String> {
-    plan_lines(plan, texts)
-        .into_iter()
-        .map(|line| line.text)
-        .collect()
 }
 
 const WITH_PORTS: &str = "\

@@ -2,6 +2,8 @@
 #![expect(dead_code, reason = "each test file uses a part")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+pub(crate) mod plans;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
