@@ -26,6 +26,42 @@ pub struct Description {
     pub config_schema: Option<Value>,
 }
 
+/// How grave a line is that a scheduler wrote for its author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LogLevel {
+    /// For its author while he looks for something.
+    Debug,
+    /// What it did.
+    Info,
+    /// What is odd.
+    Warn,
+    /// Why it gives up.
+    Error,
+}
+
+impl LogLevel {
+    /// The level of the treaty's number: 0 debug, 1 info, 2 warn, all above error.
+    pub fn of(number: u32) -> Self {
+        match number {
+            0 => Self::Debug,
+            1 => Self::Info,
+            2 => Self::Warn,
+            _ => Self::Error,
+        }
+    }
+
+    /// As it is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// One kind of a framework.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

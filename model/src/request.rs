@@ -205,7 +205,7 @@ pub enum Answer {
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[error("{code}: {message}")]
 pub struct Refusal {
     /// What kind of thing is wrong; has a page under docs/errors.

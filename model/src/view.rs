@@ -4,18 +4,20 @@
 //! Readers leave aside what they do not know: a newer kernel may say more.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{AgentState, PortRange};
 use crate::drift::ByHand;
-use crate::framework::{Description, KindDescription, Limits};
-use crate::id::{Digest, Revision};
+use crate::framework::{Description, KindDescription, Limits, LogLevel};
+use crate::id::{Digest, Index, Revision};
 use crate::object::{Health, Lifecycle, Namespace, ObjectKey, Origin, Sync};
 use crate::principal::Principal;
 use crate::quantity::Resources;
-use crate::report::{API_VERSION, ObjectStatus, Rollout, TaskCounts};
+use crate::report::{API_VERSION, LoopReport, LoopState, ObjectStatus, Rollout, TaskCounts};
+use crate::request::Refusal;
 use crate::spec::Spec;
 use crate::time::WallTime;
 
@@ -344,4 +346,177 @@ pub struct Explanation {
     pub reason: String,
     /// A sentence.
     pub message: String,
+}
+
+/// One line that a scheduler wrote for its author, GET /v1/frameworks/logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLineView {
+    /// The namespace of the seat that wrote it.
+    pub namespace: Namespace,
+    /// In which turn; a void turn's number comes again.
+    pub turn_no: u64,
+    /// When that turn began; RFC 3339.
+    pub at: String,
+    /// How grave it is.
+    pub level: LogLevel,
+    /// The line.
+    pub text: String,
+    /// Whether that turn was void.
+    pub is_void: bool,
+}
+
+/// Which seats are to be tried again at once, POST /v1/frameworks/reset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResetRequest {
+    /// The framework's name.
+    pub framework: String,
+    /// The seat's namespace; absent: all.
+    #[serde(default)]
+    pub namespace: Option<Namespace>,
+}
+
+/// The seats that are tried again, its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResetReport {
+    /// `service@shop`.
+    pub seats: Vec<String>,
+}
+
+/// What a framework's scheduler is asked, POST /v1/frameworks/query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct QueryRequest {
+    /// The framework's name.
+    pub framework: String,
+    /// The seat's namespace.
+    pub namespace: Namespace,
+    /// One of the framework's own verbs.
+    pub verb: String,
+    /// Any JSON.
+    #[serde(default)]
+    pub arguments: Value,
+}
+
+/// What it says, its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueryReport {
+    /// Any JSON.
+    pub answer: Value,
+}
+
+/// A member of a cluster and its state, GET /v1/info.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberInfo {
+    /// The cluster's id.
+    pub cluster: String,
+    /// The member's version.
+    pub version: String,
+    /// The last entry that it has applied.
+    pub index: Index,
+    /// The term that it is in.
+    pub term: u64,
+    /// Names what the state says; members that agree have the same one.
+    pub state_hash: String,
+    /// Its number.
+    pub member: u64,
+    /// Where it keeps what it knows.
+    pub data_dir: PathBuf,
+}
+
+/// Whether every loop of a member goes on, GET /readyz.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// Always `Readiness`.
+    pub kind: String,
+    /// Whether all are alive.
+    pub ready: bool,
+    /// All of them.
+    pub loops: Vec<LoopReport>,
+}
+
+impl Readiness {
+    /// A member with these loops.
+    pub fn of(loops: Vec<LoopReport>) -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: "Readiness".to_owned(),
+            ready: loops.iter().all(|one| one.state == LoopState::Alive),
+            loops,
+        }
+    }
+}
+
+/// An answer that is no: every one over HTTP but those of POST /v1/requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorReport {
+    /// Why.
+    pub error: Refusal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_answers_of_a_member_and_of_frameworks_keep_their_form() {
+        let info = MemberInfo {
+            cluster: "cls".to_owned(),
+            version: "0.1.0".to_owned(),
+            index: Index(88),
+            term: 2,
+            state_hash: "ab".to_owned(),
+            member: 1,
+            data_dir: "/data".into(),
+        };
+        assert_eq!(
+            json!(info),
+            json!({"cluster": "cls", "version": "0.1.0", "index": 88, "term": 2,
+                "stateHash": "ab", "member": 1, "dataDir": "/data"})
+        );
+        let late = LoopReport {
+            name: "rounds".to_owned(),
+            state: LoopState::Late,
+            doing: "waits".to_owned(),
+            silent_ms: 5,
+            limit_ms: None,
+        };
+        assert_eq!(
+            json!(Readiness::of(vec![late])),
+            json!({"apiVersion": "kelson/v1", "kind": "Readiness", "ready": false, "loops": [
+                {"name": "rounds", "state": "late", "doing": "waits", "silentMs": 5, "limitMs": null}]})
+        );
+        let line = LogLineView {
+            namespace: Namespace::default_namespace(),
+            turn_no: 3,
+            at: "2026-01-01T00:00:00Z".to_owned(),
+            level: LogLevel::of(2),
+            text: "no birds".to_owned(),
+            is_void: true,
+        };
+        assert_eq!(
+            json!(line),
+            json!({"namespace": "default", "turnNo": 3, "at": "2026-01-01T00:00:00Z",
+                "level": "warn", "text": "no birds", "isVoid": true})
+        );
+    }
+
+    #[test]
+    fn a_newer_kernel_may_say_more_of_a_refusal() {
+        let said = json!({"error": {"code": format!("K{}", 9901), "message": "no", "hint": "", "more": 1}});
+        let read: Option<ErrorReport> = serde_json::from_value(said).ok();
+        assert_eq!(
+            read.map(|it| it.error.to_string()),
+            Some("K9901: no".to_owned())
+        );
+    }
 }

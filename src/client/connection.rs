@@ -8,6 +8,8 @@ use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use kelson_model::request::Refusal;
+use kelson_model::view::ErrorReport;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -120,29 +122,21 @@ pub(crate) fn ended_early(trailers: &HeaderMap) -> Option<Failure> {
     Some(failure.with_code(told.code).with_hint(told.hint))
 }
 
-/// What a refusal says: `{"error":{"code","message","hint"}}`.
+/// What a refusal says.
 pub(crate) fn refusal(address: &Address, arrived: &Arrived) -> Failure {
     let exit = Exit::of_status(arrived.status.as_u16());
-    let word = |name: &str| {
-        arrived
-            .body
-            .pointer(&format!("/error/{name}"))
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let message = match (word("message"), arrived.body.as_str()) {
-        (message, _) if !message.is_empty() => message,
-        (_, Some(text)) if !text.trim().is_empty() => {
+    if let Ok(ErrorReport { error }) = ErrorReport::deserialize(&arrived.body) {
+        return Failure::new(exit, error.message)
+            .with_code(error.code)
+            .with_hint(error.hint);
+    }
+    let message = match arrived.body.as_str() {
+        Some(text) if !text.trim().is_empty() => {
             format!("{address} says {}: {}", arrived.status, text.trim())
         }
-        (_, _) => format!("{address} says {}", arrived.status),
+        _ => format!("{address} says {}", arrived.status),
     };
-    let failure = Failure::new(exit, message).with_hint(word("hint"));
-    match word("code") {
-        code if code.is_empty() => failure,
-        code => failure.with_code(code),
-    }
+    Failure::new(exit, message)
 }
 
 async fn connect(address: &Address) -> Result<TcpStream, Failure> {

@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use kelson_model::view::{FrameworkView, List, SeatState, SeatView};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use kelson_model::view::{
+    FrameworkView, List, LogLineView, QueryReport, QueryRequest, ResetReport, ResetRequest,
+    SeatState, SeatView,
+};
+use serde_json::Value;
 
 use super::watching::Watching;
 use crate::client::Client;
@@ -59,8 +61,11 @@ pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exi
     let watching = match &arguments.verb {
         Some(FrameworkVerb::Reset { framework }) => {
             let namespace = context.namespace()?;
-            let body = json!({"framework": framework, "namespace": namespace});
-            client.post("/v1/frameworks/reset", &body).await?;
+            let question = ResetRequest {
+                framework: framework.clone(),
+                namespace: Some(namespace.clone()),
+            };
+            let _: ResetReport = client.post_as("/v1/frameworks/reset", &question).await?;
             say(&format!(
                 "framework {framework} tries again in namespace {namespace}"
             ));
@@ -90,17 +95,6 @@ pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exi
     Ok(Exit::Done)
 }
 
-/// One line that a scheduler wrote.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    namespace: String,
-    turn_no: u64,
-    at: String,
-    level: String,
-    text: String,
-}
-
 async fn logs(client: &Client, context: &Context, framework: &str, tail: usize) -> Result<Exit> {
     let tail = tail.to_string();
     let mut asked = vec![("name", framework), ("tail", tail.as_str())];
@@ -109,24 +103,19 @@ async fn logs(client: &Client, context: &Context, framework: &str, tail: usize) 
     if let Some(namespace) = &namespace {
         asked.push(("namespace", namespace));
     }
-    let answer = client.get("/v1/frameworks/logs", &asked).await?;
+    let answer: List<LogLineView> = client.get_as("/v1/frameworks/logs", &asked).await?;
     print(context.format(), &answer, |_| {
-        let items = answer.get("items").cloned().unwrap_or_default();
-        let lines: Vec<Line> = serde_json::from_value(items).unwrap_or_default();
-        let mut text = String::new();
-        for line in lines {
-            let Line {
-                namespace,
-                turn_no,
-                at,
-                level,
-                text: said,
-            } = line;
-            text.push_str(&format!("{at} {namespace} turn {turn_no} {level} {said}\n"));
-        }
-        text
+        answer.items.iter().map(log_line).collect()
     })?;
     Ok(Exit::Done)
+}
+
+fn log_line(line: &LogLineView) -> String {
+    let level = line.level.word();
+    format!(
+        "{} {} turn {} {level} {}\n",
+        line.at, line.namespace, line.turn_no, line.text
+    )
 }
 
 async fn query(
@@ -139,9 +128,13 @@ async fn query(
     let arguments: Value = serde_json::from_str(arguments)
         .map_err(|error| Failure::usage(format!("the arguments are not JSON: {error}")))?;
     let namespace = context.namespace()?;
-    let body = json!({"framework": framework, "namespace": namespace, "verb": verb, "arguments": arguments});
-    let answer = client.post("/v1/frameworks/query", &body).await?;
-    let answer = answer.get("answer").unwrap_or(&Value::Null);
+    let question = QueryRequest {
+        framework: framework.to_owned(),
+        namespace,
+        verb: verb.to_owned(),
+        arguments,
+    };
+    let QueryReport { answer } = client.post_as("/v1/frameworks/query", &question).await?;
     emit(&format!("{answer}\n"))?;
     Ok(Exit::Done)
 }
@@ -220,6 +213,7 @@ fn remark(seat: &SeatView) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_seat_with_a_fault_is_explained() {

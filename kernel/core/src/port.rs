@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use kelson_model::framework::{Description, Limits};
+use kelson_model::framework::{Description, Limits, LogLevel};
 use kelson_model::id::{AgentId, Digest, TaskId, WorkloadId};
 use kelson_model::object::{Health, Namespace, ObjectKey, RolloutState};
 use kelson_model::quantity::Resources;
@@ -328,8 +328,8 @@ pub struct TurnOutcome {
     pub demand_changes: Vec<Demand>,
     /// The next turn at the latest.
     pub wake_at: Option<ClusterTime>,
-    /// Lines for the author: level (0 debug to 3 error) and text.
-    pub log: Vec<(u32, String)>,
+    /// Lines for the author.
+    pub log: Vec<(LogLevel, String)>,
     /// Fuel that was used; the same for the same input.
     pub fuel: u64,
 }
@@ -412,8 +412,8 @@ pub struct LogLine {
     pub turn_no: u64,
     /// When that turn began.
     pub at: ClusterTime,
-    /// 0 debug, 1 info, 2 warn, 3 error.
-    pub level: u32,
+    /// How grave it is.
+    pub level: LogLevel,
     /// The line.
     pub text: String,
     /// Whether that turn was void, so that nothing but its lines is left of it.

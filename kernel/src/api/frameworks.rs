@@ -10,8 +10,8 @@ use kelson_kernel_core::round::plan_query;
 use kelson_model::code::Code;
 use kelson_model::object::Namespace;
 use kelson_model::time::WallTime;
+use kelson_model::view::{LogLineView, QueryReport, QueryRequest, ResetReport, ResetRequest};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::http::{Answered, Failure, list, reply};
 use crate::kernel::Kernel;
@@ -50,38 +50,49 @@ pub(super) async fn logs(
     let spare = lines.len().saturating_sub(asked.tail.unwrap_or(LINES));
     let items = lines.into_iter().skip(spare).map(|line| {
         let at = WallTime(wall.0.saturating_sub(now.since(line.at).0));
-        view(&line, at)
+        view(line, at)
     });
     list("FrameworkLog", items.collect())
 }
 
-fn view(line: &LogLine, at: WallTime) -> Value {
-    let level = match line.level {
-        0 => "debug",
-        1 => "info",
-        2 => "warn",
-        _ => "error",
-    };
-    json!({
-        "namespace": line.seat.namespace, "turnNo": line.turn_no, "at": at.to_string(), "level": level, "text": line.text,
-        "isVoid": line.is_void,
-    })
+fn view(line: LogLine, at: WallTime) -> LogLineView {
+    LogLineView {
+        namespace: line.seat.namespace,
+        turn_no: line.turn_no,
+        at: at.to_string(),
+        level: line.level,
+        text: line.text,
+        is_void: line.is_void,
+    }
 }
 
-/// What is asked of a scheduler.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    framework: String,
-    namespace: Namespace,
-    verb: String,
-    #[serde(default)]
-    arguments: Value,
+/// Lets a framework's paused seats try again at once.
+pub(super) async fn reset(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
+    let reset: ResetRequest =
+        serde_json::from_slice(&body).map_err(|error| Failure::bad(error.to_string()))?;
+    let wanted = reset.namespace.as_ref();
+    let is_meant = |seat: &&SeatId| {
+        seat.framework.name == reset.framework
+            && wanted.is_none_or(|wanted| seat.namespace == *wanted)
+    };
+    let state = kernel.state();
+    let seats: Vec<SeatId> = state.seats.keys().filter(is_meant).cloned().collect();
+    if seats.is_empty() {
+        let message = format!("framework {} has no such seat", reset.framework);
+        return Err(not_found(message));
+    }
+    for seat in &seats {
+        kernel.host().drop_instance(seat);
+        kernel.memory().reset(seat);
+    }
+    kernel.poke();
+    let seats = seats.iter().map(ToString::to_string).collect();
+    reply(ResetReport { seats })
 }
 
 /// Asks a framework's scheduler a verb that only reads, on an instance of its own.
 pub(super) async fn query(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
-    let question: Question =
+    let question: QueryRequest =
         serde_json::from_slice(&body).map_err(|error| Failure::bad(error.to_string()))?;
     let arguments = question.arguments.to_string();
     if arguments.len() > MAX_ARGUMENTS {
@@ -111,9 +122,9 @@ pub(super) async fn query(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answer
         tokio::task::spawn_blocking(move || host.query(&request, &question.verb, &arguments)).await;
     match asked.map_err(|error| Failure::unavailable(error.to_string()))? {
         Ok(answer) => {
-            let answer: Value = serde_json::from_str(&answer)
+            let answer = serde_json::from_str(&answer)
                 .map_err(|error| Failure::unavailable(error.to_string()))?;
-            reply(json!({"answer": answer}))
+            reply(QueryReport { answer })
         }
         Err(fault) => Err(Failure::new(
             StatusCode::CONFLICT,

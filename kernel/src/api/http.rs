@@ -9,14 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt;
 use kelson_kernel_core::object::Object;
-use kelson_kernel_core::port::SeatId;
 use kelson_kernel_core::{State, explain_absent, explain_object, report};
 use kelson_model::code::Code;
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::preview::PlanRequest;
-use kelson_model::report::{API_VERSION, LoopState};
 use kelson_model::request::{Answer, Refusal};
-use kelson_model::view::{KindView, List, WhyReport};
+use kelson_model::view::{ErrorReport, KindView, List, MemberInfo, Readiness, WhyReport};
 use serde::Deserialize;
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
@@ -40,7 +38,7 @@ pub(crate) fn routes(kernel: Kernel) -> Router {
         .route("/v1/tasks", get(tasks))
         .route("/v1/agents", get(agents))
         .route("/v1/frameworks", get(list_frameworks))
-        .route("/v1/frameworks/reset", post(reset_framework))
+        .route("/v1/frameworks/reset", post(frameworks::reset))
         .route("/v1/frameworks/logs", get(frameworks::logs))
         .route("/v1/frameworks/query", post(frameworks::query))
         .route("/v1/drift", get(drift))
@@ -100,7 +98,7 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.0, axum::Json(json!({"error": self.1}))).into_response()
+        (self.0, axum::Json(ErrorReport { error: self.1 })).into_response()
     }
 }
 
@@ -192,16 +190,13 @@ async fn status(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
 
 /// Whether every loop of this member goes on: 200, or 503 with those that are late.
 async fn readyz(Shared(kernel): Shared<Kernel>) -> Response {
-    let loops = kernel.hearts().report();
-    let ready = loops.iter().all(|one| one.state == LoopState::Alive);
-    let status = if ready {
+    let readiness = Readiness::of(kernel.hearts().report());
+    let status = if readiness.ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body =
-        json!({"apiVersion": API_VERSION, "kind": "Readiness", "ready": ready, "loops": loops});
-    (status, axum::Json(body)).into_response()
+    (status, axum::Json(readiness)).into_response()
 }
 
 async fn tasks(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
@@ -239,44 +234,6 @@ async fn list_frameworks(Shared(kernel): Shared<Kernel>) -> Answered {
             .map(|framework| views::framework_view(&state, framework, &memory, now))
             .collect(),
     )
-}
-
-/// Which seats are to be tried again at once.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reset {
-    framework: String,
-    #[serde(default)]
-    namespace: Option<Namespace>,
-}
-
-async fn reset_framework(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
-    let reset: Reset =
-        serde_json::from_slice(&body).map_err(|error| Failure::bad(error.to_string()))?;
-    let state = kernel.state();
-    let is_meant = |seat: &&SeatId| {
-        seat.framework.name == reset.framework
-            && reset
-                .namespace
-                .as_ref()
-                .is_none_or(|wanted| seat.namespace == *wanted)
-    };
-    let seats: Vec<SeatId> = state.seats.keys().filter(is_meant).cloned().collect();
-    if seats.is_empty() {
-        let message = format!("framework {} has no such seat", reset.framework);
-        return Err(Failure::new(
-            StatusCode::NOT_FOUND,
-            Code::NoSuchObject,
-            message,
-            "see `kelson frameworks`",
-        ));
-    }
-    for seat in &seats {
-        kernel.host().drop_instance(seat);
-        kernel.memory().reset(seat);
-    }
-    kernel.poke();
-    reply(json!({"seats": seats.iter().map(ToString::to_string).collect::<Vec<_>>()}))
 }
 
 async fn drift(Shared(kernel): Shared<Kernel>) -> Answered {
@@ -488,8 +445,13 @@ async fn watch_rows(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
 
 async fn info(Shared(kernel): Shared<Kernel>) -> Answered {
     let state = kernel.state();
-    reply(json!({
-        "cluster": state.cluster, "version": env!("CARGO_PKG_VERSION"), "index": state.index, "term": kernel.member().term(),
-        "stateHash": codec::state_hash(&state), "member": kernel.member().id(), "dataDir": kernel.config().data_dir,
-    }))
+    reply(MemberInfo {
+        cluster: state.cluster.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        index: state.index,
+        term: kernel.member().term(),
+        state_hash: codec::state_hash(&state),
+        member: kernel.member().id(),
+        data_dir: kernel.config().data_dir.clone(),
+    })
 }

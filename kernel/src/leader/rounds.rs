@@ -16,6 +16,7 @@ use kelson_kernel_core::command::Command;
 use kelson_kernel_core::port::{SchedulerHost, TurnFault, TurnOutcome};
 use kelson_kernel_core::round::{PlannedTurn, RoundMemory, plan_round, says_nothing};
 use kelson_kernel_core::{Reply, State};
+use kelson_model::framework::LogLevel;
 use kelson_model::time::ClusterTime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -217,10 +218,10 @@ async fn settle(
     };
     for (level, line) in &outcome.log {
         match level {
-            0 => tracing::debug!(target: "scheduler", %seat, "{line}"),
-            1 => tracing::info!(target: "scheduler", %seat, "{line}"),
-            2 => tracing::warn!(target: "scheduler", %seat, "{line}"),
-            _ => tracing::error!(target: "scheduler", %seat, "{line}"),
+            LogLevel::Debug => tracing::debug!(target: "scheduler", %seat, "{line}"),
+            LogLevel::Info => tracing::info!(target: "scheduler", %seat, "{line}"),
+            LogLevel::Warn => tracing::warn!(target: "scheduler", %seat, "{line}"),
+            LogLevel::Error => tracing::error!(target: "scheduler", %seat, "{line}"),
         }
     }
     {

@@ -9,7 +9,7 @@ use kelson_kernel_core::port::{
     ForkTurns, LoadFault, LogLine, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome,
     TurnRequest,
 };
-use kelson_model::framework::{Description, Limits};
+use kelson_model::framework::{Description, Limits, LogLevel};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::text;
@@ -261,7 +261,7 @@ impl WasmHost {
     fn keep_lines(
         &self,
         request: &TurnRequest,
-        lines: Vec<(u32, String)>,
+        lines: Vec<(LogLevel, String)>,
         fault: Option<&TurnFault>,
     ) {
         let mut kept = self.lines.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kelson_kernel_core::port::{Op, Problem, SeatRows, TurnFault, TurnOutcome, TurnRequest};
-use kelson_model::framework::Limits;
+use kelson_model::framework::{Limits, LogLevel};
 use kelson_model::id::Digest;
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 
@@ -173,7 +173,7 @@ impl Instance {
     }
 
     /// Takes the lines that it wrote in a call which was void.
-    pub(crate) fn take_lines(&mut self) -> Vec<(u32, String)> {
+    pub(crate) fn take_lines(&mut self) -> Vec<(LogLevel, String)> {
         self.store.data_mut().log.take()
     }
 

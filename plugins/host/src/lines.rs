@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use kelson_kernel_core::port::{LogLine, SeatId, TurnFault, TurnRequest};
+use kelson_model::framework::LogLevel;
 use kelson_model::object::{Namespace, ObjectKey};
 
 use crate::limits;
-use crate::log::ERROR;
 
 /// The lines of all seats, a few of each.
 #[derive(Debug, Default)]
@@ -30,10 +30,10 @@ impl Lines {
     pub(crate) fn keep(
         &mut self,
         request: &TurnRequest,
-        written: Vec<(u32, String)>,
+        written: Vec<(LogLevel, String)>,
         fault: Option<&TurnFault>,
     ) {
-        let fault = fault.map(|fault| (ERROR, format!("the turn is void: {fault}")));
+        let fault = fault.map(|fault| (LogLevel::Error, format!("the turn is void: {fault}")));
         let lines: Vec<LogLine> = written
             .into_iter()
             .chain(fault.clone())

@@ -8,6 +8,7 @@ use kelson_kernel_core::port::{
     TurnFault, TurnRequest,
 };
 use kelson_model::agent::AgentState;
+use kelson_model::framework::LogLevel;
 use kelson_model::id::{AgentId, TaskId, WorkloadId};
 use kelson_model::object::{Health, RolloutState};
 use kelson_model::quantity::{Bytes, MilliCpus, Resources};
@@ -355,7 +356,7 @@ fn long_texts_are_cut_and_lines_of_log_are_counted() {
     assert_eq!(outcome.log[0].1.len(), 1_000);
     assert_eq!(
         outcome.log[100],
-        (2, "51 more lines were dropped".to_owned())
+        (LogLevel::Warn, "51 more lines were dropped".to_owned())
     );
 }
 
