@@ -289,6 +289,14 @@ impl FaultCause {
         }
     }
 
+    /// Whether it goes by without anybody doing something about the framework.
+    pub fn goes_by(self) -> bool {
+        match self {
+            Self::BadComponent | Self::TooLarge | Self::NotAllowed => false,
+            Self::Held => true,
+        }
+    }
+
     /// Whether it is [`FaultCause::BadComponent`], which is not written down.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

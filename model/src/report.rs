@@ -123,7 +123,7 @@ pub struct ObjectStatus {
     pub sync: Sync,
     /// How well it does.
     pub health: Health,
-    /// One word: `RolledBack`, `Suspended`, `NoOffers`.
+    /// One word: `RolledBack`, `NoOffers`.
     pub reason: Option<String>,
     /// A sentence.
     pub message: Option<String>,
@@ -133,6 +133,23 @@ pub struct ObjectStatus {
     pub tasks: TaskCounts,
     /// Where its rollout stands; absent for objects that have none.
     pub rollout: Option<Rollout>,
+    /// What the kernel itself says of it, where it does not leave that to its scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+}
+
+/// What the kernel itself says of an object. Whoever decides, decides by this: `reason` may be any
+/// word that a scheduler has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Standing {
+    /// No manifest wants it any more; its tasks have to end.
+    Removed,
+    /// No framework in force handles its kind.
+    Unhandled,
+    /// It is a framework whose newest specification does not come into force without somebody doing
+    /// something.
+    Refused,
 }
 
 /// How many tasks there should be and are.

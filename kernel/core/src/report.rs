@@ -6,13 +6,13 @@ use kelson_model::drift::{DriftItem, DriftState};
 use kelson_model::object::{Health, Namespace, RolloutState, Sync};
 use kelson_model::report::{
     API_VERSION, DriftReport, DriftRow, DriftSummary, ExitRow, ObjectStatus, Rollout, SourceStatus,
-    StatusReport, StopRow, TaskCounts, TaskList, TaskRow,
+    Standing, StatusReport, StopRow, TaskCounts, TaskList, TaskRow,
 };
 use kelson_model::source::SourceRecord;
 use kelson_model::task::{CheckState, TaskState};
 
 use crate::object::Object;
-use crate::record::Task;
+use crate::record::{Framework, Task};
 use crate::state::State;
 
 /// `GET /v1/status`; `namespace` absent: all.
@@ -108,29 +108,46 @@ pub fn object_status(state: &State, object: &Object) -> ObjectStatus {
         origin: object.origin.clone(),
         tasks: task_counts(state, object),
         rollout: rollout.map(|state| Rollout { state }),
+        standing: standing(state, object),
     }
+}
+
+/// What the kernel says of an object without its scheduler.
+fn standing(state: &State, object: &Object) -> Option<Standing> {
+    if object.key.kind == "Framework" {
+        let faulty = faulty_framework(state, object)?;
+        return (!faulty.cause.goes_by()).then_some(Standing::Refused);
+    }
+    if object.is_removed {
+        return Some(Standing::Removed);
+    }
+    object.workload.is_none().then_some(Standing::Unhandled)
+}
+
+/// The framework of an object whose specification, as it is now, could not be put in force.
+fn faulty_framework<'a>(state: &'a State, object: &Object) -> Option<&'a Framework> {
+    let wanted = object.spec.pointer("/digest");
+    let wanted = wanted.as_ref().and_then(|digest| digest.as_str());
+    let framework = state.frameworks.get(&object.key)?;
+    let (digest, _) = framework.fault.as_ref()?;
+    (Some(digest.to_string().as_str()) == wanted).then_some(framework)
 }
 
 fn framework_health(
     state: &State,
     object: &Object,
 ) -> (Health, Option<String>, Option<String>, Option<RolloutState>) {
+    if let Some(framework) = faulty_framework(state, object) {
+        return (
+            Health::Degraded,
+            Some(framework.cause.reason().to_owned()),
+            framework.fault.as_ref().map(|(_, reason)| reason.clone()),
+            None,
+        );
+    }
     let wanted = object.spec.pointer("/digest");
     let wanted = wanted.as_ref().and_then(|digest| digest.as_str());
     match state.frameworks.get(&object.key) {
-        Some(framework)
-            if framework
-                .fault
-                .as_ref()
-                .is_some_and(|(digest, _)| Some(digest.to_string().as_str()) == wanted) =>
-        {
-            (
-                Health::Degraded,
-                Some(framework.cause.reason().to_owned()),
-                framework.fault.as_ref().map(|(_, reason)| reason.clone()),
-                None,
-            )
-        }
         Some(framework)
             if framework
                 .component

@@ -17,6 +17,7 @@ mod properties;
 mod refusals;
 mod repeats;
 mod rounds;
+mod standing;
 mod under_way;
 mod views;
 mod world;
