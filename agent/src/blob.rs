@@ -24,9 +24,9 @@ use crate::connection::Backoff;
 const MAX_BLOB: u64 = 256 << 20;
 /// Most bytes that are kept; the oldest go first.
 const MAX_CACHE: u64 = 2 << 30;
-/// A blob that cannot be had for so long is given up; the wait for other blobs does not count.
+/// A blob that cannot be had for this long is given up; the wait for other blobs does not count.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// A kernel that sends nothing for so long is asked again.
+/// A kernel that sends nothing for this long is asked again.
 const STALL: Duration = Duration::from_secs(15);
 /// Most blobs that are fetched at the same time.
 const AT_ONCE: usize = 8;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kelson_agent_core::Moment;
 use kelson_model::quantity::Millis;
 
-/// From so much on, the clock has gone on while this process stood still: the machine was asleep.
+/// From this much on, the clock has gone on while this process stood still: the machine was asleep.
 const SLEPT: Millis = Millis(100);
 
 /// Gives moments on the boot clock.

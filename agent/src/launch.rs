@@ -219,8 +219,8 @@ impl Launcher {
         events: &mpsc::Sender<(TaskId, Input)>,
     ) {
         let directory = self.layout.task(task);
-        // Held until the shim has said something: so many are starting at a time, and the others
-        // wait.
+        // Held until the shim has said something: as many as there are turns start at a time, and
+        // the others wait.
         let turn = self.turn.acquire().await;
         let mut child = match self.spawn_shim(&directory) {
             Ok(child) => child,

@@ -35,7 +35,7 @@ use crate::recovery::{Found, Recovered};
 const DRIFT_INTERVAL: Duration = Duration::from_secs(3);
 /// Most statuses in one message.
 const STATUSES_AT_ONCE: usize = 512;
-/// After the last task has ended, so long the kernel may take to acknowledge.
+/// How long the kernel may take to acknowledge the end of the last task.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Where the session is full, it is tried again after this.
 const FULL_PAUSE: Duration = Duration::from_millis(20);

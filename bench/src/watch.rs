@@ -91,7 +91,7 @@ impl Watch {
         }
     }
 
-    /// Takes in batches until none has come for so long; says what the last index was, if any came.
+    /// Takes in batches until none has come for a while; says what the last index was, if any came.
     ///
     /// # Errors
     /// When the connection has ended, or there is still no quiet at the deadline.

@@ -42,7 +42,7 @@ pub struct BuiltIn {
 pub struct KernelConfig {
     /// Where everything is kept.
     pub data_dir: PathBuf,
-    /// A session without a message for so long has ended.
+    /// A session without a message for this long has ended.
     pub lease: Duration,
     /// The frameworks in the box.
     pub built_in: Vec<BuiltIn>,

@@ -7,7 +7,7 @@ use kelson_model::id::Revision;
 use crate::source::GitSource;
 use crate::trouble::{Trouble, blocking};
 
-/// So many commits are remembered: the newest and the applied one.
+/// How many commits are remembered: the newest and the applied one.
 const REMEMBERED: usize = 2;
 
 /// The authors of the commits that were asked about last.

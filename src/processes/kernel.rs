@@ -35,7 +35,7 @@ use crate::files;
 use crate::output::emit;
 use crate::verbs::manifests::ask;
 
-/// An agent whose session is silent for so long is unreachable.
+/// An agent whose session is silent for this long is unreachable.
 const LEASE: Duration = Duration::from_secs(10);
 /// How long the kernel before this one may take to let go of the data directory.
 const HANDOVER: Duration = Duration::from_secs(3);

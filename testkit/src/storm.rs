@@ -28,7 +28,7 @@ const LONGEST_STOP: u64 = 4_000;
 /// How long a process is stopped now and then, in milliseconds: longer than the lease of an agent,
 /// which is 10 s.
 const LONG_STOP: u64 = 12_000;
-/// Of so many stops, one is such a long one.
+/// One stop of this many is such a long one.
 const STOPS_TO_A_LONG_ONE: u64 = 6;
 /// The longest pause between two things that happen, in milliseconds.
 const LONGEST_PAUSE: u64 = 700;

@@ -25,7 +25,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Nothing in these tests takes so long, but on a machine that is very busy.
+/// Nothing in these tests takes this long, but on a machine that is very busy.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The executable that knows the modes.
@@ -61,7 +61,7 @@ struct Inner {
     /// Sent in full to each new session.
     assignments: Mutex<Vec<v1::Assignment>>,
     blobs: Mutex<BTreeMap<String, Vec<u8>>>,
-    /// So many questions for blobs break.
+    /// How many more questions for blobs break.
     blob_breaks: Mutex<u32>,
     acks: Mutex<bool>,
     refuse: Mutex<Option<(v1::SessionEnd, String)>>,

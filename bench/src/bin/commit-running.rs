@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 /// How long anything may take until this gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// So long without a row, and nothing is under way any more.
+/// After this long without a row, nothing is under way any more.
 const QUIET: Duration = Duration::from_millis(400);
 const NAMESPACE: &str = "shop";
 /// What tells a task's generation in its specification.

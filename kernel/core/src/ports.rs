@@ -9,7 +9,7 @@ use kelson_model::time::ClusterTime;
 
 use crate::record::Agent;
 
-/// So long, in ms, a port that something else on the machine was seen to use is not picked.
+/// How long, in ms, a port that something else on the machine was seen to use is not picked.
 const TAKEN_FOR: u64 = 600_000;
 
 /// Picks ports, by name: the asked one where one is asked for, else the next free one of the

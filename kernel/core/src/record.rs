@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::port::{Demand, RefusalRow, SeatId};
 use crate::reply::Reply;
 
-/// A slot whose task stayed healthy for so long begins again with its first attempt.
+/// A slot whose task stayed healthy for at least this long begins again with its first attempt.
 pub const STEADY: Millis = Millis(60_000);
 /// How many ended tasks of a slot are kept, at most: the youngest, whether their scheduler has done
 /// with them or not.

@@ -23,7 +23,7 @@ use crate::sessions::{Fault, Piece, WINDOW};
 pub(crate) const TRAILER: &str = "kelson-error";
 /// An agent says within this whether it has the output.
 const ANSWER: Duration = Duration::from_secs(10);
-/// After so many chunks the agent is told that they were taken.
+/// After this many chunks the agent is told that they were taken.
 const TAKEN: u32 = WINDOW / 2;
 
 /// What a client asks for.

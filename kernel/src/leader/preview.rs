@@ -27,7 +27,7 @@ use kelson_model::time::{ClusterTime, WallTime};
 const MAX_STEPS: usize = 50;
 /// Most rounds within a step.
 const MAX_ROUNDS: usize = 200;
-/// A wake-up within so long belongs to the same step.
+/// A wake-up that is at most this far away belongs to the same step.
 const AT_ONCE: Millis = Millis(100);
 /// How far time may be moved to reach a wake-up.
 const HORIZON_MS: u64 = 3_600_000;

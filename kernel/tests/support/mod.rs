@@ -55,7 +55,7 @@ pub(crate) async fn start(data_dir: &Path) -> Kernel {
     start_with_lease(data_dir, Duration::from_secs(10)).await
 }
 
-/// Starts one whose agents are unreachable after so long.
+/// Starts one whose agents are unreachable after a silence of `lease`.
 pub(crate) async fn start_with_lease(data_dir: &Path, lease: Duration) -> Kernel {
     let config = KernelConfig {
         data_dir: data_dir.to_owned(),

@@ -2,8 +2,8 @@
 
 use kelson_sdk::Task;
 
-/// After so long a healthy life, in ms, a failure is the first of a new row, however many there
-/// were before.
+/// After a healthy life of at least this long, in ms, a failure is the first of a new row, however
+/// many there were before.
 const STEADY: u64 = 60_000;
 
 /// The pace of restarts.

@@ -23,9 +23,9 @@ const OPERATIONS: usize = 2000;
 /// Bytes that are left for what one Service says beside the operations that can be cut: its status,
 /// a rollback, notes.
 const WORDS: u64 = 4096;
-/// Slots and tasks looked at in one turn, whatever a Service costs by itself counted as so many:
-/// half of what the fuel of a turn is enough for. A single larger Service is looked at whole, which
-/// its largest number of instances keeps within the fuel.
+/// Slots and tasks looked at in one turn, at most; what a Service costs by itself is counted in
+/// them too. It is half of what the fuel of a turn is enough for. A single larger Service is looked
+/// at whole, which its largest number of instances keeps within the fuel.
 const ROWS: usize = 12_000;
 const ROWS_OF_A_SERVICE: usize = 40;
 

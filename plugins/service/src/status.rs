@@ -285,7 +285,7 @@ fn wait_of(view: &View<'_>, seat: &Seat<'_>, starting: &[u32]) -> Waiting {
     }
 }
 
-/// Says that no offers come for so many tasks of this shape.
+/// Says that no offers come for `unmet` tasks of this shape.
 pub(crate) fn say_missing_offers(status: &mut Status, unmet: usize, shape: &str) {
     if status.reason == ROLLED_BACK {
         return;

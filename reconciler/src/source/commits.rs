@@ -6,7 +6,7 @@ use kelson_model::id::{ParseIdError, Revision};
 use super::error::{SourceError, commit_place};
 use super::object_id::oid_of;
 
-/// A text that names a commit is at most so long.
+/// Most bytes of a text that names a commit.
 pub(super) const SPEC_BYTES: usize = 1024;
 
 /// The first line of a commit's message is cut here, in characters.

@@ -15,7 +15,7 @@ use crate::source::tests::Repository;
 use crate::sync::run_reconciler;
 use crate::validator::{SchemaOnly, Validator};
 
-/// Nothing here takes so long; it bounds what a failing test costs.
+/// Nothing here takes this long; it bounds what a failing test costs.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 type Running = (oneshot::Sender<()>, JoinHandle<Result<(), SourceError>>);

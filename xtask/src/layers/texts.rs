@@ -10,7 +10,7 @@ use super::violation::Violation;
 /// Widest comment line, in columns.
 const MAX_COMMENT: usize = 100;
 /// Files with comments that begin with `//`.
-const READ: [&str; 1] = ["rs"];
+const READ: [&str; 3] = ["rs", "wit", "proto"];
 /// The one place where codes are written; all others use its enum.
 const REGISTRY: &str = "model/src/code.rs";
 
@@ -149,6 +149,6 @@ mod tests {
         let found = violations(&root);
         std::fs::remove_dir_all(&root).unwrap();
         let places: Vec<String> = found.unwrap().into_iter().map(|one| one.place).collect();
-        assert_eq!(places, ["a.rs:1"]);
+        assert_eq!(places, ["a.rs:1", "proto/v1/c.proto:1", "wit/b.wit:1"]);
     }
 }

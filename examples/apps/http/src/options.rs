@@ -13,7 +13,7 @@ Usage: example-http [OPTIONS]
   --port PORT             (default: $PORT_HTTP, else $PORT, else 8080; 0 picks one)
   --start-after DURATION  wait before listening
   --slow DURATION         wait before each answer
-  --drain DURATION        after SIGTERM, go on accepting for so long (default: 0s)
+  --drain DURATION        after SIGTERM, go on accepting for this long (default: 0s)
   --unhealthy             /health answers 503 from the start
   --unhealthy-after DURATION
                           /health answers 503 from then on

@@ -19,7 +19,7 @@ use crate::{answer, request, signal};
 const TICK: Duration = Duration::from_millis(10);
 /// How long requests in flight may take after the drain period.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
-/// A peer that sends or takes nothing for so long is dropped.
+/// A peer that sends or takes nothing for this long is dropped.
 const IDLE: Duration = Duration::from_secs(30);
 /// The first request of a connection must come within this time, for the end waits for it.
 const FIRST_REQUEST: Duration = Duration::from_secs(5);

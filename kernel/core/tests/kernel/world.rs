@@ -92,7 +92,7 @@ pub(crate) fn install(version: &str) -> InstallFramework {
     }
 }
 
-/// A task of this many thousandths of a cpu and so many MiB, with what it runs.
+/// A task of this many thousandths of a cpu and this many MiB, with what it runs.
 pub(crate) fn template(command: &str, milli: u64, mebibytes: u64) -> Value {
     json!({
         "run": {"command": command},

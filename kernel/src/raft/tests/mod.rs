@@ -138,7 +138,7 @@ async fn start(directory: &Path) -> Running {
 async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, work)
         .await
-        .expect("this should not take so long")
+        .expect("this should take less time")
 }
 
 fn numbered(range: std::ops::Range<usize>) -> Vec<String> {

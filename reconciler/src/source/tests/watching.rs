@@ -6,7 +6,7 @@ use super::fixture::{Repository, git_in};
 use crate::source::{BeatCause, GitSource, RefWatcher, Tip, WatchMode};
 
 const DEADLINE: Duration = Duration::from_secs(30);
-/// So long that no test sees it: what is noticed, is notified.
+/// Longer than any test waits: what is noticed, is notified.
 const NEVER: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_millis(20);
 
