@@ -219,7 +219,6 @@ fn workload(id: u64) -> WorkloadRow {
         generation_since: ClusterTime(0),
         kind: 0,
         is_gone: false,
-        is_suspended: false,
     }
 }
 

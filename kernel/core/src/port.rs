@@ -52,8 +52,6 @@ pub struct WorkloadRow {
     pub kind: u32,
     /// It was removed; its tasks must end.
     pub is_gone: bool,
-    /// It is held by a person.
-    pub is_suspended: bool,
 }
 
 /// A task as its scheduler sees it; see `task-columns` of the treaty.

@@ -185,7 +185,6 @@ pub(crate) fn workload_row(state: &State, object: &Object) -> Option<WorkloadRow
         generation_since: object.generation_since,
         kind,
         is_gone: object.is_removed,
-        is_suspended: false,
     })
 }
 
@@ -200,7 +199,6 @@ fn gone_workload(id: WorkloadId) -> WorkloadRow {
         generation_since: kelson_model::time::ClusterTime(0),
         kind: 0,
         is_gone: true,
-        is_suspended: false,
     }
 }
 

@@ -106,7 +106,7 @@ impl Host for Sandbox {
             good_template_id: column(rows, |row| row.good_template_id),
             generation_since: column(rows, |row| row.generation_since.0),
             kind: column(rows, |row| row.kind),
-            workload_flags: column(rows, |row| flags(&[row.is_gone, row.is_suspended])),
+            workload_flags: column(rows, |row| flags(&[row.is_gone])),
         })
     }
 

@@ -13,7 +13,7 @@ use kelson_sdk::{Check, KillReason, Status, Task, TaskState};
 use crate::pace::{PATIENCE, Pace};
 use crate::slots::{Slot, has_proved, is_working, sort};
 use crate::spec::OnFailure;
-use crate::status::{say_missing_offers, status_of, suspended};
+use crate::status::{say_missing_offers, status_of};
 use crate::view::{Seat, Start, View};
 
 /// What is to be done about one Service now.
@@ -56,12 +56,6 @@ impl Plan {
 pub fn plan_workload<'a>(view: &View<'_>, tasks: impl Iterator<Item = &'a Task>) -> Plan {
     if view.row.is_gone {
         return plan_removal(tasks);
-    }
-    if view.row.is_suspended {
-        return Plan {
-            status: Some(suspended(view)),
-            ..Plan::default()
-        };
     }
     let tasks: Vec<&Task> = tasks.collect();
     let mut plan = Plan::default();

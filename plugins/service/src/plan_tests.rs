@@ -42,7 +42,6 @@ fn updated() -> Workload {
         generation_since: NOW - 10_000,
         kind: 0,
         is_gone: false,
-        is_suspended: false,
     }
 }
 
@@ -229,17 +228,6 @@ fn a_removed_service_ends_its_tasks_and_forgets_the_ended() {
     assert_eq!(plan.kills, [(1, KillReason::Removed)]);
     assert_eq!(plan.forgets, [2]);
     assert_eq!(plan.status, None);
-}
-
-#[test]
-fn a_suspended_service_is_left_alone() {
-    let row = Workload {
-        is_suspended: true,
-        ..updated()
-    };
-    let plan = plan(&row, &spec(3), &[task(1, 0, OLD)]);
-    assert!(plan.is_idle());
-    assert_eq!(said(&plan).0, Health::Suspended);
 }
 
 #[test]

@@ -91,7 +91,6 @@ impl World {
             generation_since: 0,
             kind: 0,
             is_gone: false,
-            is_suspended: false,
         });
         row.generation += 1;
         row.template_id = template_id;

@@ -106,17 +106,6 @@ pub(crate) fn how_it_ended(task: &Task) -> String {
     }
 }
 
-/// What is said of a Service that a person holds.
-pub(crate) fn suspended(view: &View<'_>) -> Status {
-    Status {
-        generation: view.row.generation,
-        health: Health::Suspended,
-        rollout: rollout_of(view, false),
-        reason: "Suspended".to_owned(),
-        message: "held by hand: nothing is started or ended".to_owned(),
-    }
-}
-
 /// What is said of a Service whose specification cannot be read.
 pub(crate) fn unreadable(generation: u64, want: Want, error: &str) -> Status {
     Status {

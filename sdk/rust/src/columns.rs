@@ -6,7 +6,6 @@ pub use crate::bindings::generated::kelson::scheduler::tables::{
 use crate::rows::{Agent, AgentState, Check, Offer, Refusal, Task, TaskState, Workload};
 
 const GONE: u32 = 1;
-const SUSPENDED: u32 = 2;
 const READY: u32 = 1;
 const STOP_ASKED: u32 = 2;
 const BY_HAND: u32 = 4;
@@ -51,7 +50,6 @@ pub(crate) fn workload(page: &WorkloadColumns, row: usize) -> Result<Workload, S
         generation_since: cell(&page.generation_since, row, "generation-since")?,
         kind: cell(&page.kind, row, "kind")?,
         is_gone: flags & GONE != 0,
-        is_suspended: flags & SUSPENDED != 0,
     })
 }
 
@@ -123,8 +121,7 @@ pub(crate) fn refusal(page: &RefusalColumns, row: usize) -> Result<Refusal, Stri
 
 /// Puts rows into columns, for the stage of native tests.
 pub(crate) fn of_workloads(rows: &[Workload]) -> WorkloadColumns {
-    let flags =
-        |row: &Workload| u32::from(row.is_gone) * GONE + u32::from(row.is_suspended) * SUSPENDED;
+    let flags = |row: &Workload| u32::from(row.is_gone) * GONE;
     WorkloadColumns {
         id: rows.iter().map(|row| row.id).collect(),
         generation: rows.iter().map(|row| row.generation).collect(),

@@ -21,8 +21,6 @@ pub struct Workload {
     pub kind: u32,
     /// It was removed: its tasks must end. The row leaves the cluster when the last of them has.
     pub is_gone: bool,
-    /// A person holds it: nothing is started or ended.
-    pub is_suspended: bool,
 }
 
 /// Where a task stands; the last four are terminal.

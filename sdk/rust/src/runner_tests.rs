@@ -74,7 +74,6 @@ fn workload(id: u64) -> Workload {
         generation_since: 10,
         kind: 0,
         is_gone: false,
-        is_suspended: true,
     }
 }
 

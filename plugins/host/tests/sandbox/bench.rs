@@ -151,7 +151,6 @@ pub(crate) fn workload(id: u64, generation: u64) -> WorkloadRow {
         generation_since: ClusterTime(0),
         kind: 0,
         is_gone: false,
-        is_suspended: false,
     }
 }
 

@@ -77,7 +77,7 @@ fn a_turn_sees_changed_rows_offers_and_refusals() {
         tasks: vec![task(9)],
         agents: vec![agent(7), agent(8)],
     };
-    turn.changed.workloads[0].is_suspended = true;
+    turn.changed.workloads[0].is_gone = true;
     turn.offers = vec![offer(3, 1, 7, 2), offer(3, 1, 8, 1)];
     turn.refusals = vec![RefusalRow {
         group: 0,
@@ -88,7 +88,7 @@ fn a_turn_sees_changed_rows_offers_and_refusals() {
     assert_eq!(
         notes(&outcome),
         [concat!(
-            "workloads [1] [4] [2] [\"web-1\"]; tasks [9] [5] [21] [2] [-1] [6]; ",
+            "workloads [1] [4] [1] [\"web-1\"]; tasks [9] [5] [21] [2] [-1] [6]; ",
             "agents [7, 8] [1, 1] [1500, 1500] [\"Some([(\\\"zone\\\", \\\"a\\\")])\", \"None\"]; ",
             "offers [0, 1] [3, 3] [7, 8] [2, 1]; refusals [9] [\"no room\"]; pages 1"
         )]

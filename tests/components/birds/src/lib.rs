@@ -83,7 +83,7 @@ impl Scheduler for Birds {
     fn turn(&mut self, cluster: &Cluster, turn: &mut Turn<'_>) -> Result<(), String> {
         let most = turn.read.config().get("maxBirds").and_then(Value::as_u64);
         let mut demand = Vec::new();
-        for flock in cluster.workloads().filter(|flock| !flock.is_suspended) {
+        for flock in cluster.workloads() {
             let mut need = self.tend(flock, cluster, most, turn)?;
             for offer in turn.offers().filter(|offer| offer.key == key_of(flock)) {
                 for _ in 0..offer.count {

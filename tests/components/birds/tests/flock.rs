@@ -21,7 +21,6 @@ fn flock(is_gone: bool) -> Workload {
         generation_since: 0,
         kind: 0,
         is_gone,
-        is_suspended: false,
     }
 }
 
