@@ -8,6 +8,7 @@ pub use kelson_model::view::Explanation;
 
 use crate::allocator::{demanded_template, has_free_ports};
 use crate::port::{Demand, SeatId};
+use crate::report::framework_fault;
 use crate::round::{RoundMemory, Standing};
 use crate::state::State;
 
@@ -86,11 +87,8 @@ pub fn explain_object(
             ),
         )),
         None => {
-            if let Some(framework) = state.frameworks.get(key)
-                && let Some((_, reason)) = &framework.fault
-            {
-                lines.push(line(framework.cause.reason(), reason.clone()));
-            }
+            let fault = framework_fault(state, key, |_| true);
+            lines.extend(fault.map(|(cause, reason)| line(cause.reason(), reason)));
         }
         Some(seat) => {
             if let Some(pause) = memory.pauses().get(&seat) {
@@ -324,10 +322,17 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
         )
     };
     if with_room.iter().filter(ports_free).count() == 0 {
+        let asked = template.ports.iter().filter_map(|wish| wish.port);
+        let numbers: Vec<String> = asked.map(|port| port.to_string()).collect();
+        let which = if numbers.is_empty() {
+            "all ports".to_owned()
+        } else {
+            format!("the ports that they ask for ({})", numbers.join(", "))
+        };
         return line(
             "NoPorts",
             format!(
-                "{} tasks wait: the ports they ask for are taken on every agent with room",
+                "{} tasks wait: {which} are held by other tasks on every agent with room",
                 demand.count
             ),
         );

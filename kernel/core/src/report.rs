@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use kelson_model::drift::{DriftItem, DriftState};
-use kelson_model::object::{Health, Namespace, RolloutState, Sync};
+use kelson_model::framework::FaultCause;
+use kelson_model::id::Digest;
+use kelson_model::object::{Health, Namespace, ObjectKey, RolloutState, Sync};
 use kelson_model::report::{
     API_VERSION, DriftReport, DriftRow, DriftSummary, ExitRow, ObjectStatus, Rollout, SourceStatus,
     Standing, StatusReport, StopRow, TaskCounts, TaskList, TaskRow,
@@ -11,8 +13,9 @@ use kelson_model::report::{
 use kelson_model::source::SourceRecord;
 use kelson_model::task::{CheckState, TaskState};
 
+use crate::command::place_objection;
 use crate::object::Object;
-use crate::record::{Framework, Task};
+use crate::record::Task;
 use crate::state::State;
 
 /// `GET /v1/status`; `namespace` absent: all.
@@ -115,8 +118,8 @@ pub fn object_status(state: &State, object: &Object) -> ObjectStatus {
 /// What the kernel says of an object without its scheduler.
 fn standing(state: &State, object: &Object) -> Option<Standing> {
     if object.key.kind == "Framework" {
-        let faulty = faulty_framework(state, object)?;
-        return (!faulty.cause.goes_by()).then_some(Standing::Refused);
+        let (cause, _) = own_fault(state, object)?;
+        return (!cause.goes_by()).then_some(Standing::Refused);
     }
     if object.is_removed {
         return Some(Standing::Removed);
@@ -124,47 +127,57 @@ fn standing(state: &State, object: &Object) -> Option<Standing> {
     object.workload.is_none().then_some(Standing::Unhandled)
 }
 
-/// The framework of an object whose specification, as it is now, could not be put in force.
-fn faulty_framework<'a>(state: &'a State, object: &Object) -> Option<&'a Framework> {
-    let wanted = object.spec.pointer("/digest");
-    let wanted = wanted.as_ref().and_then(|digest| digest.as_str());
-    let framework = state.frameworks.get(&object.key)?;
-    let (digest, _) = framework.fault.as_ref()?;
-    (Some(digest.to_string().as_str()) == wanted).then_some(framework)
-}
-
 fn framework_health(
     state: &State,
     object: &Object,
 ) -> (Health, Option<String>, Option<String>, Option<RolloutState>) {
-    if let Some(framework) = faulty_framework(state, object) {
+    if let Some((cause, reason)) = own_fault(state, object) {
         return (
             Health::Degraded,
-            Some(framework.cause.reason().to_owned()),
-            framework.fault.as_ref().map(|(_, reason)| reason.clone()),
+            Some(cause.reason().to_owned()),
+            Some(reason),
             None,
         );
     }
-    let wanted = object.spec.pointer("/digest");
-    let wanted = wanted.as_ref().and_then(|digest| digest.as_str());
-    match state.frameworks.get(&object.key) {
-        Some(framework)
-            if framework
-                .component
-                .as_ref()
-                .map(ToString::to_string)
-                .as_deref()
-                == wanted =>
-        {
-            (Health::Healthy, None, None, None)
-        }
-        Some(_) | None => (
-            Health::Progressing,
-            None,
-            Some("its component is being loaded".to_owned()),
-            None,
-        ),
+    let framework = state.frameworks.get(&object.key);
+    let component = framework.and_then(|framework| framework.component.as_ref());
+    if component.is_some_and(|digest| names(object, digest)) {
+        return (Health::Healthy, None, None, None);
     }
+    (
+        Health::Progressing,
+        None,
+        Some("its component is being loaded".to_owned()),
+        None,
+    )
+}
+
+/// Why the component that a Framework names, as it is now, is not in force.
+fn own_fault(state: &State, object: &Object) -> Option<(FaultCause, String)> {
+    framework_fault(state, &object.key, |digest| names(object, digest))
+}
+
+/// Whether a Framework names this component.
+fn names(object: &Object, component: &Digest) -> bool {
+    let named = object.spec.pointer("/digest");
+    named.is_some_and(|named| named.as_str() == Some(component.to_string().as_str()))
+}
+
+/// Why the framework of an object from git is not in force, where its fault is one of a component
+/// that is meant.
+pub(crate) fn framework_fault(
+    state: &State,
+    key: &ObjectKey,
+    is_meant: impl Fn(&Digest) -> bool,
+) -> Option<(FaultCause, String)> {
+    if let Some(reason) = place_objection(state, key) {
+        return Some((FaultCause::NotAllowed, reason));
+    }
+    let framework = state.frameworks.get(key)?;
+    let (digest, reason) = framework.fault.as_ref()?;
+    // An object that names no component that could be loaded has the fault of no bytes.
+    let is_own = is_meant(digest) || *digest == Digest::of(b"");
+    is_own.then(|| (framework.cause, reason.clone()))
 }
 
 fn task_counts(state: &State, object: &Object) -> TaskCounts {

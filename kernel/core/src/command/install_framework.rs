@@ -99,12 +99,8 @@ pub fn framework_objection(
         let all = state.frameworks.values();
         all.filter(|other| other.key != command.key)
     };
-    let known = state.frameworks.get(&command.key);
-    if !command.is_built_in && known.is_some_and(|known| known.is_built_in) {
-        return Some(not_allowed(format!(
-            "framework {}/{} came in the box, and none from git takes its place",
-            command.key.namespace, command.key.name
-        )));
+    if let Some(reason) = place_objection(state, &command.key).filter(|_| !command.is_built_in) {
+        return Some(not_allowed(reason));
     }
     let has_its_name =
         |other: &&Arc<Framework>| other.key.name == command.key.name && other.component.is_some();
@@ -138,6 +134,17 @@ pub fn framework_objection(
         }
     }
     held_kind(state, command).map(|reason| (FaultCause::Held, reason))
+}
+
+/// Why a framework from git cannot have this key at all.
+pub(crate) fn place_objection(state: &State, key: &ObjectKey) -> Option<String> {
+    let known = state.frameworks.get(key);
+    known.is_some_and(|known| known.is_built_in).then(|| {
+        format!(
+            "framework {}/{} came in the box, and none from git takes its place",
+            key.namespace, key.name
+        )
+    })
 }
 
 /// A kind that has living tasks, and that the framework would handle no more.
@@ -273,8 +280,7 @@ pub(super) fn apply_fault(
     command: &FailFramework,
 ) -> Result<Reply, Refusal> {
     check_wanted(state, &command.key, command.is_built_in)?;
-    let known = state.frameworks.get(&command.key);
-    if !command.is_built_in && known.is_some_and(|known| known.is_built_in) {
+    if !command.is_built_in && place_objection(state, &command.key).is_some() {
         // The record is that of the one in the box, which has no fault.
         let message = format!(
             "framework {} from git cannot be put in force: {}",

@@ -22,6 +22,7 @@ pub use agent_state::SetAgentState;
 pub use catalogue::Command;
 pub use commit_turn::CommitTurn;
 pub use found_cluster::FoundCluster;
+pub(crate) use install_framework::place_objection;
 pub use install_framework::{FailFramework, InstallFramework, framework_objection};
 pub use record_agent_drift::RecordAgentDrift;
 pub use record_statuses::RecordStatuses;

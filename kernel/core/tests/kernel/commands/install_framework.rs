@@ -1,10 +1,14 @@
 use kelson_kernel_core::command::{
     Command, CommitTurn, FailFramework, InstallFramework, framework_objection,
 };
+use kelson_kernel_core::explain_object;
 use kelson_kernel_core::port::{Op, SeatId};
+use kelson_kernel_core::report::object_status;
+use kelson_kernel_core::round::RoundMemory;
 use kelson_model::code::Code;
 use kelson_model::framework::{Ceiling, FaultCause, Limits};
-use kelson_model::object::ObjectKey;
+use kelson_model::id::Digest;
+use kelson_model::object::{Health, ObjectKey};
 use kelson_model::quantity::Bytes;
 use kelson_model::task::{StopReason, TaskState};
 use kelson_model::text::MESSAGE_BYTES;
@@ -162,6 +166,13 @@ fn a_framework_from_git_takes_no_place_of_one_in_the_box() {
         "is not a WebAssembly component",
     )));
     assert_eq!(world.state.frameworks[&framework()], before);
+    let status = object_status(&world.state, &world.object(&framework()));
+    assert_eq!(status.health, Health::Degraded);
+    assert_eq!(status.reason.as_deref(), Some("NotAllowed"));
+    assert_eq!(status.message.as_ref(), Some(&reason));
+    let memory = RoundMemory::default();
+    let why = explain_object(&world.state, &memory, &framework(), world.now).unwrap();
+    assert!(why.iter().any(|line| line.message == reason), "{why:?}");
     // Its object goes, and the one in the box stays.
     world.commit(Vec::new(), vec![framework()]);
     assert_eq!(world.state.frameworks[&framework()], before);
@@ -326,4 +337,19 @@ fn a_reason_is_cut_to_what_is_kept() {
     assert_eq!(fault(&world, &birds).unwrap().1.len(), MESSAGE_BYTES);
     let event = world.state.events.back().unwrap();
     assert_eq!(event.message.len(), MESSAGE_BYTES);
+}
+
+#[test]
+fn a_framework_that_names_no_component_is_at_fault_and_never_healthy() {
+    let birds = from_git("birds", "Flock");
+    let mut world = world_with(&[&birds]);
+    let health = |world: &World| object_status(&world.state, &world.object(&birds.key)).health;
+    assert_eq!(health(&world), Health::Progressing);
+    world.done(Command::FailFramework(FailFramework::new(
+        birds.key.clone(),
+        Digest::of(b""),
+        FaultCause::BadComponent,
+        "birds.wasm is not pinned by a digest",
+    )));
+    assert_eq!(health(&world), Health::Degraded);
 }
