@@ -129,6 +129,9 @@ impl DriftItem {
     pub const KEPT_HEALED: usize = 100;
     /// How many open items the kernel keeps.
     pub const KEPT_OPEN: usize = 10_000;
+    /// How many bytes those together may have that are not of the agent plane, as JSON: the ledger
+    /// travels as one row.
+    pub const KEPT_OPEN_BYTES: usize = 2 << 20;
 
     /// Whether `other` is about the same difference. On the specification plane it is while the two
     /// have a field in common: an object that somebody goes on changing by hand is one difference.

@@ -32,7 +32,7 @@ use crate::object::Object;
 use crate::port::SeatId;
 use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Task};
 
-pub(crate) use self::drift::brief_healed;
+pub(crate) use self::drift::{brief_healed, open_bytes};
 pub(crate) use self::journal::Farewell;
 #[cfg(test)]
 pub(crate) use self::task_index::steps;

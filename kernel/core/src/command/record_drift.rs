@@ -11,7 +11,7 @@ use kelson_model::request::{DriftReportUpdate, Refusal};
 
 use crate::context::Context;
 use crate::reply::{Reply, refusal};
-use crate::state::{State, brief_healed};
+use crate::state::{State, brief_healed, open_bytes};
 
 /// What an item is about: more than one may differ in their fields.
 type About<'a> = (&'a ObjectKey, Option<TaskId>, Plane);
@@ -109,6 +109,18 @@ pub(super) fn apply(
                 DriftItem::KEPT_OPEN
             ),
             "put back some of what was changed by hand, or let git say the same",
+        ));
+    }
+    let bytes = open_bytes(&open);
+    // A ledger that is larger already may still shrink.
+    if bytes > DriftItem::KEPT_OPEN_BYTES && bytes > open_bytes(state.drift.iter()) {
+        return Err(refusal(
+            "K0314",
+            format!(
+                "what would be listed as drift has {bytes} bytes; at most {} are kept",
+                DriftItem::KEPT_OPEN_BYTES
+            ),
+            "tell long values by their beginning, or put back some of what was changed by hand",
         ));
     }
     open.extend(healed);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kelson_model::drift::{DriftItem, FieldDrift, Plane};
+use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -52,6 +52,15 @@ pub(super) fn keep_fitting(open: &mut Vec<Arc<DriftItem>>) {
         }
         is_fitting
     });
+}
+
+/// How many bytes open items have together that are not of the agent plane.
+pub(crate) fn open_bytes<'a>(items: impl IntoIterator<Item = &'a Arc<DriftItem>>) -> usize {
+    let open = items
+        .into_iter()
+        .filter(|item| item.state == DriftState::Open && item.plane != Plane::Agent);
+    open.map(|item| size::<DriftItem>(item))
+        .fold(0, usize::saturating_add)
 }
 
 /// What is kept of a value that is too long.

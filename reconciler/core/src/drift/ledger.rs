@@ -11,7 +11,7 @@ use super::sight::{Scan, Sight};
 use crate::plan;
 
 /// The open items of a ledger together, as JSON: it travels as one row.
-const LEDGER_BYTES: usize = 2 << 20;
+const LEDGER_BYTES: usize = DriftItem::KEPT_OPEN_BYTES;
 
 /// What is known, by what it is about.
 #[derive(Debug, Default)]

@@ -1,3 +1,4 @@
+use kelson_kernel_core::Reply;
 use kelson_kernel_core::command::{Command, RecordAgentDrift};
 use kelson_model::code::Code;
 use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
@@ -220,14 +221,38 @@ fn an_item_that_goes_on_takes_the_place_of_the_known_one_and_its_new_field_is_to
 fn more_open_items_than_are_kept_are_refused_and_none_is_lost() {
     let mut world = World::new();
     let some = |count: usize| (0..count).map(|n| item(&format!("s{n}"), None)).collect();
-    assert_eq!(
-        world.refused(news(some(2 * DriftItem::KEPT_OPEN))).code,
-        Code::TooMuchAtOnce
-    );
-    world.done(news(some(DriftItem::KEPT_OPEN)));
-    assert_eq!(world.state.drift.len(), DriftItem::KEPT_OPEN);
-    assert_eq!(
-        world.refused(news(vec![item("more", None)])).code,
-        Code::TooMuchAtOnce
-    );
+    world.done(news(some(5_000)));
+    let refusal = world.refused(news(some(2 * DriftItem::KEPT_OPEN)));
+    assert_eq!(refusal.code, Code::TooMuchAtOnce);
+    assert!(refusal.message.contains("10000 are"), "{}", refusal.message);
+    assert_eq!(world.state.drift.len(), 5_000);
+}
+
+#[test]
+fn open_items_of_more_bytes_than_are_kept_are_refused_until_others_have_gone() {
+    let mut world = World::new();
+    let large = |n: usize, healed_at| {
+        let mut large = item(&format!("s{n}"), healed_at);
+        large.fields[0].live = json!("x".repeat(100 << 10));
+        large
+    };
+    let mut kept = 0;
+    // Twice as much as there is room for, in requests that each fit an entry.
+    for n in 0..2 * DriftItem::KEPT_OPEN_BYTES / (100 << 10) {
+        let before = world.state.clone();
+        match world.apply(news(vec![large(n, None)])) {
+            Reply::Done { .. } => kept += 1,
+            Reply::Refused(refusal) => {
+                assert_eq!(refusal.code, Code::TooMuchAtOnce);
+                assert!(refusal.message.contains("2097152"), "{}", refusal.message);
+                assert!(is_unchanged(&before, &world.state));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(kept, 20);
+    let row = serde_json::to_vec(&world.state.drift).unwrap().len();
+    assert!(row <= DriftItem::KEPT_OPEN_BYTES, "{row}");
+    world.done(news(vec![large(0, Some(7))]));
+    world.done(news(vec![large(30, None)]));
 }
