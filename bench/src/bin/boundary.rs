@@ -17,7 +17,7 @@ use kelson_kernel_core::port::{
     WorkloadRow,
 };
 use kelson_model::framework::Limits;
-use kelson_model::id::{AgentId, Digest, WorkloadId};
+use kelson_model::id::{AgentId, Digest, TaskId, WorkloadId};
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::time::ClusterTime;
 use kelson_plugin_host::{HostConfig, WasmHost};
@@ -46,6 +46,10 @@ impl SeatView for View {
     }
 
     fn attributes(&self, _agent: AgentId) -> Option<Arc<Vec<(String, String)>>> {
+        None
+    }
+
+    fn end(&self, _task: TaskId) -> Option<String> {
         None
     }
 }

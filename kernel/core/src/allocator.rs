@@ -15,6 +15,7 @@ use kelson_model::id::AgentId;
 use kelson_model::object::Namespace;
 use kelson_model::quantity::{Bytes, MilliCpus, Resources};
 use kelson_model::template::TaskTemplate;
+use kelson_model::time::ClusterTime;
 
 use crate::fairness::Queue;
 use crate::port::{Demand, Offer, Placement, SeatId};
@@ -30,6 +31,8 @@ struct Room {
     range: PortRange,
     free_ports: u32,
     taken_ports: BTreeSet<u16>,
+    /// Ports that something else on the machine was seen to use, and which no task holds.
+    strange_ports: BTreeSet<u16>,
 }
 
 /// Room that is kept for a turn under way.
@@ -152,6 +155,7 @@ fn free_rooms(state: &State, held: &[Held]) -> BTreeMap<AgentId, Room> {
                 range: agent.description.ports,
                 free_ports: agent.free_ports(),
                 taken_ports: BTreeSet::new(),
+                strange_ports: strange_ports(agent, state.time).collect(),
             };
             (agent.id, room)
         })
@@ -166,7 +170,24 @@ fn free_rooms(state: &State, held: &[Held]) -> BTreeMap<AgentId, Room> {
     rooms
 }
 
+/// The ports that something else on an agent's machine uses, as far as is known.
+fn strange_ports(agent: &Agent, now: ClusterTime) -> impl Iterator<Item = u16> {
+    let seen = agent.taken_ports.iter();
+    let seen =
+        seen.filter(move |(port, until)| **until > now && !agent.used_ports.contains_key(*port));
+    seen.map(|(port, _)| *port)
+}
+
 impl Room {
+    /// Whether a task of this shape finds its ports without one that something else was seen to
+    /// use.
+    fn is_clear_for(&self, template: &TaskTemplate) -> bool {
+        let is_strange = |port: u16| self.strange_ports.contains(&port);
+        let strange = u32::try_from(self.strange_ports.len()).unwrap_or(u32::MAX);
+        let clear = self.free_ports.saturating_sub(strange);
+        has_free_ports(template, self.range, clear, is_strange)
+    }
+
     /// Takes what a task of this shape takes.
     fn take(&mut self, template: &TaskTemplate) {
         self.free = self.free.minus(&template.resources);
@@ -263,9 +284,13 @@ fn candidates(
                 has_ports(template, room, |port| known.used_ports.contains_key(&port))
             })
     };
-    rooms
+    let (clear, strange): (Vec<_>, Vec<_>) = rooms
         .iter()
         .filter(|(agent, room)| fits(agent, room) && suits(agent))
+        .partition(|(_, room)| room.is_clear_for(template));
+    // Where no other is left, an agent whose ports somebody else had is asked again.
+    let best = if clear.is_empty() { strange } else { clear };
+    best.into_iter()
         .map(|(agent, room)| match demand.placement {
             Placement::Spread => (
                 of_workload.get(agent).copied().unwrap_or(0),

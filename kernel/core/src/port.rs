@@ -10,10 +10,13 @@ use imbl::OrdMap;
 use kelson_model::framework::{Description, Limits, LogLevel};
 use kelson_model::id::{AgentId, Digest, TaskId, WorkloadId};
 use kelson_model::object::{Health, Namespace, ObjectKey, RolloutState};
-use kelson_model::quantity::Resources;
+use kelson_model::quantity::{Millis, Resources};
 use kelson_model::task::{CheckState, StopReason, TaskState};
 use kelson_model::time::ClusterTime;
 use serde::{Deserialize, Serialize};
+
+/// How long a host takes at most to compile a component; whoever waits for it is not late before.
+pub const COMPILATION: Millis = Millis(900_000);
 
 /// One framework in one namespace: the unit of turn, cursor, state, limits, back-off and fair
 /// share.
@@ -85,6 +88,8 @@ pub struct TaskRow {
     pub is_out_of_memory: bool,
     /// Whether its agent or the machine died under it.
     pub is_agent_lost: bool,
+    /// Whether it never ran because others had its ports.
+    pub is_port_taken: bool,
     /// Whether the kernel has forgotten it.
     pub is_gone: bool,
     /// Since when it is in `state`.
@@ -93,7 +98,8 @@ pub struct TaskRow {
     pub healthy_since: Option<ClusterTime>,
     /// Its exit status.
     pub exit_code: Option<i32>,
-    /// How often its slot was tried in a row, this task included.
+    /// How often its slot was tried in a row, this task included; where its ports were taken: how
+    /// often in a row they were.
     pub attempts: u32,
 }
 
@@ -161,6 +167,8 @@ pub trait SeatView: Send + Sync {
     fn name(&self, workload: WorkloadId) -> Option<String>;
     /// The attributes of an agent that may serve the seat or runs its tasks.
     fn attributes(&self, agent: AgentId) -> Option<Arc<Vec<(String, String)>>>;
+    /// How one of the seat's own tasks ended, for people.
+    fn end(&self, task: TaskId) -> Option<String>;
 }
 
 /// Everything that one turn is a function of.

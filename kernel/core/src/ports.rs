@@ -61,7 +61,8 @@ pub(crate) fn give_ports(
     Ok((given, last))
 }
 
-/// Remembers ports of the agent's range that something else on its machine uses.
+/// Remembers ports of the agent's range that something else on its machine uses; a port that one of
+/// its own tasks holds is not among them, since it is free when that task has ended.
 pub(crate) fn note_taken(agent: &mut Agent, ports: &[u16], now: ClusterTime) {
     let range = agent.description.ports;
     let until = ClusterTime(now.0.saturating_add(TAKEN_FOR));
@@ -69,6 +70,8 @@ pub(crate) fn note_taken(agent: &mut Agent, ports: &[u16], now: ClusterTime) {
     let known = known.map(|(port, until)| (*port, *until));
     let still = known.filter(|(_, until)| *until > now);
     let newly = ports.iter().take(MAX_TAKEN_PORTS);
-    let newly = newly.filter(|port| (range.first..=range.last).contains(*port));
+    let newly = newly.filter(|port| {
+        (range.first..=range.last).contains(*port) && !agent.used_ports.contains_key(*port)
+    });
     agent.taken_ports = still.chain(newly.map(|port| (*port, until))).collect();
 }

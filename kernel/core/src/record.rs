@@ -10,7 +10,7 @@ use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, WorkloadId};
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Millis, Resources};
-use kelson_model::task::{CheckState, Exit, StopReason, TaskState, is_ended_by_hand};
+use kelson_model::task::{CheckState, Exit, ExitCause, StopReason, TaskState, is_ended_by_hand};
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,9 @@ pub struct Task {
     pub sequence: u64,
     /// How often its slot was tried in a row, this task included.
     pub attempts: u32,
+    /// How often in a row its slot was refused its ports before it; such a try is no attempt.
+    #[serde(default, skip_serializing_if = "is_none_refused")]
+    pub refusals: u32,
     /// Its scheduler has done with it; it is kept for people only.
     pub is_forgotten: bool,
     /// What is not enforced for it.
@@ -95,6 +98,16 @@ impl Task {
         let reason = self.stop.as_ref().map(|stop| stop.reason);
         is_ended_by_hand(reason, self.exit.as_ref())
     }
+
+    /// Whether it never ran because others had its ports.
+    pub fn is_port_taken(&self) -> bool {
+        let cause = self.exit.as_ref().and_then(|exit| exit.cause);
+        cause == Some(ExitCause::PortsTaken)
+    }
+}
+
+fn is_none_refused(refusals: &u32) -> bool {
+    *refusals == 0
 }
 
 /// Why and by whom a task is asked to end.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kelson_model::agent::AgentState;
-use kelson_model::id::{AgentId, WorkloadId};
+use kelson_model::id::{AgentId, TaskId, WorkloadId};
 use kelson_model::object::ObjectKey;
 
 use crate::object::Object;
@@ -43,6 +43,12 @@ impl SeatView for StateView {
             tasks.any(|task| task.seat == self.seat)
         };
         (may_serve || serves()).then(|| agent.attributes.clone())
+    }
+
+    fn end(&self, task: TaskId) -> Option<String> {
+        let task = self.state.tasks.get(&task)?;
+        let exit = task.exit.as_ref().filter(|_| task.seat == self.seat)?;
+        Some(exit.reason.clone())
     }
 }
 
@@ -218,11 +224,16 @@ fn task_row(task: &Task) -> TaskRow {
         is_ended_by_hand: task.is_ended_by_hand(),
         is_out_of_memory: task.exit.as_ref().is_some_and(|exit| exit.oom),
         is_agent_lost: is_agent_lost(task),
+        is_port_taken: task.is_port_taken(),
         is_gone: task.is_forgotten,
         state_since: task.state_since,
         healthy_since: task.healthy_since,
         exit_code: task.exit.as_ref().and_then(|exit| exit.code),
-        attempts: task.attempts,
+        attempts: if task.is_port_taken() {
+            task.refusals.saturating_add(1)
+        } else {
+            task.attempts
+        },
     }
 }
 
@@ -231,7 +242,7 @@ fn is_agent_lost(task: &Task) -> bool {
     cause.is_some_and(kelson_model::task::ExitCause::is_death_of_the_agent)
 }
 
-fn gone_task(id: kelson_model::id::TaskId) -> TaskRow {
+fn gone_task(id: TaskId) -> TaskRow {
     TaskRow {
         id,
         workload: WorkloadId(0),
@@ -247,6 +258,7 @@ fn gone_task(id: kelson_model::id::TaskId) -> TaskRow {
         is_ended_by_hand: false,
         is_out_of_memory: false,
         is_agent_lost: false,
+        is_port_taken: false,
         is_gone: true,
         state_since: kelson_model::time::ClusterTime(0),
         healthy_since: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kelson_kernel_core::port::{Offer, RefusalRow, SeatRows, SeatView};
 use kelson_model::agent::AgentState;
-use kelson_model::id::{AgentId, WorkloadId};
+use kelson_model::id::{AgentId, TaskId, WorkloadId};
 use kelson_model::task::{CheckState, TaskState};
 
 use crate::bindings::tables::{
@@ -149,6 +149,7 @@ impl Host for Sandbox {
                     row.is_out_of_memory,
                     row.is_gone,
                     row.is_agent_lost,
+                    row.is_port_taken,
                 ])
             }),
             state_since: column(rows, |row| row.state_since.0),
@@ -156,6 +157,13 @@ impl Host for Sandbox {
             exit_code: column(rows, |row| row.exit_code.unwrap_or(-1)),
             attempts: column(rows, |row| row.attempts),
         })
+    }
+
+    fn task_end(&mut self, task: u64) -> wasmtime::Result<Option<String>> {
+        let view = self.tables.view.as_ref();
+        let end = view.and_then(|view| view.end(TaskId(task)));
+        self.meter.charge(end.as_ref().map_or(0, String::len))?;
+        Ok(end)
     }
 
     fn agents(&mut self, number: u32) -> wasmtime::Result<AgentColumns> {

@@ -43,15 +43,18 @@ impl Pace {
             progress_at
         };
         let unproved = || seats.iter().filter(|seat| !seat.is_fresh_proved);
-        let is_in_pause = |seat: &Seat<'_>| view.retry_at(seat).is_some_and(|at| at > view.now);
+        // To find a port taken says nothing about the version.
+        let pause_of = |seat: &Seat<'_>| {
+            let was_tried = seat.slot.last_try.is_some_and(|task| !task.is_port_taken);
+            view.retry_at(seat).filter(|_| was_tried)
+        };
+        let is_in_pause = |seat: &Seat<'_>| pause_of(seat).is_some_and(|at| at > view.now);
         let is_tried = unproved().next().is_none()
             || unproved().any(|seat| !seat.is_open() || is_in_pause(seat));
         let tried_until = if is_tried {
             view.now
         } else {
-            unproved()
-                .filter_map(|seat| view.retry_at(seat))
-                .fold(from, u64::max)
+            unproved().filter_map(pause_of).fold(from, u64::max)
         };
         let is_done = seats
             .iter()

@@ -81,6 +81,7 @@ fn task(id: u64, slot: u32, template_id: u64) -> Task {
         is_ended_by_hand: false,
         is_out_of_memory: false,
         is_agent_lost: false,
+        is_port_taken: false,
         state_since: NOW - 9000,
         healthy_since: Some(NOW - 8000),
         exit_code: None,
@@ -122,6 +123,7 @@ fn plan_at(row: &Workload, spec: &Spec, tasks: &[Task], unreachable: Option<u32>
         now: NOW,
         counted_from: None,
         is_reachable: &is_reachable,
+        end_of: &|_| Some("could not be started: another program listens at port 8080".to_owned()),
     };
     plan_workload(&view, tasks.into_iter())
 }
@@ -325,6 +327,40 @@ fn a_crash_loop_is_degraded_and_stays_so_while_it_is_tried_again() {
     };
     let trying = plan(&first(), &spec(1), &[failed(4, 0, NEW, 3, 5000), trying]);
     assert_eq!(said(&trying).2, "CrashLoop");
+}
+
+#[test]
+fn a_program_that_was_not_started_for_want_of_its_port_is_in_no_loop_and_its_port_is_named() {
+    let refused = |times| Task {
+        is_port_taken: true,
+        exit_code: None,
+        ..failed(4, 0, NEW, times, 0)
+    };
+    let waiting = plan(&first(), &spec(1), &[refused(2)]);
+    assert!(slots(&waiting).is_empty());
+    assert!(waiting.wake_at.is_some_and(|at| at > NOW));
+    assert_eq!(
+        said(&waiting),
+        (
+            Health::Progressing,
+            Rollout::Progressing,
+            "PortsTaken",
+            "0 of 1 healthy; web.0 could not be started: another program listens at port 8080, 2 times in a row, and is tried again after a pause"
+        )
+    );
+    let often = plan(&first(), &spec(1), &[refused(9)]);
+    assert_eq!(
+        (said(&often).0, said(&often).2),
+        (Health::Degraded, "PortsTaken")
+    );
+    // Nothing of the version was tried, so its deadline does not run.
+    let row = Workload {
+        generation_since: NOW - 900_000,
+        ..updated()
+    };
+    let late = plan(&row, &spec(1), &[task(1, 0, OLD), refused(9)]);
+    assert!(!late.is_given_up, "{late:?}");
+    assert_eq!(said(&late).2, "PortsTaken");
 }
 
 #[test]

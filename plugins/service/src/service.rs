@@ -287,6 +287,7 @@ impl Memo {
             now: turn.now,
             counted_from: counted_from.map(|(_, from)| from),
             is_reachable: &|agent| !unreachable.contains(&agent),
+            end_of: &|task| turn.read.end_of(task),
         };
         Ok(plan_workload(&view, tasks.iter().copied()))
     }

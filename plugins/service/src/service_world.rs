@@ -241,6 +241,7 @@ impl World {
                     is_ended_by_hand: false,
                     is_out_of_memory: false,
                     is_agent_lost: false,
+                    is_port_taken: false,
                     state_since: self.now,
                     healthy_since: None,
                     exit_code: None,

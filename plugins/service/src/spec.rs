@@ -121,6 +121,15 @@ impl Spec {
             Some(other) => other.to_string(),
             None => "?".to_owned(),
         };
+        let ports = spec.pointer("/ports").and_then(Value::as_array);
+        let numbers = ports.into_iter().flatten();
+        let numbers = numbers.filter_map(|port| port.pointer("/port").and_then(Value::as_u64));
+        let numbers: Vec<String> = numbers.map(|port| port.to_string()).collect();
+        let ports = match numbers.as_slice() {
+            [] => String::new(),
+            [one] => format!(" with port {one}"),
+            _ => format!(" with ports {}", numbers.join(", ")),
+        };
         Ok(Self {
             instances,
             backoff: Backoff {
@@ -130,7 +139,7 @@ impl Spec {
             },
             update: Update::read(spec, instances)?,
             shape: format!(
-                "{} cpus and {}",
+                "{} cpus and {}{ports}",
                 part("/resources/cpus"),
                 part("/resources/memory")
             ),
@@ -166,8 +175,10 @@ mod tests {
     fn a_fixed_port_forbids_a_surge_and_allows_one_to_be_away() {
         let mut spec = whole();
         spec["ports"] = json!([{"name": "http", "port": 8080}]);
-        let update = Spec::read(&spec).unwrap().update;
+        let spec = Spec::read(&spec).unwrap();
+        let update = spec.update;
         assert_eq!((update.max_surge, update.max_unavailable), (0, 1));
+        assert_eq!(spec.shape, "0.5 cpus and 256Mi with port 8080");
     }
 
     #[test]

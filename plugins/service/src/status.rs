@@ -10,6 +10,8 @@ use crate::view::{Seat, Start, View, Want};
 const LOOP: u32 = 3;
 /// The reason of a Service that is on its way.
 const WAITING: &str = "Waiting";
+/// The reason of a Service whose tasks find their ports taken.
+const PORTS_TAKEN: &str = "PortsTaken";
 /// The reason of a Service that runs an older version than git asks for.
 const ROLLED_BACK: &str = "RolledBack";
 
@@ -58,8 +60,8 @@ impl Waiting {
     }
 
     /// The pause after a failed task.
-    pub(crate) fn after(ended: &Task) -> Self {
-        Self::ToTryAgain(ended.slot, ended.attempts, how_it_ended(ended))
+    pub(crate) fn after(ended: &Task, view: &View<'_>) -> Self {
+        Self::ToTryAgain(ended.slot, ended.attempts, how_it_ended(ended, view))
     }
 
     /// As a clause: `waiting for web.1 to become ready`.
@@ -91,7 +93,11 @@ impl Waiting {
 }
 
 /// How an ended task ended, as a verb: `exited with status 1`.
-pub(crate) fn how_it_ended(task: &Task) -> String {
+pub(crate) fn how_it_ended(task: &Task, view: &View<'_>) -> String {
+    if task.is_port_taken {
+        let unknown = || "could not be started: its ports are taken".to_owned();
+        return (view.end_of)(task.id).unwrap_or_else(unknown);
+    }
     if task.is_out_of_memory {
         return "ran out of memory".to_owned();
     }
@@ -170,14 +176,15 @@ fn why_given_up(view: &View<'_>, seats: &[Seat<'_>]) -> String {
     let failed = seats
         .iter()
         .flat_map(|seat| seat.slot.ended())
-        .filter(|task| task.template_id == view.row.template_id && task.state != TaskState::Killed)
+        .filter(|task| task.template_id == view.row.template_id)
+        .filter(|task| task.state != TaskState::Killed && !task.is_port_taken)
         .max_by_key(|task| task.id);
     match failed {
         Some(task) => format!(
             "failed ({}.{} {})",
             view.name,
             task.slot,
-            how_it_ended(task)
+            how_it_ended(task, view)
         ),
         None => "did not become healthy in time".to_owned(),
     }
@@ -219,12 +226,20 @@ fn on_the_way(
     };
     let looping = open().find(|seat| match seat.fresh {
         Some(task) => !seat.is_fresh_proved && task.attempts > LOOP,
-        None => seat.slot.last_try.is_some_and(|task| task.attempts >= LOOP),
+        None => seat
+            .slot
+            .last_try
+            .is_some_and(|task| !task.is_port_taken && task.attempts >= LOOP),
     });
+    let last_tries = open().filter(|seat| seat.is_open());
+    let refused = last_tries
+        .filter_map(|seat| seat.slot.last_try)
+        .find(|task| task.is_port_taken);
     // What can be told of one slot is told of the most telling one.
     let wait = |seat| wait_of(view, seat, &starting);
     let told = looping
         .map(wait)
+        .or_else(|| refused.map(|task| Waiting::after(task, view)))
         .or_else(|| {
             open()
                 .map(wait)
@@ -237,6 +252,11 @@ fn on_the_way(
     if looping.is_some() {
         status.health = Health::Degraded;
         status.reason = "CrashLoop".to_owned();
+    } else if let Some(task) = refused {
+        status.reason = PORTS_TAKEN.to_owned();
+        if task.attempts >= LOOP {
+            status.health = Health::Degraded;
+        }
     }
     if pace.is_overdue {
         status.health = Health::Degraded;
@@ -267,7 +287,7 @@ fn wait_of(view: &View<'_>, seat: &Seat<'_>, starting: &[u32]) -> Waiting {
         return Waiting::ForOffers(seat.slot.number);
     }
     match seat.slot.last_try {
-        Some(ended) if !seat.slot.is_fresh_ending => Waiting::after(ended),
+        Some(ended) if !seat.slot.is_fresh_ending => Waiting::after(ended, view),
         _ if seat.slot.is_fresh_ending => Waiting::ToEnd(seat.slot.number),
         _ if seat.stale.is_none() => Waiting::ToEnd(seat.slot.number),
         _ => Waiting::ForItsTurn(seat.slot.number),
@@ -282,7 +302,7 @@ pub(crate) fn say_missing_offers(status: &mut Status, unmet: usize, shape: &str)
     let tasks = if unmet == 1 { "task" } else { "tasks" };
     let counted = status.message.split(';').next().unwrap_or_default();
     status.message = format!("{counted}; no offers for {unmet} {tasks} of {shape}");
-    if status.reason == WAITING {
+    if status.reason == WAITING || status.reason == PORTS_TAKEN {
         status.reason = "NoOffers".to_owned();
     }
 }

@@ -55,6 +55,8 @@ pub struct View<'a> {
     pub counted_from: Option<u64>,
     /// Whether an agent can be reached.
     pub is_reachable: &'a dyn Fn(u32) -> bool,
+    /// How the kernel says that a task ended.
+    pub end_of: &'a dyn Fn(u64) -> Option<String>,
 }
 
 impl View<'_> {

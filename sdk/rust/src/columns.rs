@@ -12,6 +12,7 @@ const BY_HAND: u32 = 4;
 const OUT_OF_MEMORY: u32 = 8;
 const TASK_GONE: u32 = 16;
 const AGENT_LOST: u32 = 32;
+const PORT_TAKEN: u32 = 64;
 
 /// Reads one cell, or says which column is too short.
 fn cell<T: Copy>(column: &[T], row: usize, name: &str) -> Result<T, String> {
@@ -76,6 +77,7 @@ pub(crate) fn task(page: &TaskColumns, row: usize) -> Result<(Task, bool), Strin
         is_ended_by_hand: flags & BY_HAND != 0,
         is_out_of_memory: flags & OUT_OF_MEMORY != 0,
         is_agent_lost: flags & AGENT_LOST != 0,
+        is_port_taken: flags & PORT_TAKEN != 0,
         state_since: cell(&page.state_since, row, "state-since")?,
         healthy_since: some_unless_zero(cell(&page.healthy_since, row, "healthy-since")?),
         exit_code: (exit_code >= 0).then_some(exit_code),
@@ -154,6 +156,7 @@ pub(crate) fn of_tasks(rows: &[(Task, bool)]) -> TaskColumns {
             + u32::from(row.is_out_of_memory) * OUT_OF_MEMORY
             + u32::from(*is_gone) * TASK_GONE
             + u32::from(row.is_agent_lost) * AGENT_LOST
+            + u32::from(row.is_port_taken) * PORT_TAKEN
     };
     let place = |found: Option<usize>| {
         found

@@ -115,6 +115,9 @@ pub struct Task {
     /// Whether its agent or the machine died under it: no fault of the program, so a new try need
     /// not wait.
     pub is_agent_lost: bool,
+    /// Whether it never ran because others had its ports: no fault of the program either, but a new
+    /// try may find them taken again.
+    pub is_port_taken: bool,
     /// Cluster time in ms since which it is in `state`.
     pub state_since: u64,
     /// Cluster time in ms since which it is healthy without a break.
@@ -122,7 +125,7 @@ pub struct Task {
     /// Its exit status.
     pub exit_code: Option<i32>,
     /// How often its slot was tried in a row without a task that stayed healthy, this one included;
-    /// begins at 1.
+    /// begins at 1. Where its ports were taken: how often in a row they were.
     pub attempts: u32,
 }
 

@@ -93,6 +93,7 @@ fn task(id: u64, workload: u64, slot: u32) -> Task {
         is_ended_by_hand: true,
         is_out_of_memory: true,
         is_agent_lost: true,
+        is_port_taken: true,
         state_since: 20,
         healthy_since: Some(15),
         exit_code: Some(0),

@@ -115,6 +115,8 @@ pub struct Stage {
     pub specs: BTreeMap<(u64, u64), String>,
     /// Names by workload.
     pub names: BTreeMap<u64, String>,
+    /// How tasks ended, by task.
+    pub ends: BTreeMap<u64, String>,
     /// `spec.config` of the framework; empty: null.
     pub config: String,
     /// Bytes that one turn may say; the kernel's limit unless it is changed.
@@ -190,6 +192,9 @@ impl Treaty for Stage {
     }
     fn tasks(&self, page: u32) -> TaskColumns {
         of_tasks(page_of(&self.tasks, page))
+    }
+    fn task_end(&self, task: u64) -> Option<String> {
+        self.ends.get(&task).cloned()
     }
     fn agents(&self, page: u32) -> AgentColumns {
         of_agents(page_of(&self.agents, page))

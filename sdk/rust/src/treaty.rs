@@ -13,6 +13,7 @@ pub trait Treaty {
     fn workload_spec(&self, workload: u64, generation: u64) -> Option<String>;
     fn workload_name(&self, workload: u64) -> Option<String>;
     fn tasks(&self, page: u32) -> TaskColumns;
+    fn task_end(&self, task: u64) -> Option<String>;
     fn agents(&self, page: u32) -> AgentColumns;
     fn agent_attributes(&self, agent: u32) -> Option<Vec<(String, String)>>;
     fn offers(&self, page: u32) -> OfferColumns;
@@ -95,6 +96,9 @@ impl Treaty for Imports {
     }
     fn tasks(&self, page: u32) -> TaskColumns {
         tables::tasks(page)
+    }
+    fn task_end(&self, task: u64) -> Option<String> {
+        tables::task_end(task)
     }
     fn agents(&self, page: u32) -> AgentColumns {
         tables::agents(page)
@@ -242,6 +246,11 @@ impl<'a> Reads<'a> {
         self.treaty
             .workload_name(workload)
             .unwrap_or_else(|| format!("wkl_{workload}"))
+    }
+
+    /// How a task ended, for messages: `exited with status 1`.
+    pub fn end_of(&self, task: u64) -> Option<String> {
+        self.treaty.task_end(task)
     }
 
     /// The agent's attributes, name and value.

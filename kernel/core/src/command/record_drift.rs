@@ -115,7 +115,7 @@ pub(super) fn apply(
     // A ledger that is larger already may still shrink.
     if bytes > DriftItem::KEPT_OPEN_BYTES && bytes > open_bytes(state.drift.iter()) {
         return Err(refusal(
-            "K0314",
+            Code::TooMuchAtOnce,
             format!(
                 "what would be listed as drift has {bytes} bytes; at most {} are kept",
                 DriftItem::KEPT_OPEN_BYTES

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kelson_model::drift::{DriftItem, DriftState, Plane};
 use kelson_model::id::{TaskId, WorkloadId};
-use kelson_model::task::{Exit, ExitCause, TaskState};
+use kelson_model::task::{Exit, TaskState};
 
 use crate::context::Context;
 use crate::record::{KEPT_ENDED_OF_SLOT, KEPT_FORGOTTEN, Task};
@@ -24,11 +24,11 @@ pub(crate) fn end_task(
     task.is_ready = false;
     task.assignment += 1;
     let message = format!("{} {}: {}", task.name(), ended(end), exit.reason);
-    if exit.cause == Some(ExitCause::PortsTaken) {
-        state.note_taken_ports(task.agent, &exit.taken_ports, context.now);
-    }
     task.exit = Some(exit);
     state.give_back(&task);
+    if let Some(exit) = task.exit.as_ref().filter(|_| task.is_port_taken()) {
+        state.note_taken_ports(task.agent, &exit.taken_ports, context.now);
+    }
     state.push_event(context.event("TaskEnded", Some(&task.object), message));
     let (id, workload, slot) = (task.id, task.workload, task.slot);
     state.put_task(task);

@@ -70,7 +70,7 @@ pub(crate) fn launch(
     }
     let (ports, last_port) = give_ports(host, spec, context.now)?;
     let (key, template_id, resources) = (object.key.clone(), *template_id, spec.resources);
-    let attempts = next_attempt(state, workload, slot, template_id);
+    let (attempts, refusals) = next_try(state, workload, slot, template_id);
     let task = Task {
         id: state.next_task(),
         workload,
@@ -95,6 +95,7 @@ pub(crate) fn launch(
         exit: None,
         sequence: 0,
         attempts,
+        refusals,
         is_forgotten: false,
         isolation: String::new(),
         message: String::new(),
@@ -112,21 +113,25 @@ pub(crate) fn launch(
 
 /// The attempt that a new task of a slot is: one more than that of the slot's youngest task, unless
 /// that one stayed healthy or was asked to end. A signal from outside asks for nothing: a program
-/// that is killed again and again is no better off than one that fails.
-fn next_attempt(state: &State, workload: WorkloadId, slot: u32, template_id: u64) -> u32 {
+/// that is killed again and again is no better off than one that fails. One that was never started
+/// for want of its ports was no attempt; how often that happened in a row is counted beside it.
+fn next_try(state: &State, workload: WorkloadId, slot: u32, template_id: u64) -> (u32, u32) {
     let fails_on = |task: &&Arc<Task>| {
         task.template_id == template_id && task.state.is_terminal() && !is_ended_by_plan(task)
     };
     let Some(task) = state.newest_of_slot(workload, slot).filter(fails_on) else {
-        return 1;
+        return (1, 0);
     };
+    if task.is_port_taken() {
+        return (task.attempts, task.refusals.saturating_add(1));
+    }
     let was_steady = task
         .healthy_since
         .is_some_and(|since| task.state_since.since(since) >= STEADY);
     if was_steady {
-        1
+        (1, 0)
     } else {
-        task.attempts.saturating_add(1)
+        (task.attempts.saturating_add(1), 0)
     }
 }
 

@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod fair_share;
 mod leader;
+mod ports;
 mod properties;
 mod refusals;
 mod repeats;

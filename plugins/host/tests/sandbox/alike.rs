@@ -147,6 +147,7 @@ impl World {
             is_ended_by_hand: false,
             is_out_of_memory: false,
             is_agent_lost: false,
+            is_port_taken: false,
             is_gone: false,
             state_since: ClusterTime(self.now),
             healthy_since: None,

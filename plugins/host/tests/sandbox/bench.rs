@@ -11,7 +11,7 @@ use kelson_kernel_core::port::{
     WorkloadRow,
 };
 use kelson_model::framework::{Description, Limits};
-use kelson_model::id::{AgentId, Digest, WorkloadId};
+use kelson_model::id::{AgentId, Digest, TaskId, WorkloadId};
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::time::ClusterTime;
 use kelson_plugin_host::{HostConfig, WasmHost};
@@ -110,6 +110,10 @@ impl SeatView for View {
 
     fn attributes(&self, agent: AgentId) -> Option<Arc<Vec<(String, String)>>> {
         (agent.0 == 7).then(|| Arc::new(vec![("zone".to_owned(), "a".to_owned())]))
+    }
+
+    fn end(&self, task: TaskId) -> Option<String> {
+        (task.0 == 7).then(|| "exited with status 7".to_owned())
     }
 }
 

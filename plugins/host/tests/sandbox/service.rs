@@ -44,6 +44,7 @@ fn running(id: u64, slot: u32, agent: AgentId) -> TaskRow {
         is_ended_by_hand: false,
         is_out_of_memory: false,
         is_agent_lost: false,
+        is_port_taken: false,
         is_gone: false,
         state_since: ClusterTime(2_000),
         healthy_since: Some(ClusterTime(2_000)),

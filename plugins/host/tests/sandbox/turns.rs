@@ -32,6 +32,7 @@ fn task(id: u64) -> TaskRow {
         is_ended_by_hand: true,
         is_out_of_memory: false,
         is_agent_lost: false,
+        is_port_taken: false,
         is_gone: true,
         state_since: ClusterTime(5),
         healthy_since: Some(ClusterTime(6)),
@@ -426,6 +427,10 @@ impl SeatView for Interrupting {
     }
 
     fn attributes(&self, _agent: AgentId) -> Option<Arc<Vec<(String, String)>>> {
+        None
+    }
+
+    fn end(&self, _task: TaskId) -> Option<String> {
         None
     }
 }

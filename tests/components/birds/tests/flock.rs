@@ -40,6 +40,7 @@ fn bird(id: u64, slot: u32, state: TaskState) -> Task {
         is_ended_by_hand: false,
         is_out_of_memory: false,
         is_agent_lost: false,
+        is_port_taken: false,
         state_since: 5000,
         healthy_since: Some(5000),
         exit_code: None,
