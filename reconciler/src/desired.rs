@@ -9,7 +9,7 @@ use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::source::Fault;
 use kelson_reconciler_core::manifest::{
     FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, check_frameworks,
-    fault_at, load, resolve,
+    fault_at, load, rejected, resolve,
 };
 
 use crate::source::{BlobId, Listing, ManifestSource, SourceError, TreeFault};
@@ -201,7 +201,7 @@ impl Loader {
                         &need.pointer,
                         Code::MissingFile,
                         error.to_string(),
-                        "name an ordinary file of the same commit".to_owned(),
+                        cure(error).to_owned(),
                     ));
                 }
             }
@@ -228,13 +228,7 @@ impl Loader {
                 None => self.verdict(object),
             };
             for problem in &verdict.problems {
-                faults.push(fault_at(
-                    object,
-                    &format!("/spec{}", problem.pointer),
-                    Code::Rejected,
-                    problem.message.clone(),
-                    String::new(),
-                ));
+                faults.push(rejected(object, &problem.pointer, &problem.message));
             }
             if let Some(size) = verdict.is_too_big {
                 faults.push(fault_at(
@@ -292,6 +286,18 @@ impl Desired {
         needs
             .filter_map(|digest| digest.as_str()?.parse().ok())
             .collect()
+    }
+}
+
+/// What to do about a file that a manifest names and that cannot be used.
+fn cure(error: &SourceError) -> &'static str {
+    match error {
+        SourceError::TooLarge { .. } => {
+            "make it smaller: a component without its debug sections (`wasm-tools strip`), a file \
+             in parts; or let the program fetch it where it runs"
+        }
+        SourceError::LfsPointer { .. } => "take its path out of .gitattributes, and add it again",
+        _ => "name an ordinary file of the same commit",
     }
 }
 

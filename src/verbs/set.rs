@@ -8,7 +8,7 @@ use kelson_model::framework::Description;
 use kelson_model::object::ObjectKey;
 use kelson_model::request::{Request, SetField};
 use kelson_model::view::{KindView, List, ObjectView};
-use kelson_reconciler_core::manifest::Kinds;
+use kelson_reconciler_core::manifest::{Kinds, Unfit};
 use serde_json::{Value, json};
 
 use super::drift::{field_path, short};
@@ -193,12 +193,16 @@ fn judge(kinds: &Kinds, key: &ObjectKey, spec: &Value, change: &Change) -> Resul
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    Err(Failure::usage(format!(
-        "{} cannot be {}: {}",
-        field_path(&change.pointer),
-        change.text,
-        first_error.unwrap_or_default()
-    ))
+    let Unfit { message, hint } = first_error.unwrap_or_else(|| Unfit {
+        message: format!("{} cannot be {}", field_path(&change.pointer), change.text),
+        hint: String::new(),
+    });
+    let failure = Failure::usage(message);
+    Err(if hint.is_empty() {
+        failure
+    } else {
+        failure.with_hint(hint)
+    }
     .into())
 }
 
@@ -299,6 +303,32 @@ mod tests {
         ] {
             let error = judged(change).unwrap_err();
             assert_eq!(crate::exit::exit_of(&error), Exit::Usage, "{change}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_words_of_manifests() {
+        for (change, message, hint) in [
+            (
+                "spec.instances=many",
+                "spec.instances is the text \"many\", and must be a whole number",
+                "write a whole number of at least 0",
+            ),
+            (
+                "spec.nonsense=1",
+                "spec has no field `nonsense`",
+                "known here: env, instances, memory",
+            ),
+            (
+                "spec.memory=1GB",
+                "spec.memory is the text \"1GB\", and must be an amount of bytes with its unit",
+                "write 1Gi (1GiB is the same)",
+            ),
+        ] {
+            let error = judged(change).unwrap_err();
+            let failure = crate::exit::failure_of(&error).unwrap();
+            assert_eq!(failure.to_string(), message);
+            assert_eq!(failure.hint.as_deref(), Some(hint));
         }
     }
 }

@@ -125,12 +125,24 @@ fn a_value_set_by_hand_takes_its_canonical_form_or_is_refused() {
         "Service",
         &json!({"run": {"command": "web"}, "resources": {"memory": "256MB"}}),
     );
-    assert!(wrong.unwrap_err().contains("256Mi"));
-    assert!(
-        kinds
-            .normalise("Service", &json!({"run": {"command": 1}}))
-            .is_err()
+    assert!(wrong.unwrap_err().hint.contains("256Mi"));
+    let wrong = kinds.normalise("Service", &json!({"run": {"command": 1}}));
+    let wrong = wrong.unwrap_err();
+    assert_eq!(
+        wrong.message,
+        "spec.run.command is the number 1, and must be a text"
     );
+    assert_eq!(wrong.hint, "texts need quotes here: write \"1\"");
+    let spec = json!({"run": {"command": "web"}, "instances": 300_000});
+    let wrong = kinds.normalise("Service", &spec).unwrap_err();
+    assert_eq!(
+        wrong.message,
+        "spec.instances is the number 300000, and must be a whole number from 0 to 100000"
+    );
+    let spec = json!({"run": {"command": "web"}, "instnaces": 3});
+    let wrong = kinds.normalise("Service", &spec).unwrap_err();
+    assert_eq!(wrong.message, "spec has no field `instnaces`");
+    assert_eq!(wrong.hint, "did you mean `instances`?");
     assert!(kinds.normalise("Nothing", &json!({})).is_err());
 }
 

@@ -116,11 +116,30 @@ async fn what_a_framework_does_not_accept_is_a_fault_at_its_place() {
     stand.kernel.look(|state| {
         let fault = &state.source.errors[0];
         assert_eq!((fault.code.known(), fault.line), (Some(Code::Rejected), 5));
-        assert_eq!(fault.message, "13 brings bad luck");
+        assert_eq!(fault.message, "spec.instances: 13 brings bad luck");
+        assert!(fault.hint.contains("change spec.instances"), "{fault:?}");
         assert!(state.objects.is_empty());
     });
     let good = stand.commit(&[("web.yaml", service("web", 12))]);
     stand.settled(&good).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_says_what_to_do_about_its_size() {
+    let stand = Stand::with(&["web"]).await;
+    let manifest = service("web", 1).replace(
+        "command: web",
+        "command: web, files: [{path: a, source: large.bin}]",
+    );
+    let large = "x".repeat((64 << 20) + 1);
+    let commit = stand.commit(&[("web.yaml", manifest), ("large.bin", large)]);
+    stand.reported(&commit).await;
+    stand.kernel.look(|state| {
+        let fault = &state.source.errors[0];
+        assert_eq!(fault.code.known(), Some(Code::MissingFile));
+        assert!(fault.message.contains("at most 67108864"), "{fault:?}");
+        assert!(fault.hint.contains("smaller"), "{fault:?}");
+    });
 }
 
 #[tokio::test]

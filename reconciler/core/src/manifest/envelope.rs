@@ -7,10 +7,12 @@ use kelson_model::report::API_VERSION;
 use serde_json::{Value, json};
 
 use super::flaw::{Flaw, Rewrite};
+use super::indent::indented;
 use super::lines::Lines;
+use super::normal::Respelt;
 use super::schema::{Place, Schema};
 use super::syntax;
-use super::tree::{Content, Entry, Node, Position, Range};
+use super::tree::{Content, Entry, Meaning, Node, Position, Range};
 use kelson_model::code::Code;
 
 /// The JSON Schema of a document, whatever its kind.
@@ -80,7 +82,7 @@ pub(crate) struct Opened {
     pub(crate) kind: Option<String>,
     pub(crate) flaws: Vec<Flaw>,
     /// What to write for values that readers differ on, by their place.
-    pub(crate) respelt: BTreeMap<Position, Rewrite>,
+    pub(crate) respelt: BTreeMap<Position, Respelt>,
 }
 
 /// What is known around a document.
@@ -118,13 +120,20 @@ pub(crate) fn open(schema: &Schema, document: &Node, around: Around<'_>) -> Open
             ..Opened::default()
         };
     }
+    let metadata = schema.json.pointer("/properties/metadata");
+    let mut emptied = BTreeSet::new();
     for flaw in &mut checked.flaws {
         if flaw.code == Code::UnknownField && flaw.replacement.is_none() {
-            belongs_below(flaw, document, around);
+            let parent = belongs_below(flaw, document, around, metadata);
+            emptied.extend(parent.filter(|it| is_empty(it)).map(|it| it.value.position));
         } else if flaw.code == Code::MissingField && around.spec.is_some() {
             flaw.replacement = version_above(document).map(Box::new);
         }
     }
+    // Not empty, but for the fields that were told.
+    checked
+        .flaws
+        .retain(|flaw| flaw.code != Code::WrongType || !emptied.contains(&flaw.position));
     let kind = document
         .get("kind")
         .and_then(|entry| Some(entry.value.as_text()?.to_owned()));
@@ -158,55 +167,71 @@ fn not_a_mapping(document: &Node) -> Flaw {
     )
 }
 
-/// Where a field of the specification stands beside `spec`: says where that is, and indents it if
-/// nothing but its indentation keeps it out.
-fn belongs_below(flaw: &mut Flaw, document: &Node, around: Around<'_>) {
-    let Some(entries) = document.as_mapping() else {
-        return;
-    };
-    let Some(at) = entries
+/// Where a field of the specification or of `metadata` stands beside it: says where that is, and
+/// indents it if nothing but its indentation keeps it out. The field that it belongs below, where
+/// that is known.
+fn belongs_below<'a>(
+    flaw: &mut Flaw,
+    document: &'a Node,
+    around: Around<'_>,
+    metadata: Option<&Value>,
+) -> Option<&'a Entry> {
+    let entries = document.as_mapping()?;
+    let at = entries
         .iter()
-        .position(|entry| entry.key_range.start == flaw.position)
-    else {
-        return;
+        .position(|entry| entry.key_range.start == flaw.position)?;
+    let entry = entries.get(at)?;
+    let takes = |schema: Option<&Value>, key: &str| {
+        schema.is_some_and(|schema| {
+            let field = schema.get("properties").and_then(|all| all.get(key));
+            field.is_some()
+        })
     };
-    let (Some(entry), Some(spec)) = (entries.get(at), document.get("spec")) else {
-        return;
+    // The last of the document's own fields before it.
+    let parent = entries.iter().take(at).rev().find(|entry| {
+        matches!(
+            entry.key.as_str(),
+            "apiVersion" | "kind" | "metadata" | "spec"
+        )
+    });
+    let (parent, is_behind) = match parent {
+        Some(parent) if parent.key == "metadata" && takes(metadata, &entry.key) => (parent, true),
+        _ if !takes(around.spec, &entry.key) => return None,
+        Some(parent) if parent.key == "spec" => (parent, true),
+        Some(_) | None => (document.get("spec")?, false),
     };
-    let is_of_spec = |key: &str| {
-        around
-            .spec
-            .and_then(|schema| schema.get("properties")?.get(key))
-            .is_some()
-    };
-    if !is_of_spec(&entry.key) {
-        return;
-    }
-    flaw.hint = format!(
-        "indent it below `spec:`: `{}` is a field of spec",
-        entry.key
-    );
+    let (name, key) = (&parent.key, &entry.key);
+    flaw.hint = format!("indent it below `{name}:`: `{key}` is a field of {name}");
     flaw.related
-        .push((spec.key_range.start, "spec stands here".to_owned()));
-    let follows_spec = entries
-        .iter()
-        .take(at)
-        .rev()
-        .find(|entry| !is_of_spec(&entry.key))
-        .is_some_and(|entry| entry.key == "spec");
-    if follows_spec && spec.value.get(&entry.key).is_none() {
-        flaw.replacement = indented(entry, spec, around.lines).map(Box::new);
+        .push((parent.key_range.start, format!("{name} stands here")));
+    if is_behind && parent.value.get(&entry.key).is_none() {
+        flaw.replacement = indented_below(entry, parent, around.lines).map(Box::new);
     }
+    Some(parent)
 }
 
-/// The lines of an entry with the indentation of the fields of `spec`.
-fn indented(entry: &Entry, spec: &Entry, lines: &Lines<'_>) -> Option<Rewrite> {
-    let field = spec.value.as_mapping()?.first()?.key_range.start;
+/// Whether nothing stands behind the colon of a field.
+fn is_empty(entry: &Entry) -> bool {
+    matches!(&entry.value.content, Content::Scalar(scalar)
+        if scalar.meaning == Meaning::Null && scalar.text.is_empty())
+}
+
+/// The lines of an entry with the indentation of the fields of `parent`.
+fn indented_below(entry: &Entry, parent: &Entry, lines: &Lines<'_>) -> Option<Rewrite> {
     let start = entry.key_range.start;
-    let is_block = field.line > spec.key_range.start.line && spec.value.through.is_none();
-    if !is_block || field.column <= start.column || start.column != spec.key_range.start.column {
+    if start.column != parent.key_range.start.column || parent.value.through.is_some() {
         return None;
     }
+    let more = if is_empty(parent) {
+        2
+    } else {
+        let field = parent.value.as_mapping()?.first()?.key_range.start;
+        let is_block = field.line > parent.key_range.start.line;
+        field
+            .column
+            .checked_sub(start.column)
+            .filter(|more| is_block && *more > 0)?
+    };
     let end = entry.value.last().max(entry.key_range.end);
     // A block of text ends where the next line begins.
     let last = if end.column == 1 && end.line > start.line {
@@ -214,28 +239,9 @@ fn indented(entry: &Entry, spec: &Entry, lines: &Lines<'_>) -> Option<Rewrite> {
     } else {
         end.line
     };
-    let more = " ".repeat(usize::try_from(field.column - start.column).ok()?);
-    let mut text = Vec::new();
-    for number in start.line..=last {
-        let line = lines.get(usize::try_from(number).ok()?);
-        text.push(if line.trim().is_empty() {
-            line.to_owned()
-        } else {
-            format!("{more}{line}")
-        });
-    }
-    let behind = lines.get(usize::try_from(last).ok()?).chars().count() + 1;
-    let range = Range {
-        start: Position {
-            line: start.line,
-            column: 1,
-        },
-        end: Position {
-            line: last,
-            column: u32::try_from(behind).ok()?,
-        },
-    };
-    Some(Rewrite::certain(range, text.join("\n")))
+    let number = |number: u32| usize::try_from(number).ok();
+    let (range, text) = indented(lines, number(start.line)?, number(last)?, number(more)?);
+    Some(Rewrite::certain(range, text))
 }
 
 /// The line that is missing above a document that is one of ours otherwise.

@@ -12,6 +12,7 @@ use super::foreign;
 use super::kinds::Kinds;
 use super::lines::Lines;
 use super::load::LoadedObject;
+use super::normal::Respelt;
 use super::resolve;
 use super::schema::{Place, Schema};
 use super::tree::{Node, Position, Spans};
@@ -79,8 +80,11 @@ pub(crate) fn check(path: &str, bytes: &[u8], envelope: &Schema, kinds: &Kinds) 
     }
     gathered.flaws.extend(strangers.flaw());
     for flaw in &mut gathered.flaws {
-        if flaw.code == Code::Surprise {
-            flaw.replacement = gathered.respelt.remove(&flaw.position).map(Box::new);
+        if flaw.code == Code::Surprise
+            && let Some(respelt) = gathered.respelt.remove(&flaw.position)
+        {
+            flaw.hint = respelt.hint;
+            flaw.replacement = respelt.rewrite.map(Box::new);
         }
     }
     let mut outcome = gathered.outcome;
@@ -109,7 +113,7 @@ struct File<'a> {
 struct Gathered {
     outcome: Outcome,
     flaws: Vec<Flaw>,
-    respelt: BTreeMap<Position, Rewrite>,
+    respelt: BTreeMap<Position, Respelt>,
 }
 
 impl File<'_> {

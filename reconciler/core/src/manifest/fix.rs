@@ -1,5 +1,7 @@
 //! Writes what is known beyond doubt into a manifest, and leaves everything else as it is.
 
+use std::cmp::Ordering;
+
 use kelson_model::source::{Fault, Replacement};
 
 use super::envelope::envelope_schema;
@@ -27,7 +29,7 @@ pub struct Fixed {
 /// nothing to do.
 ///
 /// A replacement stays only where more of the file can be read with it than without, or as much and
-/// it has fewer faults.
+/// its fault is gone.
 pub fn fix(path: &str, bytes: &[u8], kinds: &Kinds) -> Option<Fixed> {
     let envelope = Schema::compile(envelope_schema()).ok()?;
     let faults_of = |bytes: &[u8]| {
@@ -51,13 +53,12 @@ pub fn fix(path: &str, bytes: &[u8], kinds: &Kinds) -> Option<Fixed> {
         let each = certain
             .iter()
             .filter_map(|fault| Some((write(&fixed.bytes, &[fault])?, vec![*fault])));
-        let before = weight(&faults);
         let better = all
             .into_iter()
             .chain(each.take(MAX_ROUNDS))
             .find_map(|(bytes, done)| {
                 let left = faults_of(&bytes);
-                (weight(&left) < before).then_some((bytes, done, left))
+                is_better(&faults, &done, &left).then_some((bytes, done, left))
             });
         let Some((bytes, done, left)) = better else {
             break;
@@ -69,14 +70,47 @@ pub fn fix(path: &str, bytes: &[u8], kinds: &Kinds) -> Option<Fixed> {
     (!fixed.mended.is_empty()).then_some(fixed)
 }
 
-/// How far a file is from being good: first what cannot be read, which may hide any number of other
-/// faults, then all faults.
-fn weight(faults: &[Fault]) -> (usize, usize) {
-    let hidden = faults
-        .iter()
-        .filter(|fault| matches!(fault.code.known(), Some(Code::Syntax | Code::Tab)))
-        .count();
-    (hidden, faults.len())
+/// Whether a file is better with what was done: more of it can be read, or as much, and nothing of
+/// what was done is left. What can be read only now may have faults of its own.
+fn is_better(before: &[Fault], done: &[&Fault], left: &[Fault]) -> bool {
+    match hidden(left).cmp(&hidden(before)) {
+        Ordering::Less => true,
+        Ordering::Equal => done
+            .iter()
+            .all(|fault| layer(fault).is_none() && !left.contains(fault)),
+        Ordering::Greater => false,
+    }
+}
+
+/// What hides other faults, the deepest first: what cannot be read, what is not for us, and what
+/// nobody knows.
+const HIDING: [&[Code]; 3] = [
+    &[
+        Code::Syntax,
+        Code::Tab,
+        Code::DuplicateKey,
+        Code::Disagreement,
+        Code::NotAnObject,
+    ],
+    &[Code::ApiVersion],
+    &[Code::UnknownKind],
+];
+
+/// Where a fault stands in [`HIDING`].
+fn layer(fault: &Fault) -> Option<usize> {
+    let code = fault.code.known()?;
+    HIDING.iter().position(|codes| codes.contains(&code))
+}
+
+/// How many faults there are that hide others, by layer.
+fn hidden(faults: &[Fault]) -> [usize; HIDING.len()] {
+    let mut count = [0; HIDING.len()];
+    for layer in faults.iter().filter_map(layer) {
+        if let Some(count) = count.get_mut(layer) {
+            *count += 1;
+        }
+    }
+    count
 }
 
 fn is_certain(fault: &Fault) -> bool {

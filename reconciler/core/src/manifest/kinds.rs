@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::framework::{FRAMEWORK, framework_schema};
 use super::nearest::{Meant, nearest};
-use super::schema::Schema;
+use super::schema::{Schema, Unfit};
 
 /// One kind that is known.
 #[derive(Debug)]
@@ -237,11 +237,14 @@ impl Kinds {
     /// hand.
     ///
     /// # Errors
-    /// Says what is wrong, in one sentence.
-    pub fn normalise(&self, kind: &str, spec: &Value) -> Result<Value, String> {
+    /// Says what is wrong, in the words that a manifest with it would get.
+    pub fn normalise(&self, kind: &str, spec: &Value) -> Result<Value, Unfit> {
         match self.get(kind) {
             Some(kind) => kind.schema.check_value(spec),
-            None => Err(format!("there is no kind {kind}")),
+            None => Err(Unfit {
+                message: format!("there is no kind {kind}"),
+                hint: String::new(),
+            }),
         }
     }
 }

@@ -11,13 +11,12 @@ pub(crate) struct Meant<'a> {
 /// The known word that is nearest to `word`, if one is near enough to be a slip of the fingers.
 pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<Meant<'a>> {
     let length = word.chars().count();
-    let limit = (length / 3).clamp(1, 3);
     let mut near: Vec<(usize, &str)> = known
         .map(|candidate| {
             let far = distance(&word.to_lowercase(), &candidate.to_lowercase());
             (far, candidate)
         })
-        .filter(|(far, _)| *far <= limit)
+        .filter(|(far, candidate)| *far <= slips(length.min(candidate.chars().count())))
         .collect();
     near.sort_unstable();
     let (far, best) = *near.first()?;
@@ -26,6 +25,17 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         word: best,
         is_certain: is_alone && (far == 0 || far == 1 && length >= 4),
     })
+}
+
+/// How many slips a word of this length may have and still be the one that was meant: a word of
+/// which half is different is another word.
+fn slips(length: usize) -> usize {
+    match length {
+        0 | 1 => 0,
+        2..=5 => 1,
+        6..=8 => 2,
+        _ => 3,
+    }
 }
 
 /// How many letters must be put in, taken out, changed or swapped with their neighbour; texts
@@ -55,23 +65,6 @@ fn distance(a: &str, b: &str) -> usize {
     previous.last().copied().unwrap_or(0)
 }
 
-/// What has another name in other systems: where it stands in a specification.
-pub(crate) fn known_elsewhere(word: &str) -> Option<&'static str> {
-    Some(match word.to_lowercase().as_str() {
-        "replicas" | "count" | "scale" => "instances",
-        "image" | "container" | "containers" => "run.command",
-        "environment" => "run.env",
-        "entrypoint" | "cmd" => "run.command",
-        "livenessprobe" | "healthcheck" | "healthchecks" => "health",
-        "readinessprobe" => "readiness",
-        "cpu" => "resources.cpus",
-        "mem" | "ram" => "resources.memory",
-        "strategy" => "update",
-        "volumes" | "volumemounts" | "configs" => "run.files",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +79,10 @@ mod tests {
         assert_eq!(find("maxunavailable"), Some("maxUnavailable"));
         assert_eq!(find("replicas"), None);
         assert_eq!(find("x"), None);
+        assert_eq!(find("rn"), Some("run"));
+        assert_eq!(find("ru"), Some("run"));
+        assert_eq!(find("rules"), None);
+        assert_eq!(find("wealthy"), Some("health"));
     }
 
     #[test]

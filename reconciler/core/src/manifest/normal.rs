@@ -12,6 +12,7 @@ use super::flaw::{Flaw, Rewrite};
 use super::pointer;
 use super::surprise;
 use super::tree::{Content, Meaning, Node, Position, Scalar};
+use super::words;
 use kelson_model::code::Code;
 
 /// Longest chain of `$ref` that is followed.
@@ -67,7 +68,16 @@ pub(crate) struct Normal {
     /// Pointers that have a flaw already; what a schema says of them is not told.
     pub(crate) spoiled: BTreeSet<String>,
     /// What to write for values that readers differ on, by their place: what the schema takes.
-    pub(crate) respelt: BTreeMap<Position, Rewrite>,
+    pub(crate) respelt: BTreeMap<Position, Respelt>,
+}
+
+/// What to write for a value that readers differ on.
+#[derive(Debug)]
+pub(crate) struct Respelt {
+    /// What the schema takes, in words.
+    pub(crate) hint: String,
+    /// Where only one thing can have been meant.
+    pub(crate) rewrite: Option<Rewrite>,
 }
 
 /// The schema behind `$ref`s.
@@ -182,7 +192,7 @@ struct Walk<'a> {
     filler: Filler<'a>,
     flaws: Vec<Flaw>,
     spoiled: BTreeSet<String>,
-    respelt: BTreeMap<Position, Rewrite>,
+    respelt: BTreeMap<Position, Respelt>,
 }
 
 impl<'a> Walk<'a> {
@@ -199,10 +209,11 @@ impl<'a> Walk<'a> {
                 let quantity = all.iter().find_map(|schema| Quantity::of(schema));
                 if node.through.is_none()
                     && quantity.is_none()
-                    && let Some(text) = respelt(scalar, &all)
+                    && let Some((hint, text)) = respelt(scalar, &all)
                 {
-                    let rewrite = Rewrite::certain(node.range(), text);
-                    self.respelt.insert(node.position, rewrite);
+                    let rewrite = text.map(|text| Rewrite::certain(node.range(), text));
+                    self.respelt
+                        .insert(node.position, Respelt { hint, rewrite });
                 }
                 let is_amount = matches!(scalar.meaning, Meaning::Number | Meaning::Text);
                 let (Some(quantity), true) = (quantity, is_amount) else {
@@ -262,21 +273,27 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What to write for a value that readers differ on, where the schema takes one type only.
-fn respelt(scalar: &Scalar, facets: &[&Value]) -> Option<String> {
+/// What to write for a value that readers differ on, where the schema takes one type only: in
+/// words, and as it stands in the file where that is beyond doubt.
+fn respelt(scalar: &Scalar, facets: &[&Value]) -> Option<(String, Option<String>)> {
     if !scalar.is_plain {
         return None;
     }
     let found = surprise::of_plain(&scalar.text)?;
-    let mut types = facets
-        .iter()
-        .filter_map(|schema| schema.get("type").and_then(Value::as_str));
-    match (types.next()?, types.next()) {
+    let mut types = facets.iter().filter_map(|schema| {
+        let kind = schema.get("type").and_then(Value::as_str)?;
+        Some((*schema, kind))
+    });
+    let (schema, kind) = types.next()?;
+    let text = match (kind, types.next()) {
         ("string", None) => Some(format!("\"{}\"", scalar.text)),
         ("boolean", None) => found.truth.map(|truth| truth.to_string()),
         ("integer" | "number", None) => found.number,
-        _ => None,
-    }
+        _ => return None,
+    };
+    let said = text.clone().or(found.either);
+    let said = said.unwrap_or_else(|| words::schema(schema));
+    Some((format!("write {said}"), text))
 }
 
 /// Whether one of several choices takes this value as something else than a quantity.

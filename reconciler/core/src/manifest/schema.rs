@@ -11,7 +11,7 @@ use kelson_model::quantity::{Bytes, MilliCpus, Millis};
 use serde_json::Value;
 
 use super::flaw::{Flaw, Rewrite};
-use super::normal::{self, Normal};
+use super::normal::{self, Normal, Respelt};
 use super::pointer;
 use super::sentence;
 use super::tree::{Content, Node, Position};
@@ -51,7 +51,7 @@ pub(crate) struct Checked {
     pub(crate) value: Value,
     pub(crate) flaws: Vec<Flaw>,
     /// What to write for values that readers differ on, by their place.
-    pub(crate) respelt: BTreeMap<Position, Rewrite>,
+    pub(crate) respelt: BTreeMap<Position, Respelt>,
 }
 
 /// What a node is checked for.
@@ -126,20 +126,45 @@ impl Schema {
         }
     }
 
-    /// Normalises and checks one value that stands at `path` of the specification (`/instances`),
-    /// as `set` does.
-    pub(crate) fn check_value(&self, spec: &Value) -> Result<Value, String> {
-        let value = normal::of_value(&self.json, spec)?;
-        let wrong = self.validator.iter_errors(&value).next().map(|error| {
-            let path = pointer::dotted(error.instance_path().as_str());
-            if path.is_empty() {
-                error.to_string()
-            } else {
-                format!("{path}: {error}")
-            }
-        });
-        wrong.map_or(Ok(value), Err)
+    /// Normalises and checks a specification that no file spells, as `set` does.
+    pub(crate) fn check_value(&self, spec: &Value) -> Result<Value, Unfit> {
+        let value = normal::of_value(&self.json, spec);
+        if let Ok(value) = &value
+            && self.validator.is_valid(value)
+        {
+            return Ok(value.clone());
+        }
+        // In the words that a manifest with it would get.
+        let node = Node::of_value(spec);
+        let quiet = BTreeSet::new();
+        let place = Place {
+            base: "/spec",
+            quiet: &quiet,
+            spec: None,
+        };
+        let checked = self.check(&node, place);
+        match (checked.flaws.into_iter().next(), value) {
+            (Some(flaw), _) => Err(Unfit {
+                message: flaw.message,
+                hint: flaw.hint,
+            }),
+            (None, Ok(_)) => Ok(checked.value),
+            (None, Err(message)) => Err(Unfit {
+                message,
+                hint: String::new(),
+            }),
+        }
     }
+}
+
+/// Why a specification is none of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unfit {
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// What to write instead; may be empty.
+    pub hint: String,
 }
 
 impl Schema {

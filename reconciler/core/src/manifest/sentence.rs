@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::flaw::{Flaw, Rewrite};
-use super::nearest::{Meant, known_elsewhere, nearest};
+use super::nearest::{Meant, nearest};
+use super::other_words::{Elsewhere, of_metadata, of_word};
 use super::pointer;
 use super::syntax;
 use super::tree::{Node, cut};
@@ -43,17 +44,17 @@ impl UnknownField<'_> {
             return syntax::glued_at(word, entry.key_range.start);
         }
         let mut rewrite = None;
-        let hint = if let Some(meant) = nearest(field, known.iter().copied()) {
+        let hint = if let Some(meant) = self.meant(&known) {
             rewrite = entry.map(|entry| Rewrite {
                 range: entry.key_range,
                 text: meant.word.to_owned(),
                 is_certain: meant.is_certain && mapping.get(meant.word).is_none(),
             });
             format!("did you mean `{}`?", meant.word)
+        } else if let Some(instead) = self.instead() {
+            instead
         } else if let Some(place) = self.place() {
             format!("`{shown}` stands at {place}")
-        } else if let Some(place) = self.other_name() {
-            format!("did you mean {place}?")
         } else if known.is_empty() {
             "leave it out".to_owned()
         } else {
@@ -75,17 +76,56 @@ impl UnknownField<'_> {
         })
     }
 
-    /// Where what other systems call so stands.
-    fn other_name(&self) -> Option<String> {
-        let place = known_elsewhere(self.field)?;
-        let first = place.split('.').next()?;
+    /// The field of the same mapping that was meant: another system's word for it, or a slip.
+    fn meant<'a>(&self, known: &[&'a str]) -> Option<Meant<'a>> {
+        match self.elsewhere() {
+            Some(Elsewhere::Named(place)) => {
+                let (parent, name) = match place.rsplit_once('.') {
+                    Some((parent, name)) => (format!("spec.{parent}"), name),
+                    None => ("spec".to_owned(), place),
+                };
+                // `ports[].port` is what every item has.
+                let own: String = self
+                    .parent
+                    .chars()
+                    .filter(|c| !c.is_ascii_digit())
+                    .collect();
+                let word = known.iter().find(|known| **known == name)?;
+                (own == parent).then_some(Meant {
+                    word,
+                    is_certain: false,
+                })
+            }
+            Some(Elsewhere::Otherwise(_)) => None,
+            None => nearest(self.field, known.iter().copied()),
+        }
+    }
+
+    /// What to do about a word of another system.
+    fn instead(&self) -> Option<String> {
+        if self.parent == "metadata" {
+            return of_metadata(self.field).map(str::to_owned);
+        }
+        Some(match self.elsewhere()? {
+            Elsewhere::Named(place) => format!("`{}` is spec.{place} here", self.field),
+            Elsewhere::Otherwise(sentence) => sentence.to_owned(),
+        })
+    }
+
+    /// What another system's word comes to in a specification that says what runs.
+    fn elsewhere(&self) -> Option<Elsewhere> {
         let spec = if self.base == "/spec" {
             self.root
         } else {
             self.spec?
         };
-        spec.get("properties")?.get(first)?;
-        Some(format!("spec.{place}"))
+        let has = |field: &str| spec.get("properties")?.get(field);
+        has("run")?;
+        let found = of_word(self.field)?;
+        if let Elsewhere::Named(place) = found {
+            has(place.split(['.', '[']).next()?)?;
+        }
+        Some(found)
     }
 }
 

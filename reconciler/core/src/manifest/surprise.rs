@@ -14,6 +14,8 @@ pub(crate) struct Surprise {
     pub(crate) truth: Option<bool>,
     /// The number that it is to some, as every reader reads it.
     pub(crate) number: Option<String>,
+    /// What to write where it may be one of two numbers.
+    pub(crate) either: Option<String>,
 }
 
 /// Looks at a plain scalar (one without quotes); `None` where every reader agrees.
@@ -23,6 +25,7 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
         Some(Surprise {
             truth: None,
             number: None,
+            either: None,
             message: format!(
                 "{text} without quotes is read as {reading} by some readers and not by others"
             ),
@@ -79,11 +82,25 @@ pub(crate) fn of_plain(text: &str) -> Option<Surprise> {
         if unsigned.len() > 1 && unsigned.starts_with('0') {
             let stripped = unsigned.trim_start_matches('0');
             let stripped = if stripped.is_empty() { "0" } else { stripped };
-            // Which of the two numbers was meant, nobody can tell.
-            return surprise(
-                "an octal number",
-                &format!("or {sign}{stripped} for the number"),
-            );
+            let decimal = format!("{sign}{stripped}");
+            let octal = match u64::from_str_radix(unsigned, 8) {
+                Ok(value) => format!("{sign}{value}"),
+                Err(_) => return number(&format!("the number {decimal}"), decimal),
+            };
+            if octal == decimal {
+                return number(&format!("the number {decimal}"), decimal);
+            }
+            // Which of the two was meant, nobody can tell.
+            return Some(Surprise {
+                truth: None,
+                number: None,
+                message: format!(
+                    "{text} without quotes is read as {octal}, an octal number, by some readers \
+                     and as {decimal} by others"
+                ),
+                hint: format!("{quoted}, or {decimal} or {octal} for the number that is meant"),
+                either: Some(format!("{decimal}, or {octal} if it was meant to be octal")),
+            });
         }
         return None;
     }
@@ -265,7 +282,11 @@ mod tests {
     fn the_hint_says_what_to_write() {
         assert_eq!(
             of_plain("012").unwrap().hint,
-            "write \"012\" for the text, or 12 for the number"
+            "write \"012\" for the text, or 12 or 10 for the number that is meant"
+        );
+        assert_eq!(
+            of_plain("08").unwrap().hint,
+            "write \"08\" for the text, or 8 for the number"
         );
         assert!(of_plain("0x1F").unwrap().hint.contains("31"));
         assert!(of_plain("no").unwrap().hint.contains("false"));

@@ -1,6 +1,7 @@
 //! Says why a text is not YAML, in words of what people usually do.
 
 use super::flaw::{Flaw, Rewrite};
+use super::indent;
 use super::lines::Lines;
 use super::tree::{Node, Position, Range, cut};
 use super::yaml::MAX_DEPTH;
@@ -71,6 +72,9 @@ pub(crate) fn explain(stopped: &Stopped<'_>) -> Flaw {
         return flaw;
     }
     if let Some(flaw) = unclosed_quote(stopped, position) {
+        return flaw;
+    }
+    if let Some(flaw) = dedented(stopped, position) {
         return flaw;
     }
     if let Some(bracket) = stopped.bracket.or_else(|| bracket_above(stopped, position)) {
@@ -250,6 +254,14 @@ fn missing_space(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
         let column = line.chars().count() - text.chars().count() + 1;
         Some(glued_at(word, Position::new(number, column)))
     })
+}
+
+/// A field above the place that stands too far to the left.
+fn dedented(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
+    let is_meant = stopped.bracket.is_none()
+        && (stopped.info.contains("expected key")
+            || stopped.info.contains("mapping values are not allowed"));
+    is_meant.then(|| indent::dedented(stopped.lines, stopped.document, position))?
 }
 
 /// A quote that is not closed; the reader says where it stood, which may be far behind it.

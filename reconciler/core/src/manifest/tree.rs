@@ -85,6 +85,46 @@ pub(crate) enum Meaning {
 }
 
 impl Node {
+    /// A value that no file spells.
+    pub(crate) fn of_value(value: &Value) -> Self {
+        let scalar = |meaning, text: String| {
+            let is_plain = meaning != Meaning::Text;
+            Content::Scalar(Scalar {
+                text,
+                is_plain,
+                meaning,
+            })
+        };
+        let mut size = 1;
+        let mut below = |value: &Value| {
+            let node = Self::of_value(value);
+            size += node.size;
+            node
+        };
+        let content = match value {
+            Value::Null => scalar(Meaning::Null, String::new()),
+            Value::Bool(yes) => scalar(Meaning::Bool(*yes), yes.to_string()),
+            Value::Number(number) => scalar(Meaning::Number, number.to_string()),
+            Value::String(text) => scalar(Meaning::Text, text.clone()),
+            Value::Array(items) => Content::Sequence(items.iter().map(below).collect()),
+            Value::Object(fields) => {
+                let entry = |(key, value): (&String, &Value)| Entry {
+                    key: key.clone(),
+                    key_range: Range::default(),
+                    value: below(value),
+                };
+                Content::Mapping(fields.iter().map(entry).collect())
+            }
+        };
+        Self {
+            position: Position::default(),
+            end: Position::default(),
+            through: None,
+            size,
+            content,
+        }
+    }
+
     /// Where it is written.
     pub(crate) fn range(&self) -> Range {
         Range {

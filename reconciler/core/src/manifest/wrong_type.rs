@@ -3,10 +3,14 @@
 use serde_json::Value;
 
 use super::flaw::{Flaw, Rewrite};
+use super::program;
 use super::syntax;
 use super::tree::{Content, Meaning, Node, Scalar, cut};
 use super::words;
 use kelson_model::code::Code;
+
+/// Longest line of a program that is written anew, in bytes.
+const MAX_LINE: usize = 400;
 
 /// Says what is wrong with the type of the value at `path` of `root`, which `holder` is or holds;
 /// `name` is its path in words.
@@ -31,7 +35,11 @@ pub(crate) fn wrong_type(
     };
     match &node.content {
         Content::Scalar(scalar) => wrong.scalar(scalar),
-        Content::Sequence(items) => wrong.told(wrong.list_hint(items), None),
+        Content::Sequence(items) => {
+            let (hint, instead) = wrong.list(items);
+            let rewrite = instead.map(|text| Rewrite::likely(node.range(), text));
+            wrong.told(hint, rewrite)
+        }
         Content::Mapping(_) => {
             let hint = if wrong.wants("array") {
                 "write a list: a - in front of each item".to_owned()
@@ -97,18 +105,37 @@ impl Wrong<'_> {
                     self.certain(text.clone()),
                 )
             }
-            Meaning::Bool(_) | Meaning::Number | Meaning::Text if self.wants("array") => self.told(
-                format!("write a list: [{shown}]"),
-                Some(Rewrite::likely(self.node.range(), format!("[{text}]"))),
-            ),
-            Meaning::Number if self.wants("integer") => self.told("write a whole number", None),
+            Meaning::Bool(_) | Meaning::Number | Meaning::Text if self.wants("array") => {
+                let list = self.list_of(scalar);
+                self.told(
+                    format!("write a list: {}", cut(&list)),
+                    Some(Rewrite::likely(self.node.range(), list)),
+                )
+            }
             Meaning::Bool(_) | Meaning::Number | Meaning::Text if self.wants("object") => {
                 self.mapping(scalar)
             }
             Meaning::Bool(_) | Meaning::Number | Meaning::Text => {
-                self.told(format!("write {}", self.wanted), None)
+                self.told(format!("write {}", words::schema(self.schema)), None)
             }
         }
+    }
+
+    /// A single value as the list that was meant.
+    fn list_of(&self, scalar: &Scalar) -> String {
+        let text = &scalar.text;
+        let items = self.schema.get("items").unwrap_or(&Value::Null);
+        let takes = |kind: &str| items.get("type").is_some_and(|it| it == kind);
+        if takes("string") && self.name.ends_with(".args") {
+            return program::arguments(text);
+        }
+        if takes("string") {
+            return program::list([text.as_str()]);
+        }
+        let fields = takes("object")
+            .then(|| fields_with(items, scalar))
+            .flatten();
+        format!("[{}]", fields.as_deref().unwrap_or(text))
     }
 
     fn is_port_name(&self) -> bool {
@@ -142,7 +169,13 @@ impl Wrong<'_> {
         if let Some((word, _)) = syntax::glued_key(text).filter(|_| scalar.is_plain) {
             return syntax::glued(word, self.node);
         }
-        let Some(fields) = self.fields_with(scalar) else {
+        let takes_a_program = takes_a_program(self.schema) && scalar.meaning == Meaning::Text;
+        let fields = if takes_a_program && text.len() <= MAX_LINE {
+            Some(program::mapping(text))
+        } else {
+            fields_with(self.schema, scalar)
+        };
+        let Some(fields) = fields else {
             return self.told(format!("write {}", words::schema(self.schema)), None);
         };
         self.told(
@@ -151,71 +184,107 @@ impl Wrong<'_> {
         )
     }
 
-    /// The smallest mapping that has the value: `{name: http, port: 8080}`.
-    fn fields_with(&self, scalar: &Scalar) -> Option<String> {
-        if scalar.text.len() > 60 || !scalar.is_plain {
-            return None;
-        }
-        let properties = self.schema.get("properties")?.as_object()?;
-        let required = || {
-            self.schema
-                .get("required")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-        };
-        let takes = |field: &str| {
-            let kind = properties
-                .get(field)
-                .and_then(|it| it.get("type"))?
-                .as_str()?;
-            let fits = match scalar.meaning {
-                Meaning::Number => kind == "integer" && is_whole(&scalar.text),
-                Meaning::Text => kind == "string",
-                Meaning::Null | Meaning::Bool(_) => false,
-            };
-            fits.then(|| field.to_owned())
-        };
-        let other = || properties.keys().find_map(|field| takes(field));
-        let taker = match required().find_map(takes) {
-            Some(field) => field,
-            None if scalar.meaning == Meaning::Number && required().next().is_some() => other()?,
-            None => return None,
-        };
-        let mut fields = Vec::new();
-        for field in required().filter(|field| *field != taker) {
-            let format = properties.get(field)?.get("format")?.as_str()?;
-            // What a name could be; every other required field nobody can make up.
-            let example = match format {
-                "port-name" => "http",
-                "name" => "web",
-                _ => return None,
-            };
-            fields.push(format!("{field}: {example}"));
-        }
-        fields.push(format!("{taker}: {}", scalar.text));
-        Some(format!("{{{}}}", fields.join(", ")))
-    }
-
-    fn list_hint(&self, items: &[Node]) -> String {
+    /// What to write for a list, in words, and where that is likely, as it stands in the file.
+    fn list(&self, items: &[Node]) -> (String, Option<String>) {
+        let texts: Option<Vec<&str>> = items
+            .iter()
+            .map(|item| match &item.content {
+                Content::Scalar(scalar) => Some(scalar.text.as_str()),
+                Content::Sequence(_) | Content::Mapping(_) => None,
+            })
+            .collect();
+        let line = texts.as_deref().and_then(<[&str]>::split_first);
         if self.wants("string") {
-            return "write one text, without [ and -".to_owned();
+            let hint = match line {
+                Some((program, rest)) if self.name.ends_with(".command") => {
+                    let args = cut(&program::list(rest.iter().copied()));
+                    format!(
+                        "write `command: {}`, and beside it `args: {args}`",
+                        cut(program)
+                    )
+                }
+                Some(_) | None => "write one text, without [ and -".to_owned(),
+            };
+            return (hint, None);
         }
         if !self.wants("object") {
-            return format!("write {}", self.wanted);
+            return (format!("write {}", words::schema(self.schema)), None);
+        }
+        if let Some((program, rest)) = line.filter(|_| takes_a_program(self.schema)) {
+            let args = program::list(rest.iter().copied());
+            let text = format!("{{command: {program}, args: {args}}}");
+            return (format!("write {}", cut(&text)), Some(text));
         }
         let takes_texts = self
             .schema
             .pointer("/additionalProperties/type")
             .is_some_and(|kind| kind == "string");
-        match items.first().filter(|_| takes_texts).and_then(variable) {
+        let hint = match items.first().filter(|_| takes_texts).and_then(variable) {
             Some((name, value)) => {
                 format!("write `{name}: \"{value}\"` for each, without the - in front")
             }
             None => "write fields below it, without the - in front".to_owned(),
-        }
+        };
+        (hint, None)
     }
+}
+
+/// Whether a schema takes a program and its arguments.
+fn takes_a_program(schema: &Value) -> bool {
+    let is = |field: &str, kind: &str| {
+        schema
+            .get("properties")
+            .and_then(|all| all.get(field)?.get("type"))
+            .is_some_and(|it| it == kind)
+    };
+    is("command", "string") && is("args", "array")
+}
+
+/// The smallest mapping that has the value: `{name: http, port: 8080}`.
+fn fields_with(schema: &Value, scalar: &Scalar) -> Option<String> {
+    if scalar.text.len() > 60 || !scalar.is_plain {
+        return None;
+    }
+    let properties = schema.get("properties")?.as_object()?;
+    let required = || {
+        schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+    };
+    let takes = |field: &str| {
+        let kind = properties
+            .get(field)
+            .and_then(|it| it.get("type"))?
+            .as_str()?;
+        let fits = match scalar.meaning {
+            Meaning::Number => kind == "integer" && is_whole(&scalar.text),
+            Meaning::Text => kind == "string",
+            Meaning::Null | Meaning::Bool(_) => false,
+        };
+        fits.then(|| field.to_owned())
+    };
+    let other = || properties.keys().find_map(|field| takes(field));
+    let taker = match required().find_map(takes) {
+        Some(field) => field,
+        None if scalar.meaning == Meaning::Number && required().next().is_some() => other()?,
+        None => return None,
+    };
+    let mut fields = Vec::new();
+    for field in required().filter(|field| *field != taker) {
+        let format = properties.get(field)?.get("format")?.as_str()?;
+        // What a name could be; every other required field nobody can make up.
+        let example = match format {
+            "port-name" => "http",
+            "name" => "web",
+            _ => return None,
+        };
+        fields.push(format!("{field}: {example}"));
+    }
+    fields.push(format!("{taker}: {}", scalar.text));
+    Some(format!("{{{}}}", fields.join(", ")))
 }
 
 /// The name and value of one item of a list of variables, as other systems have them: `A=b`, or a
