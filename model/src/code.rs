@@ -103,6 +103,8 @@ codes! {
         Reserved = "K0127", "A field is reserved";
         /// More drift than is listed.
         TooMuchDrift = "K0128", "More drift than is listed";
+        /// What is allowed, and is hardly ever meant: a warning.
+        Unlikely = "K0129", "A value is hardly what was meant";
     }
     Requests {
         /// A plan that was made against another state than the present one.

@@ -336,4 +336,7 @@ pub struct Validation {
     pub objects: u64,
     /// All errors at once.
     pub errors: Vec<Fault>,
+    /// What is allowed, and hardly ever meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Fault>,
 }

@@ -10,7 +10,7 @@ use kelson_model::report::{API_VERSION, Validation};
 use kelson_model::source::SourceRecord;
 use kelson_model::time::WallTime;
 use kelson_reconciler_core::guard;
-use kelson_reconciler_core::manifest::Kinds;
+use kelson_reconciler_core::manifest::{Kinds, advice, tidy};
 use kelson_reconciler_core::observed::ObservedObject;
 use kelson_reconciler_core::plan::Plan;
 
@@ -54,6 +54,13 @@ pub fn validation(desired: &Desired) -> Validation {
         files: count(loaded.files),
         objects: count(loaded.objects.len() + loaded.waiting.len()),
         errors: loaded.faults.clone(),
+        warnings: tidy(
+            loaded
+                .objects
+                .iter()
+                .flat_map(|object| advice(object))
+                .collect(),
+        ),
     }
 }
 

@@ -21,7 +21,10 @@ pub(crate) fn sarif(validation: &Validation) -> Value {
             })
         })
         .collect();
-    let results: Vec<Value> = validation.errors.iter().map(result).collect();
+    let errors = validation.errors.iter().map(|fault| result(fault, "error"));
+    let warnings = validation.warnings.iter();
+    let warnings = warnings.map(|fault| result(fault, "warning"));
+    let results: Vec<Value> = errors.chain(warnings).collect();
     json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -37,10 +40,10 @@ pub(crate) fn sarif(validation: &Validation) -> Value {
     })
 }
 
-fn result(fault: &Fault) -> Value {
+fn result(fault: &Fault, level: &str) -> Value {
     let mut result = json!({
         "ruleId": fault.code,
-        "level": "error",
+        "level": level,
         "message": {"text": sentence(fault)},
     });
     let Value::Object(map) = &mut result else {
@@ -139,7 +142,9 @@ fn sentence(fault: &Fault) -> String {
 /// All faults as commands of a GitHub workflow, a line each: `::error file=…`.
 pub(crate) fn github(validation: &Validation) -> String {
     let mut text = String::new();
-    for fault in &validation.errors {
+    let errors = validation.errors.iter().map(|fault| ("error", fault));
+    let warnings = validation.warnings.iter().map(|fault| ("warning", fault));
+    for (level, fault) in errors.chain(warnings) {
         let mut properties = Vec::new();
         if !fault.file.is_empty() {
             properties.push(format!("file={}", property(&fault.file)));
@@ -162,7 +167,7 @@ pub(crate) fn github(validation: &Validation) -> String {
             property(&format!("{}: {title}", fault.code))
         ));
         text.push_str(&format!(
-            "::error {}::{}\n",
+            "::{level} {}::{}\n",
             properties.join(","),
             data(&sentence(fault))
         ));
@@ -222,6 +227,7 @@ mod tests {
             files: 1,
             objects: 0,
             errors: vec![fault, Fault::of_file(Code::TooManyFaults, "", "7 more", "")],
+            warnings: vec![Fault::of_file(Code::Unlikely, "a.yaml", "a line", "")],
         }
     }
 
@@ -231,7 +237,9 @@ mod tests {
         assert_eq!(log["version"], "2.1.0");
         let run = &log["runs"][0];
         let results = run["results"].as_array().map_or(0, Vec::len);
-        assert_eq!(results, 2);
+        assert_eq!(results, 3);
+        assert_eq!(run["results"][0]["level"], "error");
+        assert_eq!(run["results"][2]["level"], "warning");
         let first = &run["results"][0];
         let place = &first["locations"][0]["physicalLocation"];
         assert_eq!(place["artifactLocation"]["uri"], "kelson/a%20b%2Cc.yaml");
@@ -256,7 +264,8 @@ mod tests {
             "::error file=kelson/a b%2Cc.yaml,line=5,col=3,endLine=5,endColumn=11,\
              title=K0102%3A A field is not known::spec has no field `instnaces`%0A::error::x; \
              did you mean `instances`?\n\
-             ::error title=K0126%3A More faults than are listed::7 more\n"
+             ::error title=K0126%3A More faults than are listed::7 more\n\
+             ::warning file=a.yaml,title=K0129%3A A value is hardly what was meant::a line\n"
         );
     }
 }

@@ -102,6 +102,10 @@ fn page(validation: &Validation, palette: Palette) -> String {
         text.push_str(&fault(error, palette));
         text.push('\n');
     }
+    for warning in &validation.warnings {
+        let label = palette.paint(Tint::Warn, "warning:");
+        text.push_str(&format!("{label} {}\n", fault(warning, palette)));
+    }
     let files = number(validation.files, "file");
     let objects = number(validation.objects, "object");
     if validation.valid {
@@ -127,6 +131,7 @@ pub(crate) fn number(count: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kelson_model::code::Code;
 
     #[test]
     fn the_verdict_counts_files_and_objects() {
@@ -137,10 +142,19 @@ mod tests {
             files: 1,
             objects: 30,
             errors: Vec::new(),
+            warnings: Vec::new(),
         };
         assert_eq!(
             page(&validation, Palette::plain()),
             "valid: 1 file, 30 objects\n"
+        );
+        let warned = Validation {
+            warnings: vec![Fault::of_file(Code::Unlikely, "web.yaml", "a line", "two words")],
+            ..validation
+        };
+        assert_eq!(
+            page(&warned, Palette::plain()),
+            "warning: web.yaml: K0129 a line\n  hint: two words\n\nvalid: 1 file, 30 objects\n"
         );
     }
 }

@@ -159,6 +159,12 @@ pub(super) fn find_program(
         }
     }
     Err(found_but.unwrap_or_else(|| {
+        if name.contains(char::is_whitespace) {
+            return format!(
+                "there is no program '{name}'; command is one program, and its arguments stand in \
+                 args: for a line of a shell, write `command: sh` and `args: [\"-c\", \"…\"]`"
+            );
+        }
         if name.contains('/') {
             format!("there is no program '{name}' (relative to the workdir '{directory}')")
         } else {
@@ -173,5 +179,20 @@ fn plain(error: &std::io::Error) -> String {
     match text.split_once(" (os error") {
         Some((plain, _)) => plain.to_lowercase(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_no_program_says_what_to_write() {
+        let find = |name| find_program(name, &Environment::new(), ".").unwrap_err();
+        let told = find("sleep 100 && echo hi");
+        assert!(told.starts_with("there is no program 'sleep 100 && echo hi'; "));
+        assert!(told.contains("`command: sh`"), "{told}");
+        assert!(!find("sleep").contains("command"));
     }
 }

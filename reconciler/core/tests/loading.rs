@@ -9,7 +9,7 @@ use kelson_model::code::Code;
 use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::Digest;
 use kelson_reconciler_core::manifest::{
-    Kinds, MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Standing, Unreadable,
+    Kinds, MAX_FAULTS, MAX_FILE_BYTES, ManifestFile, ParseCache, Standing, Unreadable, advice,
     check_frameworks, fault_at, load, read_value, resolve,
 };
 use serde_json::json;
@@ -635,4 +635,32 @@ fn a_framework_with_the_name_of_another_is_at_fault_and_decides_nothing() {
     assert!(found[0].message.contains("in the box"), "{:?}", found[0]);
     // Of two that are new, the first by namespace has it.
     assert_eq!(places(&faults(&described)), ["K0118 another.yaml:3:18"]);
+}
+
+#[test]
+fn a_line_where_a_program_belongs_is_advice_and_no_fault() {
+    let run = |run: &str| {
+        let text = service("web").replace("{command: web}", run);
+        let loaded = load_commit(&[("web.yaml", text.as_bytes())]);
+        assert_eq!(places(&loaded.faults), Vec::<String>::new(), "{text}");
+        advice(&loaded.objects[0])
+    };
+    let told = run("{command: sleep 100 && echo hi}");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        told[0].message,
+        "spec.run.command is \"sleep 100 && echo hi\", and all of it is taken for the name of one \
+         program"
+    );
+    assert_eq!(
+        told[0].hint,
+        "write `command: sh`, and beside it `args: [\"-c\", \"sleep 100 && echo hi\"]`"
+    );
+    let told = run("{command: python3 -m http.server}");
+    assert!(told[0].hint.contains(r#"`args: ["-m", "http.server"]`"#));
+    assert_eq!(run("{command: web, args: [a b]}"), []);
+    assert_eq!(
+        run("{command: my tool, files: [{path: my tool, content: x}]}"),
+        []
+    );
 }

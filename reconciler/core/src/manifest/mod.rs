@@ -5,6 +5,7 @@
 //! files of a commit) → [`resolve`] (pins files of the commit by digest). [`fix`] writes what is
 //! known beyond doubt.
 
+mod advice;
 mod builder;
 mod editor;
 mod envelope;
@@ -35,6 +36,7 @@ mod written;
 mod wrong_type;
 mod yaml;
 
+pub use advice::advice;
 pub use editor::editor_schema;
 pub use fix::{Fixed, fix};
 pub use flaw::{MAX_FAULTS, tidy};
@@ -43,6 +45,7 @@ pub use kinds::{Kinds, KindsError, Standing};
 pub use load::{
     Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, Waiting, fault_at, load,
 };
+pub use nearest::{Meant, nearest};
 pub(crate) use pointer::join as pointer_join;
 pub use reference::reference;
 pub use rejected::rejected;

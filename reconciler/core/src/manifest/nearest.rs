@@ -2,14 +2,15 @@
 
 /// A word that somebody probably meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Meant<'a> {
-    pub(crate) word: &'a str,
+pub struct Meant<'a> {
+    /// The word.
+    pub word: &'a str,
     /// Whether it is one slip away, and no other word is as near.
-    pub(crate) is_certain: bool,
+    pub is_certain: bool,
 }
 
 /// The known word that is nearest to `word`, if one is near enough to be a slip of the fingers.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<Meant<'a>> {
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<Meant<'a>> {
     let length = word.chars().count();
     let mut near: Vec<(usize, &str)> = known
         .map(|candidate| {
