@@ -337,6 +337,10 @@ pub struct WhyReport {
     pub object: ObjectKey,
     /// Never empty.
     pub lines: Vec<Explanation>,
+    /// Whether nobody has it: no object has this name, and no source says that it wants one. The
+    /// lines then say what keeps a revision back that may bring it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_missing: bool,
 }
 
 /// One link of the chain from an object to what it waits for.

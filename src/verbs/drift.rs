@@ -7,7 +7,7 @@ use kelson_model::object::DriftPolicy;
 use kelson_model::report::{DriftReport, DriftRow, DriftSummary};
 use serde_json::Value;
 
-use super::target::Target;
+use super::target::{Target, keys, status};
 use super::watching::Watching;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -49,6 +49,22 @@ pub(crate) async fn run(arguments: &Drift, context: &Context) -> Result<Exit> {
                         .any(|target| target.is(&object.kind, &object.name)))
         });
         report.summary = summary(&report.items);
+        let is_told = |target: &&Target| {
+            let mut items = report.items.iter();
+            items.any(|item| target.is(&item.object.kind, &item.object.name))
+        };
+        // Of an object that is gone, its drift may still be told.
+        if !arguments.objects.iter().all(|target| is_told(&target)) {
+            let keys = keys(&status(&client, limit.as_ref()).await?)?;
+            let is_there = |target: &&Target| {
+                let mut keys = keys.iter();
+                keys.any(|key| target.is(&key.kind, &key.name))
+            };
+            let mut wanted = arguments.objects.iter();
+            if let Some(target) = wanted.find(|it| !is_told(it) && !is_there(it)) {
+                return Err(target.missing(limit.as_ref(), &keys).into());
+            }
+        }
         Ok(report)
     };
     let report = arguments

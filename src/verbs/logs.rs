@@ -4,13 +4,15 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use futures_util::future::try_join_all;
 use kelson_model::report::TaskRow;
+use kelson_model::task::TaskState;
 use serde_json::json;
 
 use super::target::{Target, task, tasks};
+use super::tasks::state_word;
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{Format, emit};
+use crate::output::{Format, emit, plain, say};
 
 /// What may be typed behind `logs`.
 #[derive(Debug, Args)]
@@ -57,6 +59,11 @@ pub(crate) async fn run(arguments: &Logs, context: &Context) -> Result<Exit> {
     let streams = arguments
         .stream
         .map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |one| vec![one]);
+    if arguments.follow {
+        rows.iter()
+            .filter_map(unstarted)
+            .for_each(|words| say(&words));
+    }
     let reads = rows.iter().flat_map(|row| {
         let client = &client;
         streams.iter().map(move |stream| async move {
@@ -66,18 +73,66 @@ pub(crate) async fn run(arguments: &Logs, context: &Context) -> Result<Exit> {
                 is_prefixed: !is_one,
                 format: context.format(),
                 rest: Vec::new(),
+                is_silent: true,
             };
-            follow(client, arguments, &mut printer).await
+            follow(client, arguments, &mut printer).await?;
+            Ok::<_, anyhow::Error>((row, printer.is_silent))
         })
     });
-    if arguments.follow {
-        try_join_all(reads).await?;
+    let read = if arguments.follow {
+        try_join_all(reads).await?
     } else {
+        let mut all = Vec::new();
         for read in reads {
-            read.await?;
+            all.push(read.await?);
+        }
+        all
+    };
+    for row in &rows {
+        let is_silent = |(of, silent): &(&TaskRow, bool)| *silent || of.id != row.id;
+        if read.iter().all(is_silent) {
+            say(&unstarted(row).unwrap_or_else(|| silence(row, arguments.stream)));
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says of a task that has not started that it cannot have written anything, and why it has not.
+fn unstarted(row: &TaskRow) -> Option<String> {
+    let what = match row.state {
+        TaskState::Staging => "waits for its agent",
+        TaskState::Starting => "is being started",
+        TaskState::Running
+        | TaskState::Stopping
+        | TaskState::Finished
+        | TaskState::Failed
+        | TaskState::Killed
+        | TaskState::Lost => return None,
+    };
+    let why = row.message.as_deref().filter(|it| !it.is_empty());
+    let why = why.map_or_else(String::new, |why| format!(": {}", plain(why)));
+    Some(format!(
+        "{} ({}) has written nothing yet: it {what}{why}",
+        row.name, row.id
+    ))
+}
+
+/// Says of a task that nothing of what it wrote is there, and how it ended if it did.
+fn silence(row: &TaskRow, stream: Option<Stream>) -> String {
+    let place = stream.map_or_else(String::new, |stream| format!(" to {}", stream.name()));
+    let (name, id) = (&row.name, &row.id);
+    if !row.state.is_terminal() {
+        return format!(
+            "{name} ({id}) has written nothing{place} yet; it is {}",
+            state_word(row.state)
+        );
+    }
+    let reason = row.exit.reason.as_deref().filter(|it| !it.is_empty());
+    let reason = reason.map_or_else(String::new, |reason| format!(": {}", plain(reason)));
+    format!(
+        "{name} ({id}) has written nothing{place}; it is {}{reason}",
+        state_word(row.state)
+    )
 }
 
 async fn find(client: &Client, context: &Context, what: &str) -> Result<Vec<TaskRow>> {
@@ -135,10 +190,13 @@ struct Printer<'r> {
     is_prefixed: bool,
     format: Format,
     rest: Vec<u8>,
+    /// Whether nothing has come yet.
+    is_silent: bool,
 }
 
 impl Printer<'_> {
     fn take(&mut self, chunk: &[u8]) -> Result<()> {
+        self.is_silent &= chunk.is_empty();
         self.rest.extend_from_slice(chunk);
         while let Some(at) = self.rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.rest.drain(..=at).collect();
@@ -178,5 +236,41 @@ impl Printer<'_> {
             Format::Table if self.is_prefixed => format!("{} | {line}\n", self.row.name),
             Format::Table => format!("{line}\n"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn row(rest: &str) -> TaskRow {
+        let workload = r#"{"kind": "Service", "namespace": "shop", "name": "web"}"#;
+        let row = format!(r#"{{"id": "tsk_1", "name": "web.0", "workload": {workload}, {rest}}}"#);
+        serde_json::from_str(&row).unwrap()
+    }
+
+    #[test]
+    fn a_task_that_has_not_started_says_why() {
+        let waits = row(r#""state": "staging", "message": "the blob is fetched""#);
+        assert_eq!(
+            unstarted(&waits).unwrap(),
+            "web.0 (tsk_1) has written nothing yet: it waits for its agent: the blob is fetched"
+        );
+        assert_eq!(unstarted(&row(r#""state": "running""#)), None);
+    }
+
+    #[test]
+    fn a_task_that_wrote_nothing_says_how_it_stands() {
+        assert_eq!(
+            silence(&row(r#""state": "running""#), Some(Stream::Stderr)),
+            "web.0 (tsk_1) has written nothing to stderr yet; it is running"
+        );
+        let failed =
+            row(r#""state": "failed", "exit": {"oom": false, "reason": "no program 'x'"}"#);
+        assert_eq!(
+            silence(&failed, None),
+            "web.0 (tsk_1) has written nothing; it is failed: no program 'x'"
+        );
     }
 }

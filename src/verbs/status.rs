@@ -5,7 +5,7 @@ use clap::Args;
 use kelson_model::object::{Health, RolloutState, Sync};
 use kelson_model::report::{ObjectStatus, SourceStatus, StatusReport};
 
-use super::target::{Target, status};
+use super::target::{Target, keys, status};
 use super::watching::Watching;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -31,6 +31,7 @@ pub(crate) async fn run(arguments: &Status, context: &Context) -> Result<Exit> {
     let fetch = async || {
         let mut report = status(&client, limit.as_ref()).await?;
         if !arguments.objects.is_empty() {
+            let keys = keys(&report)?;
             report.objects.retain(|object| {
                 arguments
                     .objects
@@ -40,7 +41,7 @@ pub(crate) async fn run(arguments: &Status, context: &Context) -> Result<Exit> {
             for target in &arguments.objects {
                 let is_there = |object: &ObjectStatus| target.is(&object.kind, &object.name);
                 if !report.objects.iter().any(is_there) {
-                    return Err(target.missing(limit.as_ref()).into());
+                    return Err(target.missing(limit.as_ref(), &keys).into());
                 }
             }
         }

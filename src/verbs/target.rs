@@ -6,6 +6,7 @@ use anyhow::Result;
 use kelson_model::code::Code;
 use kelson_model::object::{Namespace, ObjectKey, is_valid_name};
 use kelson_model::report::{StatusReport, TaskList, TaskRow};
+use kelson_reconciler_core::manifest::nearest;
 
 use crate::client::Client;
 use crate::context::Context;
@@ -90,23 +91,42 @@ impl Target {
     pub(crate) async fn find(&self, client: &Client, context: &Context) -> Result<ObjectKey> {
         let limit = context.limit()?;
         let report = status(client, limit.as_ref()).await?;
-        match self.among(keys(&report)?)? {
+        let keys = keys(&report)?;
+        match self.among(keys.iter().cloned())? {
             Some(key) => Ok(key),
-            None => Err(self.missing(limit.as_ref()).into()),
+            None => Err(self.missing(limit.as_ref(), &keys).into()),
         }
     }
 
-    /// Says that there is no such object.
-    pub(crate) fn missing(&self, limit: Option<&Namespace>) -> Failure {
+    /// Says that there is no such object, and which of these was perhaps meant.
+    pub(crate) fn missing(&self, limit: Option<&Namespace>, keys: &[ObjectKey]) -> Failure {
         let message = match limit {
             Some(namespace) => format!("there is no {self} in namespace {namespace}"),
             None => format!("there is no {self} in any namespace"),
         };
+        let all = "`kelson status -A` lists what there is; -n NAMESPACE names another namespace";
+        let near = self.near(keys);
         Failure::new(Exit::Refused, message)
             .with_code(Code::NoSuchObject)
-            .with_hint(
-                "`kelson status -A` lists what there is; -n NAMESPACE names another namespace",
-            )
+            .with_hint(if near.is_empty() {
+                all.to_owned()
+            } else {
+                format!("did you mean {}? {all}", near.join(" or "))
+            })
+    }
+
+    /// The objects whose names were perhaps meant: those with the nearest name, or of another kind.
+    fn near(&self, keys: &[ObjectKey]) -> Vec<String> {
+        const MOST: usize = 3;
+        let names = || keys.iter().map(|key| key.name.as_str());
+        let Some(meant) = nearest(&self.name, names()) else {
+            return Vec::new();
+        };
+        keys.iter()
+            .filter(|key| key.name == meant.word)
+            .take(MOST)
+            .map(ToString::to_string)
+            .collect()
     }
 }
 
@@ -245,5 +265,19 @@ mod tests {
             Some(key("Service", "shop", "web"))
         );
         assert_eq!(target.among([]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_says_which_was_perhaps_meant() {
+        let keys = [key("Service", "shop", "web"), key("Service", "shop", "api")];
+        let hint = |text: &str| {
+            let target: Target = text.parse().unwrap();
+            let failure = target.missing(None, &keys);
+            assert_eq!(failure.exit, Exit::Refused);
+            failure.hint.unwrap()
+        };
+        assert!(hint("wbe").starts_with("did you mean Service shop/web? "));
+        assert!(hint("framework/api").starts_with("did you mean Service shop/api? "));
+        assert!(hint("payments").starts_with("`kelson status -A`"));
     }
 }

@@ -21,7 +21,9 @@ pub(crate) async fn run(arguments: &Why, context: &Context) -> Result<Exit> {
     let target = &arguments.object;
     let client = context.client()?;
     let limit = context.limit()?;
-    let found = target.among(keys(&status(&client, limit.as_ref()).await?)?)?;
+    let keys = keys(&status(&client, limit.as_ref()).await?)?;
+    let missing = || target.missing(limit.as_ref(), &keys);
+    let found = target.among(keys.iter().cloned())?;
     let answer: WhyReport = match found {
         Some(key) => client.get_as("/v1/why", &query_of(&key)).await?,
         None => {
@@ -30,7 +32,7 @@ pub(crate) async fn run(arguments: &Why, context: &Context) -> Result<Exit> {
             query.extend(limit.iter().map(|limit| ("namespace", limit.as_str())));
             // Whatever the kernel calls it, there is no such object, and no source says why.
             let nothing = |error: Failure| match error.exit {
-                Exit::Refused | Exit::Usage => target.missing(limit.as_ref()),
+                Exit::Refused | Exit::Usage => missing(),
                 Exit::Done
                 | Exit::No
                 | Exit::NothingListens
@@ -49,6 +51,10 @@ pub(crate) async fn run(arguments: &Why, context: &Context) -> Result<Exit> {
             lines(&answer, palette)
         )
     })?;
+    // What keeps a revision back is no answer for a name that nobody wrote.
+    if answer.is_missing {
+        return Err(missing().into());
+    }
     Ok(Exit::Done)
 }
 

@@ -130,12 +130,16 @@ fn the_quickstart_is_valid() {
 
 #[test]
 fn an_object_that_is_not_there_is_exit_code_five() {
+    // The source is held: it has no commit yet.
     let cluster = Cluster::empty();
-    let outcome = cluster
-        .dev
-        .run(&["get", "Service/nobody", "-n", "shop"])
-        .unwrap();
-    assert_eq!(outcome.code, Some(5), "{outcome}");
+    for verb in ["get", "why", "drift", "describe", "logs"] {
+        let outcome = cluster
+            .dev
+            .run(&[verb, "Service/nobody", "-n", "shop"])
+            .unwrap();
+        assert_eq!(outcome.code, Some(5), "{verb}: {outcome}");
+        assert!(outcome.stderr.contains("K0302"), "{verb}: {outcome}");
+    }
 }
 
 #[test]

@@ -205,24 +205,36 @@ fn explain_seat(
 /// Most faults of a revision that are told of an object that is not there.
 const MAX_FAULTS: usize = 20;
 
+/// What is known of an object that was never accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// The object, as well as it is known.
+    pub key: ObjectKey,
+    /// What a source says of it; else what keeps back a revision that may bring it.
+    pub lines: Vec<Explanation>,
+    /// Whether no source says that it wants it.
+    pub is_missing: bool,
+}
+
 /// Why an object that is named by its kind (in any case, where it is known), namespace and name was
-/// never accepted, as far as its source has said something; with the object, as well as it is
-/// known.
+/// never accepted; `None` where nothing is known that could be the reason.
 pub fn explain_absent(
     state: &State,
     kind: Option<&str>,
     namespace: &Namespace,
     name: &str,
-) -> Option<(ObjectKey, Vec<Explanation>)> {
+) -> Option<Absent> {
     let is_meant = |key: &ObjectKey| {
         let is_kind = kind.is_none_or(|kind| key.kind.eq_ignore_ascii_case(kind));
         is_kind && key.namespace == *namespace && key.name == name
     };
     let mut key = ObjectKey::new(kind.unwrap_or_default(), namespace.clone(), name);
+    let mut is_missing = true;
     let mut lines = Vec::new();
     for record in state.sources.values() {
         for kept in record.kept.iter().filter(|kept| is_meant(&kept.object)) {
             key = kept.object.clone();
+            is_missing = false;
             lines.push(line(&kept.reason, kept.message.clone()));
         }
         lines.extend(explain_holds(record));
@@ -246,7 +258,11 @@ pub fn explain_absent(
             ));
         }
     }
-    (!lines.is_empty()).then_some((key, lines))
+    (!lines.is_empty()).then_some(Absent {
+        key,
+        lines,
+        is_missing,
+    })
 }
 
 fn explain_holds(record: &SourceRecord) -> impl Iterator<Item = Explanation> + '_ {

@@ -30,7 +30,7 @@ pub mod turn_size;
 
 pub use apply::{Entry, apply};
 pub use context::Context;
-pub use explain::{Explanation, explain_absent, explain_demand, explain_object};
+pub use explain::{Absent, Explanation, explain_absent, explain_demand, explain_object};
 pub use invariant::broken_invariants;
 pub use reply::Reply;
 pub use rows::StateView;

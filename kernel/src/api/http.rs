@@ -292,7 +292,11 @@ async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
             let key = object.key.clone();
             let lines =
                 explain_object(&state, &kernel.memory(), &key, kernel.now()).unwrap_or_default();
-            return reply(WhyReport { object: key, lines });
+            return reply(WhyReport {
+                object: key,
+                lines,
+                is_missing: false,
+            });
         }
         Err(missing) => missing,
     };
@@ -304,7 +308,11 @@ async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
         .namespace()?
         .unwrap_or_else(Namespace::default_namespace);
     match explain_absent(&state, asked.kind.as_deref(), &namespace, name) {
-        Some((object, lines)) => reply(WhyReport { object, lines }),
+        Some(absent) => reply(WhyReport {
+            object: absent.key,
+            lines: absent.lines,
+            is_missing: absent.is_missing,
+        }),
         None => Err(missing),
     }
 }

@@ -94,11 +94,15 @@ fn an_object_that_was_never_accepted_is_explained_by_what_its_source_says() {
         errors: vec![fault(3)],
         ..report(9)
     }));
-    let (key, lines) = absent(&world, "robin").unwrap();
-    assert_eq!(key, robin);
+    let told = absent(&world, "robin").unwrap();
+    assert_eq!((&told.key, told.is_missing), (&robin, false));
+    let lines = told.lines;
     let reasons: Vec<&str> = lines.iter().map(|line| line.reason.as_str()).collect();
     assert_eq!(reasons, ["WaitsForFramework", "NotAccepted", "Invalid"]);
     assert!(lines[2].message.starts_with("web.yaml:3:3: K0102"));
+    // Of a name that nobody wrote, an error says no more than that it may be to blame.
+    let told = absent(&world, "wbe").unwrap();
+    assert!(told.is_missing, "{told:?}");
     // What the plan says of an accepted object is among its reasons.
     world.done(Command::ReportSource(SourceReport {
         kept: vec![Kept {
