@@ -149,7 +149,12 @@ mod tests {
             "valid: 1 file, 30 objects\n"
         );
         let warned = Validation {
-            warnings: vec![Fault::of_file(Code::Unlikely, "web.yaml", "a line", "two words")],
+            warnings: vec![Fault::of_file(
+                Code::Unlikely,
+                "web.yaml",
+                "a line",
+                "two words",
+            )],
             ..validation
         };
         assert_eq!(

@@ -512,10 +512,15 @@ fn the_configuration_of_a_framework_is_checked_by_its_own_schema() {
         ))
     };
     let in_force = described_by(b"<h1>hello</h1>\n");
-    assert_eq!(
-        places(&check_frameworks(load(), &in_force).faults),
-        ["K0124 f.yaml:7:15"]
+    let faults = check_frameworks(load(), &in_force).faults;
+    assert_eq!(places(&faults), ["K0124 f.yaml:7:15"]);
+    assert!(
+        faults[0]
+            .message
+            .starts_with("spec.config.maxBirds is the text \"many\", and must be a whole number"),
+        "{faults:?}"
     );
+    assert!(faults[0].hint.starts_with("write a whole number"));
     let another = described_by(b"another");
     assert!(
         check_frameworks(load(), &another).faults.is_empty(),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::kinds::{Kinds, Standing};
 use super::load::{Loaded, LoadedObject, fault_at};
+use super::schema::Unfit;
 use kelson_model::code::Code;
 
 /// The kind's name.
@@ -217,16 +218,12 @@ fn wrong_config(object: &LoadedObject, kinds: &Kinds) -> Vec<Fault> {
         return Vec::new();
     };
     let config = spec.get("config").unwrap_or(&Value::Null);
-    let problems = schema.problems(config).into_iter();
+    let problems = schema.problems(config, "/spec/config").into_iter();
     problems
-        .map(|(pointer, message)| {
-            fault_at(
-                object,
-                &format!("/spec/config{pointer}"),
-                Code::Rejected,
-                format!("the framework's own schema of its configuration says: {message}"),
-                "the framework's author says what its configuration takes".to_owned(),
-            )
+        .map(|(pointer, Unfit { message, hint })| {
+            let pointer = format!("/spec/config{pointer}");
+            let message = format!("{message}, by the schema that the framework brings");
+            fault_at(object, &pointer, Code::Rejected, message, hint)
         })
         .collect()
 }

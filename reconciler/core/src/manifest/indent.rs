@@ -118,6 +118,50 @@ pub(crate) fn dedented(lines: &Lines<'_>, document: usize, stopped: Position) ->
     )
 }
 
+/// Where a reader stopped at a field that stands further left than the fields before it, and
+/// further right than what holds them.
+pub(crate) fn uneven(lines: &Lines<'_>, document: usize, stopped: Position) -> Option<Flaw> {
+    let number = usize::try_from(stopped.line).ok()?;
+    let (column, word) = begin(lines.get(number))?;
+    let word = word?;
+    let mut inner: Option<(usize, usize, &str)> = None;
+    for above in (document..number).rev() {
+        let Some((at, before)) = begin(lines.get(above)) else {
+            continue;
+        };
+        if at == column {
+            return None;
+        }
+        if at < column {
+            break;
+        }
+        // Of what goes before, the field that stands least far to the right.
+        if let Some(before) = before
+            && inner.is_none_or(|(_, least, _)| at <= least)
+        {
+            inner = Some((above, at, before));
+        }
+    }
+    let (line, at, before) = inner?;
+    let start = Position::new(number, column + 1);
+    let range = Range {
+        start,
+        end: Position::new(number, column + 1 + word.chars().count()),
+    };
+    Some(
+        Flaw::over(
+            Code::Syntax,
+            range,
+            format!("`{word}:` stands further left than `{before}:` before it"),
+            format!(
+                "indent it like `{before}:`, by {at} spaces, or `{before}:` and what goes with it \
+                 by {column}"
+            ),
+        )
+        .with_related(Position::new(line, at + 1), format!("{before} stands here")),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::framework::{FRAMEWORK, framework_schema};
 use super::nearest::{Meant, nearest};
+use super::other_words::of_kind;
 use super::schema::{Schema, Unfit};
 
 /// One kind that is known.
@@ -230,7 +231,16 @@ impl Kinds {
 
     /// The kind that was probably meant.
     pub(crate) fn nearest(&self, kind: &str) -> Option<Meant<'_>> {
-        nearest(kind, self.names())
+        let other = || {
+            let word = of_kind(kind)?;
+            self.names().find(|name| *name == word)
+        };
+        nearest(kind, self.names()).or_else(|| {
+            other().map(|word| Meant {
+                word,
+                is_certain: false,
+            })
+        })
     }
 
     /// Normalises and checks a whole specification that no file spells, as after a field was set by

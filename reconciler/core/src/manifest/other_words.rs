@@ -86,6 +86,14 @@ pub(crate) fn of_word(word: &str) -> Option<Elsewhere> {
     })
 }
 
+/// The kind that is nearest to what another system's kind does.
+pub(crate) fn of_kind(kind: &str) -> Option<&'static str> {
+    match kind {
+        "Deployment" | "StatefulSet" | "ReplicaSet" | "DaemonSet" | "Pod" => Some("Service"),
+        _ => None,
+    }
+}
+
 /// What to do about the word of another system for a field of `metadata`.
 pub(crate) fn of_metadata(word: &str) -> Option<&'static str> {
     match word {

@@ -168,11 +168,40 @@ pub struct Unfit {
 }
 
 impl Schema {
-    /// What is wrong with a value that keeps its form: JSON pointers into it, and sentences.
-    pub(crate) fn problems(&self, value: &Value) -> Vec<(String, String)> {
-        let errors = self.validator.iter_errors(value).take(MAX_PROBLEMS);
-        let told =
-            errors.map(|error| (error.instance_path().as_str().to_owned(), error.to_string()));
+    /// What is wrong with a value that keeps its form and stands at `base` of its document: JSON
+    /// pointers into it, and words.
+    pub(crate) fn problems(&self, value: &Value, base: &str) -> Vec<(String, Unfit)> {
+        let errors = || self.validator.iter_errors(value).take(MAX_PROBLEMS);
+        if errors().next().is_none() {
+            return Vec::new();
+        }
+        let node = Node::of_value(value);
+        let quiet = BTreeSet::new();
+        let place = Place {
+            base,
+            quiet: &quiet,
+            spec: None,
+        };
+        let flaws = self.check(&node, place).flaws.into_iter();
+        let told: Vec<(String, Unfit)> = flaws
+            .take(MAX_PROBLEMS)
+            .map(|flaw| {
+                let pointer = node.pointer_to(flaw.position).unwrap_or_default();
+                let Flaw { message, hint, .. } = flaw;
+                (pointer, Unfit { message, hint })
+            })
+            .collect();
+        if !told.is_empty() {
+            return told;
+        }
+        // What a normal form would put right, and this value keeps.
+        let told = errors().map(|error| {
+            let unfit = Unfit {
+                message: error.to_string(),
+                hint: String::new(),
+            };
+            (error.instance_path().as_str().to_owned(), unfit)
+        });
         told.collect()
     }
 }

@@ -261,7 +261,12 @@ fn dedented(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
     let is_meant = stopped.bracket.is_none()
         && (stopped.info.contains("expected key")
             || stopped.info.contains("mapping values are not allowed"));
-    is_meant.then(|| indent::dedented(stopped.lines, stopped.document, position))?
+    if !is_meant {
+        return None;
+    }
+    let (lines, document) = (stopped.lines, stopped.document);
+    indent::dedented(lines, document, position)
+        .or_else(|| indent::uneven(lines, document, position))
 }
 
 /// A quote that is not closed; the reader says where it stood, which may be far behind it.

@@ -85,43 +85,71 @@ pub(crate) enum Meaning {
 }
 
 impl Node {
-    /// A value that no file spells.
+    /// A value that no file spells; each of what it holds stands in a line of its own, which is
+    /// none of any file.
     pub(crate) fn of_value(value: &Value) -> Self {
+        Self::numbered(value, &mut 0)
+    }
+
+    fn numbered(value: &Value, line: &mut usize) -> Self {
+        *line += 1;
+        let position = Position::new(*line, 1);
+        let first = *line;
         let scalar = |meaning, text: String| {
-            let is_plain = meaning != Meaning::Text;
             Content::Scalar(Scalar {
                 text,
-                is_plain,
+                is_plain: meaning != Meaning::Text,
                 meaning,
             })
-        };
-        let mut size = 1;
-        let mut below = |value: &Value| {
-            let node = Self::of_value(value);
-            size += node.size;
-            node
         };
         let content = match value {
             Value::Null => scalar(Meaning::Null, String::new()),
             Value::Bool(yes) => scalar(Meaning::Bool(*yes), yes.to_string()),
             Value::Number(number) => scalar(Meaning::Number, number.to_string()),
             Value::String(text) => scalar(Meaning::Text, text.clone()),
-            Value::Array(items) => Content::Sequence(items.iter().map(below).collect()),
+            Value::Array(items) => {
+                let items = items.iter().map(|item| Self::numbered(item, line));
+                Content::Sequence(items.collect())
+            }
             Value::Object(fields) => {
-                let entry = |(key, value): (&String, &Value)| Entry {
-                    key: key.clone(),
-                    key_range: Range::default(),
-                    value: below(value),
-                };
-                Content::Mapping(fields.iter().map(entry).collect())
+                let entries = fields.iter().map(|(key, value)| {
+                    let value = Self::numbered(value, line);
+                    Entry {
+                        key: key.clone(),
+                        key_range: Range::empty(value.position),
+                        value,
+                    }
+                });
+                Content::Mapping(entries.collect())
             }
         };
         Self {
-            position: Position::default(),
-            end: Position::default(),
+            position,
+            end: position,
             through: None,
-            size,
+            size: *line - first + 1,
             content,
+        }
+    }
+
+    /// The pointer of what begins at a position; the first where several do.
+    pub(crate) fn pointer_to(&self, position: Position) -> Option<String> {
+        if self.position == position {
+            return Some(String::new());
+        }
+        let below = |part: &str, node: &Node| {
+            let pointer = node.pointer_to(position)?;
+            Some(format!("{}{pointer}", pointer::join("", part)))
+        };
+        match &self.content {
+            Content::Scalar(_) => None,
+            Content::Sequence(items) => items
+                .iter()
+                .enumerate()
+                .find_map(|(index, item)| below(&index.to_string(), item)),
+            Content::Mapping(entries) => entries
+                .iter()
+                .find_map(|entry| below(&entry.key, &entry.value)),
         }
     }
 
