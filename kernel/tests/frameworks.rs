@@ -4,13 +4,16 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kelson_kernel::{Kernel, KernelConfig, leader};
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::port::{
-    ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
+    COMPILATION, ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome,
+    TurnRequest,
 };
 use kelson_kernel_core::record::Framework;
 use kelson_model::framework::{Ceiling, Description, FaultCause, KindDescription, Limits};
@@ -21,9 +24,13 @@ use kelson_model::request::{Accept, Request, Stage, Submission};
 use kelson_model::text::MESSAGE_BYTES;
 use serde_json::{Value, json};
 
-/// A sandbox whose components are text: `describe BYTES` brings a kind with a schema of that size,
-/// `fail BYTES` cannot be loaded.
-struct Talker;
+/// A sandbox whose components are text: `describe NAME BYTES` brings a kind with a schema of that
+/// size, `fail NAME BYTES` cannot be loaded, and `hang NAME BYTES` is compiled until the test lets
+/// go of it.
+#[derive(Default)]
+struct Talker {
+    hanging: Mutex<Option<Receiver<()>>>,
+}
 
 impl SchedulerHost for Talker {
     fn load(&self, _: &Digest, content: &[u8], _: &Limits) -> Result<Description, LoadFault> {
@@ -31,6 +38,10 @@ impl SchedulerHost for Talker {
         let mut words = words.split(' ');
         let (verb, name) = (words.next().unwrap(), words.next().unwrap());
         let text = "x".repeat(words.next().unwrap().parse().unwrap());
+        if verb == "hang" {
+            let hanging = self.hanging.lock().unwrap().take();
+            let _ = hanging.unwrap().recv();
+        }
         if verb == "fail" {
             return Err(LoadFault::BadDescription(text));
         }
@@ -118,6 +129,16 @@ async fn accept(kernel: &Kernel, objects: Vec<DesiredObject>) {
     }
 }
 
+async fn start(data_dir: &Path, host: Talker) -> Kernel {
+    let config = KernelConfig {
+        data_dir: data_dir.to_owned(),
+        lease: Duration::from_secs(10),
+        built_in: Vec::new(),
+        ceiling: Ceiling::default(),
+    };
+    Kernel::start(config, Arc::new(host)).await.unwrap()
+}
+
 async fn judged(kernel: &Kernel, name: &str) -> Arc<Framework> {
     let key = ObjectKey::new("Framework", "data".parse().unwrap(), name);
     let mut states = kernel.watch();
@@ -129,13 +150,7 @@ async fn judged(kernel: &Kernel, name: &str) -> Arc<Framework> {
 #[tokio::test]
 async fn a_framework_that_says_too_much_is_at_fault_and_the_next_is_put_in_force() {
     let folder = tempfile::tempdir().unwrap();
-    let config = KernelConfig {
-        data_dir: folder.path().to_owned(),
-        lease: Duration::from_secs(10),
-        built_in: Vec::new(),
-        ceiling: Ceiling::default(),
-    };
-    let kernel = Kernel::start(config, Arc::new(Talker)).await.unwrap();
+    let kernel = start(folder.path(), Talker::default()).await;
     let running = tokio::spawn(leader::run_frameworks(kernel.clone()));
     let config = json!({"text": "x".repeat(150 << 10)});
     let objects = vec![
@@ -161,4 +176,31 @@ async fn a_framework_that_says_too_much_is_at_fault_and_the_next_is_put_in_force
         !running.is_finished(),
         "the loading of frameworks has ended"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loop_is_not_late_while_a_component_may_still_be_compiled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (held, hanging) = channel();
+    let host = Talker {
+        hanging: Mutex::new(Some(hanging)),
+    };
+    let kernel = start(folder.path(), host).await;
+    tokio::spawn(leader::run_frameworks(kernel.clone()));
+    let slow = framework(&kernel, "slow", "hang Slow 1", json!({}));
+    accept(&kernel, vec![slow]).await;
+    let loading = async {
+        loop {
+            let mut loops = kernel.hearts().report().into_iter();
+            let found = loops.find(|one| one.name == "frameworks");
+            if let Some(found) = found.filter(|one| one.doing == "loads Framework data/slow") {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let loading = tokio::time::timeout(Duration::from_secs(60), loading).await;
+    assert!(loading.unwrap().limit_ms.unwrap() > COMPILATION.0);
+    held.send(()).unwrap();
+    assert!(judged(&kernel, "slow").await.fault.is_none());
 }

@@ -17,6 +17,7 @@ use kelson_model::id::Digest;
 use kelson_model::object::ObjectKey;
 use kelson_model::principal::Principal;
 use kelson_model::quantity::Millis;
+use kelson_model::report::LoopReport;
 use kelson_model::spec::Spec;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::client::GrpcKernel;
@@ -303,18 +304,22 @@ async fn run_listening(member: Member) {
     let mut ticks = tokio::time::interval(LISTEN);
     loop {
         ticks.tick().await;
-        let late = member.hearts().late();
-        for one in late.iter().filter(|one| !told.contains(&one.name)) {
-            tracing::error!(name = %one.name, "{one}");
-            tell(one.to_string());
+        for said in news_of_loops(&mut told, member.hearts().late()) {
+            tracing::warn!("{said}");
+            tell(said);
         }
-        let names: BTreeSet<String> = late.into_iter().map(|one| one.name).collect();
-        for name in told.difference(&names) {
-            tracing::info!(%name, "the loop goes on");
-            tell(format!("the loop {name} goes on"));
-        }
-        told = names;
     }
+}
+
+/// What is new of the loops that are late, and of those that were when this was last asked.
+fn news_of_loops(told: &mut BTreeSet<String>, late: Vec<LoopReport>) -> Vec<String> {
+    let unknown = late.iter().filter(|one| !told.contains(&one.name));
+    let mut news: Vec<String> = unknown.map(ToString::to_string).collect();
+    let names: BTreeSet<String> = late.into_iter().map(|one| one.name).collect();
+    let again = told.difference(&names);
+    news.extend(again.map(|name| format!("the loop {name} goes on")));
+    *told = names;
+    news
 }
 
 /// Waits until every framework in the box is in force, or cannot be.
@@ -359,5 +364,33 @@ impl Validator for Frameworks {
             .map_or_else(Vec::new, |component| {
                 ask(self.0.host().as_ref(), component, &key.kind, spec)
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kelson_model::report::LoopState;
+
+    use super::*;
+
+    #[test]
+    fn a_loop_that_stands_still_is_told_once_and_once_more_when_it_goes_on() {
+        let late = |name: &str| LoopReport {
+            name: name.to_owned(),
+            state: LoopState::Late,
+            doing: "writes to the disk".to_owned(),
+            silent_ms: 31_000,
+            limit_ms: Some(30_000),
+        };
+        let mut told = BTreeSet::new();
+        let standing = "the loop log has been silent for 31 s; it writes to the disk";
+        assert_eq!(news_of_loops(&mut told, vec![late("log")]), [standing]);
+        assert!(news_of_loops(&mut told, vec![late("log")]).is_empty());
+        let mut ended = late("rounds");
+        ended.state = LoopState::Ended;
+        assert_eq!(
+            news_of_loops(&mut told, vec![ended]),
+            ["the loop rounds has ended", "the loop log goes on"]
+        );
     }
 }

@@ -225,6 +225,24 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_loop_of_the_kernel_that_stands_still_is_named_before_everything_else() {
+        let report: StatusReport = serde_json::from_value(json!({
+            "apiVersion": "kelson/v1", "kind": "Status", "index": 88, "source": null, "objects": [],
+            "late": [
+                {"name": "log", "state": "late", "doing": "writes to the disk", "silentMs": 31_500, "limitMs": 30_000},
+                {"name": "rounds", "state": "ended", "doing": "has ended", "silentMs": 9, "limitMs": null},
+            ]
+        }))
+        .unwrap();
+        let shown = table(&report, false, Palette::plain());
+        let said = "\
+the loop log has been silent for 31 s; it writes to the disk; see the kernel's log
+the loop rounds has ended; see the kernel's log
+";
+        assert!(shown.starts_with(said), "{shown}");
+    }
+
+    #[test]
     fn a_report_is_shown_with_its_source_its_hold_and_its_objects() {
         let revision = "0123456789abcdef0123456789abcdef01234567";
         let report: StatusReport = serde_json::from_value(json!({

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kelson_kernel_core::State;
 use kelson_kernel_core::command::{Command, FailFramework, InstallFramework, framework_objection};
-use kelson_kernel_core::port::LoadFault;
+use kelson_kernel_core::port::{COMPILATION, LoadFault};
 use kelson_model::framework::{FaultCause, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
@@ -26,8 +26,10 @@ use crate::raft::ProposeError;
 /// How long it waits before it tries again what the log did not take.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long loading may take before somebody should look; a large component compiles for a minute.
-const LOADING: Duration = Duration::from_secs(300);
+/// How long loading one framework may take before somebody should look: compiling it, and what is
+/// beside that.
+const LOADING: Duration =
+    Duration::from_millis(COMPILATION.0).saturating_add(Duration::from_secs(60));
 
 /// What came of looking at one framework.
 enum Looked {
@@ -50,10 +52,10 @@ pub async fn run_frameworks(kernel: Kernel) {
     let mut looked: BTreeMap<ObjectKey, (u64, Looked)> = BTreeMap::new();
     loop {
         let state = view.borrow_and_update().clone();
-        heart.works("loads frameworks", LOADING);
         let mut is_late = false;
         let mut left = Vec::new();
         for (boxed, waiting) in built_in {
+            heart.works(&format!("loads {}", boxed.name), LOADING);
             let came = match waiting {
                 Some(install) if framework_objection(&state, &install).is_some() => {
                     Ok(Looked::Waiting(install))
@@ -79,6 +81,7 @@ pub async fn run_frameworks(kernel: Kernel) {
         built_in = left;
         looked.retain(|key, _| state.objects.contains_key(key));
         for (key, generation) in to_look_at(&state, &looked) {
+            heart.works(&format!("loads {key}"), LOADING);
             let waiting = match looked.remove(&key) {
                 Some((known, Looked::Waiting(install))) if known == generation => Some(install),
                 Some(_) | None => None,

@@ -13,6 +13,8 @@ use openraft::{Raft, RaftMetrics, ReadPolicy};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::heart::Heart;
+
 use super::compaction::{Compaction, Compactor, run_compactor};
 use super::config::MemberConfig;
 use super::error::{ProposeError, RaftError, ReadError};
@@ -139,6 +141,7 @@ impl Member {
             leadership_sender,
             failure_sender,
             stopping.clone(),
+            config.hearts.start("member"),
         ));
         if reserve.is_missing() {
             // A full disk: what snapshots already cover can go, and perhaps a new one covers more.
@@ -402,6 +405,7 @@ fn open(config: &MemberConfig) -> Result<Opened, RaftError> {
         segment_bytes: config.segment_bytes,
         cache_bytes: config.cache_bytes,
         reserve: Arc::clone(&reserve),
+        hearts: config.hearts.clone(),
     };
     let log = LogStore::open(options, Some(lock))?;
     let covered = snapshots
@@ -438,7 +442,9 @@ async fn run_monitor(
     leadership: watch::Sender<Leadership>,
     failure: watch::Sender<Option<String>>,
     mut stopping: watch::Receiver<bool>,
+    heart: Heart,
 ) {
+    heart.waits("for news of its term, its leader or its end", None);
     let mut metrics = raft.metrics();
     let fatal = async {
         loop {
@@ -471,6 +477,7 @@ async fn run_monitor(
     };
     if !*stopping.borrow() {
         tracing::error!(reason, "the member has failed");
+        drop(heart);
         failure.send_replace(Some(reason));
         // Keeps the reason readable for as long as the member is held.
         let _ = stopping.wait_for(|stop| *stop).await;

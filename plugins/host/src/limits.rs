@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kelson_kernel_core::port;
+
 /// Fuel of one call, before what the rows that it is shown add: about 50 ms of compiled code.
 ///
 /// A unit is about one instruction. A core of today gets through two thousand million of them a
@@ -64,4 +66,4 @@ pub(crate) const COMPILE_MEMORY: u64 = 4 << 30;
 /// of it.
 pub(crate) const COMPILE_CPU_SECONDS: u64 = 600;
 /// How long compiling a component may take.
-pub(crate) const COMPILE_WALL: Duration = Duration::from_secs(900);
+pub(crate) const COMPILE_WALL: Duration = Duration::from_millis(port::COMPILATION.0);

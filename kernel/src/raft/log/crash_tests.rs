@@ -17,6 +17,7 @@ use super::recovery::recover;
 use super::segment::{SEGMENT_HEADER, list_segments, segment_path};
 use super::shared::LogOptions;
 use super::store::LogStore;
+use crate::heart::Hearts;
 use crate::raft::ClusterId;
 use crate::raft::reserve::Reserve;
 use crate::raft::types::{Entry, Payload, log_id, vote};
@@ -33,6 +34,7 @@ fn try_open(directory: &Path, segment_bytes: u64) -> Result<LogStore, LogError> 
             segment_bytes,
             cache_bytes: 100,
             reserve,
+            hearts: Hearts::default(),
         },
         None,
     )

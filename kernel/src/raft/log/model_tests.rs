@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use super::segment::{list_segments, segment_path};
 use super::shared::LogOptions;
 use super::store::LogStore;
+use crate::heart::Hearts;
 use crate::raft::ClusterId;
 use crate::raft::reserve::Reserve;
 use crate::raft::types::{Entry, LogId, Payload, Vote, log_id, vote};
@@ -87,6 +88,7 @@ fn open(directory: &Path) -> LogStore {
             segment_bytes: 300,
             cache_bytes: 150,
             reserve,
+            hearts: Hearts::default(),
         },
         None,
     )

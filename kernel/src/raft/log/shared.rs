@@ -20,6 +20,7 @@ use super::record::{Record, payload_bytes};
 use super::recovery::Recovered;
 use super::segment::{SegmentHeader, segment_path};
 use super::writer::{Completion, Work};
+use crate::heart::Hearts;
 use crate::raft::ClusterId;
 use crate::raft::lock::DirectoryLock;
 use crate::raft::reserve::Reserve;
@@ -41,6 +42,8 @@ pub(crate) struct LogOptions {
     pub(crate) cache_bytes: usize,
     /// What to give back when the disk is full.
     pub(crate) reserve: Arc<Reserve>,
+    /// Where the writer tells how it does.
+    pub(crate) hearts: Hearts,
 }
 
 /// What waits for the writer, taken at once.
@@ -368,10 +371,15 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+    use std::os::fd::OwnedFd;
+
+    use kelson_model::report::LoopState;
 
     use super::*;
     use crate::raft::log::recovery::recover;
+    use crate::raft::log::writer::run_writer;
     use crate::raft::types::vote;
 
     /// A log without its writer, so that a test can be the writer.
@@ -386,6 +394,7 @@ mod tests {
             segment_bytes: 1 << 20,
             cache_bytes: 0,
             reserve,
+            hearts: Hearts::default(),
         };
         Shared::new(options, recovered, (1, 52), None)
     }
@@ -400,6 +409,32 @@ mod tests {
             )
             .unwrap();
         durable
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_whose_disk_does_not_answer_is_late_and_one_that_has_failed_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Arc::new(unwritten(directory.path()));
+        let hearts = shared.options.hearts.clone();
+        let heart = hearts.start("log");
+        // A pipe takes no more than 64 KiB before somebody reads.
+        let (mut disk, full) = io::pipe().unwrap();
+        let votes: Vec<_> = (1..4_000).map(|term| write_vote(&shared, term)).collect();
+        let writing = Arc::clone(&shared);
+        let writer = std::thread::spawn(move || {
+            let file = Arc::new(File::from(OwnedFd::from(full)));
+            run_writer(&writing, &heart, 1, file);
+        });
+        io::Read::read_exact(&mut disk, &mut [0]).unwrap();
+        assert_eq!(hearts.report()[0].doing, "writes to the disk");
+        assert!(hearts.late().is_empty());
+        tokio::time::advance(std::time::Duration::from_secs(31)).await;
+        let late = hearts.late();
+        assert_eq!((late.len(), late[0].state), (1, LoopState::Late));
+        drop(disk);
+        writer.join().unwrap();
+        assert_eq!(hearts.late()[0].state, LoopState::Ended);
+        drop(votes);
     }
 
     #[test]

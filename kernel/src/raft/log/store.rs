@@ -87,11 +87,12 @@ impl LogStore {
         }
         unlink_segments(&directory, &dead)?;
 
+        let heart = options.hearts.start("log");
         let shared = Arc::new(Shared::new(options, recovered, current, lock));
         let writing = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
             .name("kelson-log".to_owned())
-            .spawn(move || run_writer(&writing, current.0, file))
+            .spawn(move || run_writer(&writing, &heart, current.0, file))
             .map_err(|source| LogError::io("starting the writer of", &directory, source))?;
         *shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
         Ok(Self { shared })

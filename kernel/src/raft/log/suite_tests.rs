@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::shared::LogOptions;
 use super::store::{LogReader, LogStore};
+use crate::heart::Hearts;
 use crate::raft::ClusterId;
 use crate::raft::compaction::Compaction;
 use crate::raft::machine::Position;
@@ -36,6 +37,7 @@ fn open(directory: &Path) -> LogStore {
         segment_bytes: 256,
         cache_bytes: 64,
         reserve: Arc::new(Reserve::open(directory, 0)),
+        hearts: Hearts::default(),
     };
     LogStore::open(options, None).unwrap()
 }

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 use super::error::LogError;
 use super::segment::segment_path;
 use super::shared::Shared;
+use crate::heart::Heart;
 use crate::raft::identity::sync_directory;
 use crate::raft::types::TypeConfig;
 
@@ -58,9 +60,17 @@ impl Completion {
     }
 }
 
+/// How long one write may take before somebody should look at the disk.
+const WRITING: Duration = Duration::from_secs(30);
+
 /// Writes until the log is closed and empty, or until the first failure.
-pub(crate) fn run_writer(shared: &Shared, mut number: u64, mut file: Arc<File>) {
-    while let Some(batch) = shared.next_batch() {
+pub(crate) fn run_writer(shared: &Shared, heart: &Heart, mut number: u64, mut file: Arc<File>) {
+    loop {
+        heart.waits("for something to write", None);
+        let Some(batch) = shared.next_batch() else {
+            return;
+        };
+        heart.works("writes to the disk", WRITING);
         match write_batch(shared, batch.work, &mut number, &mut file) {
             Ok(()) => shared.batch_durable(batch.end, batch.completions),
             Err(error) => {
