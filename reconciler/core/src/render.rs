@@ -19,6 +19,8 @@ const MAX_COMPARED: usize = 5_000;
 const MAX_SHOWN: usize = 40;
 /// Longest line of a changed text, in characters.
 const MAX_LINE: usize = 160;
+/// Behind a line that differs in nothing else.
+const NO_END: &str = " (no line break at the end)";
 
 /// Texts of files by their digest (`sha256:…`), as many of them as are known: what changed in a
 /// file is shown, and not that its digest did.
@@ -266,32 +268,65 @@ fn field_lines(field: &FieldChange, texts: &Texts, lines: &mut Vec<Line>) {
     let diff = TextDiff::from_lines(before, after);
     let mut count = 0_usize;
     for (at, group) in diff.grouped_ops(2).iter().enumerate() {
-        let changes = group.iter().flat_map(|op| diff.iter_changes(op));
-        for (within, change) in changes.enumerate() {
-            count += 1;
-            if count > MAX_SHOWN {
-                continue;
-            }
-            if at > 0 && within == 0 {
-                lines.push(text_line(Mark::Kept, ' ', "…"));
-            }
-            let (mark, sign) = match change.tag() {
-                ChangeTag::Equal => (Mark::Kept, ' '),
-                ChangeTag::Delete => (Mark::Removed, '-'),
-                ChangeTag::Insert => (Mark::Added, '+'),
-            };
-            let text = change.value();
-            lines.push(text_line(
-                mark,
-                sign,
-                text.strip_suffix('\n').unwrap_or(text),
-            ));
+        if at > 0 && count < MAX_SHOWN {
+            lines.push(text_line(Mark::Kept, ' ', "…"));
+        }
+        for op in group {
+            let changes: Vec<(ChangeTag, &str)> = diff
+                .iter_changes(op)
+                .map(|change| (change.tag(), change.value()))
+                .collect();
+            let room = MAX_SHOWN.saturating_sub(count);
+            count += changes.len();
+            lines.extend(changed_lines(&changes).into_iter().take(room));
         }
     }
     if count > MAX_SHOWN {
         let more = format!("… {} more lines", count - MAX_SHOWN);
         lines.push(text_line(Mark::Kept, ' ', &more));
     }
+}
+
+/// The lines of one place where two texts part. A line and the one that takes its place are cut
+/// around the place where they part.
+fn changed_lines(changes: &[(ChangeTag, &str)]) -> Vec<Line> {
+    let of = |wanted: ChangeTag| -> Vec<&str> {
+        let changes = changes.iter().filter(|(tag, _)| *tag == wanted);
+        changes.map(|(_, text)| *text).collect()
+    };
+    let (gone, come) = (of(ChangeTag::Delete), of(ChangeTag::Insert));
+    let pairs = gone.iter().zip(&come);
+    let (cut_gone, cut_come): (Vec<String>, Vec<String>) = pairs
+        .map(|(gone, come)| {
+            let (before, after) = (without_end(gone), without_end(come));
+            let end = |text: &str| {
+                let is_all = before == after && !text.ends_with('\n');
+                if is_all { NO_END } else { "" }
+            };
+            let (cut_before, cut_after) = apart(before, after, MAX_LINE);
+            (cut_before + end(gone), cut_after + end(come))
+        })
+        .unzip();
+    let line = |mark: Mark, sign: char, text: &str, cut: Option<&String>| match cut {
+        Some(cut) => Line {
+            mark,
+            text: format!("    {sign} {cut}"),
+        },
+        None => text_line(mark, sign, without_end(text)),
+    };
+    let (mut cut_gone, mut cut_come) = (cut_gone.iter(), cut_come.iter());
+    changes
+        .iter()
+        .map(|(tag, text)| match tag {
+            ChangeTag::Equal => line(Mark::Kept, ' ', text, None),
+            ChangeTag::Delete => line(Mark::Removed, '-', text, cut_gone.next()),
+            ChangeTag::Insert => line(Mark::Added, '+', text, cut_come.next()),
+        })
+        .collect()
+}
+
+fn without_end(text: &str) -> &str {
+    text.strip_suffix('\n').unwrap_or(text)
 }
 
 /// A line of a changed text below the field that it is of.
@@ -307,12 +342,13 @@ fn text_line(mark: Mark, sign: char, text: &str) -> Line {
 fn text_change<'a>(field: &'a FieldChange, texts: &'a Texts) -> Option<(&'a str, &'a str)> {
     let known = |value: &'a Option<Value>| {
         let text = value.as_ref()?.as_str()?;
-        Some(texts.get(text).map_or(text, String::as_str))
+        let of_file = texts.get(text);
+        Some((of_file.map_or(text, String::as_str), of_file.is_some()))
     };
-    let (before, after) = (known(&field.before)?, known(&field.after)?);
+    let ((before, is_file), (after, _)) = (known(&field.before)?, known(&field.after)?);
     let is_short = |text: &str| text.lines().count() <= MAX_COMPARED;
-    let has_lines = before.contains('\n') || after.contains('\n');
-    (has_lines && is_short(before) && is_short(after)).then_some((before, after))
+    let is_text = is_file || before.contains('\n') || after.contains('\n');
+    (is_text && is_short(before) && is_short(after)).then_some((before, after))
 }
 
 fn change(field: &FieldChange) -> String {
@@ -331,7 +367,7 @@ fn change(field: &FieldChange) -> String {
             if is_reordered {
                 "in another order".to_owned()
             } else {
-                let (before, after) = apart(&one_line(before), &one_line(after));
+                let (before, after) = apart(&one_line(before), &one_line(after), MAX_VALUE);
                 format!("{before} → {after}")
             }
         }
@@ -368,8 +404,8 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 /// Two values, each cut around the place where they part.
-fn apart(before: &str, after: &str) -> (String, String) {
-    let fits = |text: &str| text.chars().nth(MAX_VALUE).is_none();
+fn apart(before: &str, after: &str, most: usize) -> (String, String) {
+    let fits = |text: &str| text.chars().nth(most).is_none();
     if fits(before) && fits(after) {
         return (before.to_owned(), after.to_owned());
     }
@@ -382,7 +418,64 @@ fn apart(before: &str, after: &str) -> (String, String) {
     let window = |text: &str| {
         let rest: String = text.chars().skip(start).collect();
         let lead = if start > 0 { "…" } else { "" };
-        format!("{lead}{}", cut(&rest, MAX_VALUE))
+        format!("{lead}{}", cut(&rest, most))
     };
     (window(before), window(after))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// What is shown below the field of a file that has changed.
+    fn changed(before: &str, after: &str) -> Vec<String> {
+        let field = FieldChange {
+            path: "/spec/run/files/0/digest".to_owned(),
+            at: "spec.run.files[a.txt].digest".to_owned(),
+            before: Some("sha256:1".into()),
+            after: Some("sha256:2".into()),
+            origin: None,
+        };
+        let texts = Texts::from([
+            ("sha256:1".to_owned(), before.to_owned()),
+            ("sha256:2".to_owned(), after.to_owned()),
+        ]);
+        let mut lines = Vec::new();
+        field_lines(&field, &texts, &mut lines);
+        assert_eq!(lines.remove(0).text, "~   spec.run.files[a.txt].digest");
+        lines.into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn a_file_of_one_line_is_told_as_its_text_and_not_as_its_digest() {
+        assert_eq!(changed("one", "two"), ["    - one", "    + two"]);
+        assert_eq!(changed("", "two"), ["    + two"]);
+        assert_eq!(
+            changed("one", "one\n"),
+            ["    - one (no line break at the end)", "    + one"]
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place_where_it_changed() {
+        let text = |end: &str| format!("{}{end}{}", "x".repeat(1000), "y".repeat(1000));
+        let lines = changed(&text("one"), &text("two"));
+        assert_eq!(lines.len(), 2);
+        let shown = [("-", "one"), ("+", "two")];
+        for (line, (sign, word)) in lines.iter().zip(shown) {
+            assert!(line.starts_with(&format!("    {sign} …xxx")), "{line}");
+            assert!(line.contains(word) && line.ends_with('…'), "{line}");
+            assert!(line.chars().count() <= MAX_LINE + 8, "{line}");
+        }
+    }
+
+    #[test]
+    fn of_a_text_that_changed_everywhere_so_much_is_shown_and_the_rest_counted() {
+        let text = |word: &str| format!("{word}\n").repeat(MAX_SHOWN);
+        let lines = changed(&text("one"), &text("two"));
+        assert_eq!(lines.len(), MAX_SHOWN + 1);
+        let more = format!("      … {MAX_SHOWN} more lines");
+        assert_eq!(lines.last().unwrap(), &more);
+    }
 }
