@@ -3,6 +3,7 @@
 //! Fields that are not known here are left aside: a newer kernel may say more.
 
 use kelson_model::id::{AgentId, ParseIdError, TaskId};
+use kelson_model::object::Sync;
 use kelson_model::report::TaskRow;
 use kelson_model::task::Exit;
 use kelson_model::view::ObjectRow;
@@ -41,6 +42,7 @@ pub(crate) fn object(json: &str) -> Result<Option<ObservedObject>, RowError> {
         written: row.written,
         changed_by: row.changed_by,
         quarantined: row.quarantine.is_some(),
+        is_word_unknown: row.sync == Sync::Unknown,
         health: row.health,
     }))
 }

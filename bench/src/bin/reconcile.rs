@@ -345,6 +345,7 @@ impl Bench {
                 written: wish.written.clone(),
                 changed_by: Some(Principal::new("reconciler", "git")),
                 quarantined: false,
+                is_word_unknown: false,
                 health: Health::Healthy,
             };
             (wish.key.clone(), live)

@@ -32,7 +32,7 @@ pub struct Object {
     /// The normalised specification that is in force.
     pub spec: Spec,
     /// The digest of the specification that git last asked for; differs from that of `spec` after a
-    /// change by hand.
+    /// change by hand. Absent while nothing is asked, or nobody here knows what.
     pub desired: Option<Digest>,
     /// The source that owns it.
     pub source: Option<String>,
@@ -176,14 +176,20 @@ impl Object {
     }
 
     /// The record with what was changed by hand, where it is from before that was kept: the
-    /// accepted specification is among the generations. `None`: there is nothing to add.
+    /// accepted specification is among the generations. Where it is not, nobody here knows what git
+    /// asked, until it is accepted anew. `None`: there is nothing to add.
     pub(crate) fn completed(&self) -> Option<Self> {
         let desired = self.desired.as_ref().filter(|_| self.by_hand.is_none())?;
         if *desired == self.spec.digest() {
             return None;
         }
         let mut kept = self.history.iter().rev();
-        let accepted = kept.find(|kept| kept.spec.digest() == *desired)?;
+        let Some(accepted) = kept.find(|kept| kept.spec.digest() == *desired) else {
+            return Some(Self {
+                desired: None,
+                ..self.clone()
+            });
+        };
         let by_hand = ByHand {
             accepted: accepted.spec.clone(),
             fields: vec![HandField {
@@ -328,5 +334,24 @@ mod tests {
         let who = completed.by_hand.as_ref().unwrap().who("/spec/instances");
         assert_eq!(who, Some(&alice));
         assert!(completed.completed().is_none());
+    }
+
+    #[test]
+    fn where_no_generation_says_what_git_asked_nobody_says_that_it_is_so() {
+        let mut object = object(json!({"instances": 1}));
+        let alice = Principal::new("alice", "cli");
+        for n in 2..=2 + u64::try_from(KEPT_GENERATIONS).unwrap() {
+            let by_hand = Arc::new(json!({"instances": n}));
+            object.put_spec(&by_hand, &[], ClusterTime(n), &alice, WallTime(n));
+        }
+        assert!(object.generation_of(1).is_none());
+        let completed = object.completed().unwrap();
+        assert_eq!(completed.sync(), Sync::Unknown);
+        assert!(completed.completed().is_none());
+        // Git's word ends that.
+        let mut accepted = completed.clone();
+        let digest = spec_digest(&accepted.spec);
+        accepted.take_word(digest, None);
+        assert_eq!(accepted.sync(), Sync::Synced);
     }
 }

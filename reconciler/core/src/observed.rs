@@ -51,6 +51,9 @@ pub struct ObservedObject {
     /// Whether the newest generation was rolled back and is not tried again until git changes it.
     #[serde(default)]
     pub quarantined: bool,
+    /// Whether the kernel does not know what git asked for when the object was last accepted.
+    #[serde(default)]
+    pub is_word_unknown: bool,
     /// How well it does.
     #[serde(default)]
     pub health: Health,

@@ -15,6 +15,7 @@ use kelson_model::time::WallTime;
 use kelson_reconciler_core::drift::{Scan, Sight, scan};
 use kelson_reconciler_core::manifest::Loaded;
 use kelson_reconciler_core::observed::{ObservedObject, ObservedTask};
+use kelson_reconciler_core::plan::{Context, StepKind, plan};
 use serde_json::{Value, json};
 use support::*;
 
@@ -449,4 +450,23 @@ fn what_an_agent_found_is_passed_on_with_its_place_and_is_the_kernel_s_to_heal()
     assert!(!scan.is_news(), "the kernel has it already");
     world.agents.clear();
     assert_eq!(world.scan(), Scan::default());
+}
+
+#[test]
+fn what_git_asks_is_accepted_anew_where_the_kernel_does_not_know_it() {
+    let mut world = World::new();
+    let loaded = world.loaded.clone().unwrap();
+    let context = Context {
+        source: "dev",
+        ..Context::default()
+    };
+    let steps = |observed: &BTreeMap<ObjectKey, ObservedObject>| -> Vec<StepKind> {
+        let plan = plan(&loaded, observed, context);
+        plan.steps.iter().map(|step| step.kind).collect()
+    };
+    assert_eq!(steps(&world.observed), []);
+    world.live().is_word_unknown = true;
+    assert_eq!(steps(&world.observed), [StepKind::Move]);
+    world.live().spec["instances"] = json!(4);
+    assert_eq!(steps(&world.observed), [StepKind::Update]);
 }

@@ -95,7 +95,10 @@ fn want(
                 Why::RolledBack,
                 "its newest version failed and was rolled back; it is tried again when git changes it",
             ));
-        } else if live.origin.as_ref() != Some(&desired.origin) || live.by_hand.is_some() {
+        } else if live.origin.as_ref() != Some(&desired.origin)
+            || live.by_hand.is_some()
+            || live.is_word_unknown
+        {
             plan.steps.push(step(StepKind::Move, Vec::new(), false));
         }
         return;

@@ -104,6 +104,7 @@ pub(crate) fn accepted(object: &DesiredObject) -> ObservedObject {
         written: object.written.clone(),
         changed_by: None,
         quarantined: false,
+        is_word_unknown: false,
         health: kelson_model::object::Health::Healthy,
     }
 }
