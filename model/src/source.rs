@@ -1,6 +1,7 @@
 //! Sources: where manifests come from, and what the reconciler last said about them.
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::code::ToldCode;
 use crate::id::{Digest, Revision};
@@ -196,6 +197,16 @@ impl Kept {
     pub const ROLLED_BACK: &str = "RolledBack";
 }
 
+/// A field of earlier versions that says nothing any more: it is read, and not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Forgotten;
+
+impl<'de> Deserialize<'de> for Forgotten {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(from).map(|_| Self)
+    }
+}
+
 /// What the kernel keeps of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -218,8 +229,9 @@ pub struct SourceRecord {
     /// What is wrong with `observed`; at most 1,000.
     #[serde(default)]
     pub errors: Vec<Fault>,
-    /// The revision of which a person has released a hold last, until it is accepted.
-    pub confirmed: Option<Revision>,
+    /// What earlier versions stored here says nothing any more.
+    #[serde(default, skip_serializing)]
+    pub confirmed: Forgotten,
     /// The holds of `observed` that a person has released.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<Release>,
@@ -258,6 +270,20 @@ impl SourceRecord {
 mod tests {
     use super::*;
     use crate::object::Namespace;
+
+    #[test]
+    fn what_earlier_versions_stored_of_a_source_is_read_and_not_written_again() {
+        let revision = "a".repeat(40);
+        for confirmed in [format!("\"{revision}\""), "null".to_owned()] {
+            let text = format!(
+                r#"{{"name":"dev","branch":"main","observed":null,"applied":null,"sync":"Synced","held":null,"confirmed":{confirmed}}}"#
+            );
+            let read: Result<SourceRecord, _> = serde_json::from_str(&text);
+            let written = read.and_then(|read| serde_json::to_string(&read));
+            let is_gone = written.is_ok_and(|it| !it.contains("confirmed"));
+            assert!(is_gone, "{text}");
+        }
+    }
 
     #[test]
     fn a_digest_names_the_kind_of_hold_the_revision_and_the_objects_in_any_order() {

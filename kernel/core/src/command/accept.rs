@@ -126,10 +126,6 @@ pub(super) fn apply(
     }
     let accepted = Some(command.revision.clone());
     // A confirmation is for one hold: the same revision may be held again later.
-    let confirmed = source
-        .confirmed
-        .clone()
-        .filter(|revision| *revision != command.revision);
     let (used, released): (Vec<Release>, Vec<Release>) = source
         .released
         .iter()
@@ -145,7 +141,6 @@ pub(super) fn apply(
         count_pruned(source.pruned.clone(), unasked, context.wall)
     };
     state.put_source(SourceRecord {
-        confirmed,
         released,
         pruned,
         name: command.source.clone(),

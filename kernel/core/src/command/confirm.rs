@@ -37,7 +37,6 @@ pub(super) fn apply(
         "{} released revision {} from {}",
         context.principal, command.revision, release.reason
     );
-    record.confirmed.clone_from(&record.observed);
     record
         .released
         .retain(|known| known.reason != release.reason);

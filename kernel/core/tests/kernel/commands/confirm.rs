@@ -75,7 +75,6 @@ fn flip(world: &World, number: u32, released: Vec<Digest>) -> Command {
 fn a_held_revision_is_released_by_seven_of_its_digits() {
     let mut world = held(0xabc);
     world.done(confirm("", "0000000"));
-    assert_eq!(world.state.sources[SOURCE].confirmed, Some(revision(0xabc)));
     assert_eq!(released(&world), ["PruneGuard"]);
 }
 
@@ -210,6 +209,5 @@ fn a_confirmation_is_used_up_when_its_revision_is_accepted() {
     let digest = world.state.sources[SOURCE].released[0].digest.clone();
     let accept = flip(&world, 0xabc, vec![digest]);
     world.done(accept);
-    assert_eq!(world.state.sources[SOURCE].confirmed, None);
     assert!(released(&world).is_empty());
 }
