@@ -48,8 +48,10 @@ pub enum FaultCause {
     #[error("it is a symbolic link, which is not followed")]
     Symlink,
     /// Another repository.
-    #[error("it is a submodule, whose manifests are not in this repository")]
-    Submodule,
+    #[error(
+        "it is another git repository, of which this one knows a commit at most: its manifests are not in here"
+    )]
+    OtherRepository,
     /// A device, a socket or a pipe; only on disk.
     #[error("it is not an ordinary file")]
     NotAFile,
@@ -119,7 +121,7 @@ impl FaultCause {
         match self {
             Self::BadIgnoreFile { line, column, .. } => (*line, *column),
             Self::Symlink
-            | Self::Submodule
+            | Self::OtherRepository
             | Self::NotAFile
             | Self::NameNotUtf8
             | Self::TooLarge { .. }
@@ -136,8 +138,8 @@ impl FaultCause {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Symlink => "commit the file itself, or name the link in .kelsonignore",
-            Self::Submodule => {
-                "copy its manifests into this repository, or name the folder in .kelsonignore"
+            Self::OtherRepository => {
+                "a submodule, or a repository within this one: copy its manifests into this one, or name the folder in .kelsonignore"
             }
             Self::NotAFile => "remove it, or name it in .kelsonignore",
             Self::NameNotUtf8 => "rename it with UTF-8 text",

@@ -14,7 +14,8 @@ use super::path::{folders_down_to, joined};
 use super::selection::{is_looked_at, is_skipped_folder};
 
 const LINK: i32 = 0o120_000;
-const SUBMODULE: i32 = 0o160_000;
+/// A commit of another repository: a submodule, or one within this one that was added like a file.
+const REPOSITORY: i32 = 0o160_000;
 const FOLDER: i32 = 0o040_000;
 const EXECUTABLE: i32 = 0o100_755;
 
@@ -258,7 +259,7 @@ impl<'r> Walk<'r, '_> {
             let mode = entry.filemode();
             let skipped = match mode {
                 FOLDER => is_skipped_folder(entry.name_bytes()),
-                SUBMODULE => false,
+                REPOSITORY => false,
                 mode => !is_looked_at(path, entry.name_bytes(), mode == LINK),
             };
             if skipped {
@@ -273,7 +274,7 @@ impl<'r> Walk<'r, '_> {
                 continue;
             };
             let inner = joined(path, name);
-            if stack.ignores(&inner, mode == FOLDER || mode == SUBMODULE) {
+            if stack.ignores(&inner, mode == FOLDER || mode == REPOSITORY) {
                 continue;
             }
             let fault = match mode {
@@ -286,7 +287,7 @@ impl<'r> Walk<'r, '_> {
                     folder.folders.push(child);
                     None
                 }
-                SUBMODULE => Some(FaultCause::Submodule),
+                REPOSITORY => Some(FaultCause::OtherRepository),
                 LINK => Some(FaultCause::Symlink),
                 mode => {
                     let size = self.size(entry.id(), &inner)?;
@@ -358,7 +359,7 @@ pub(super) fn not_a_file(mode: i32) -> Option<&'static str> {
     match mode {
         FOLDER => Some("a folder"),
         LINK => Some("a symbolic link"),
-        SUBMODULE => Some("a submodule"),
+        REPOSITORY => Some("another git repository"),
         _ => None,
     }
 }

@@ -370,7 +370,7 @@ impl Walk<'_> {
         } else if !kind.is_dir() {
             self.fault(&path, FaultCause::NotAFile);
         } else if self.tree.top.join(&path).join(".git").exists() {
-            self.fault(&path, FaultCause::Submodule);
+            self.fault(&path, FaultCause::OtherRepository);
         } else if depth >= self.tree.limits.depth {
             self.fault(
                 &path,

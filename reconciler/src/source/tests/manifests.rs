@@ -199,7 +199,8 @@ fn what_is_no_file_is_a_fault_and_the_others_are_listed() {
     assert_eq!(paths(&listing), ["good.yaml"]);
     let link = "it is a symbolic link, which is not followed".to_owned();
     let name = "its name is not UTF-8".to_owned();
-    let submodule = "it is a submodule, whose manifests are not in this repository".to_owned();
+    // No .gitmodules names it, so that it is no submodule, and is told without that word.
+    let repository_in_it = "it is another git repository, of which this one knows a commit at most: its manifests are not in here".to_owned();
     assert_eq!(
         faults(&listing),
         [
@@ -207,7 +208,7 @@ fn what_is_no_file_is_a_fault_and_the_others_are_listed() {
             ("f\\xfe", name),
             ("link.yaml", link.clone()),
             ("secret.yml", link),
-            ("vendor/lib", submodule),
+            ("vendor/lib", repository_in_it),
         ]
     );
     assert!(
