@@ -107,8 +107,7 @@ async fn logs(client: &Client, context: &Context, framework: &str, tail: usize) 
     print(context.format(), &answer, |_| {
         answer.items.iter().map(log_line).collect()
     })?;
-    let items = answer.get("items").and_then(Value::as_array);
-    if items.is_none_or(Vec::is_empty) {
+    if answer.items.is_empty() {
         let place = namespace.map_or_else(String::new, |it| format!(" in namespace {it}"));
         say(&format!(
             "no lines: the schedulers of {framework}{place} have written nothing since the kernel \

@@ -338,10 +338,10 @@ mod tests {
 
     #[test]
     fn where_no_generation_says_what_git_asked_nobody_says_that_it_is_so() {
-        let mut object = object(json!({"instances": 1}));
+        let mut object = object(json!({"instances": 1}).into());
         let alice = Principal::new("alice", "cli");
         for n in 2..=2 + u64::try_from(KEPT_GENERATIONS).unwrap() {
-            let by_hand = Arc::new(json!({"instances": n}));
+            let by_hand = json!({"instances": n}).into();
             object.put_spec(&by_hand, &[], ClusterTime(n), &alice, WallTime(n));
         }
         assert!(object.generation_of(1).is_none());
@@ -350,7 +350,7 @@ mod tests {
         assert!(completed.completed().is_none());
         // Git's word ends that.
         let mut accepted = completed.clone();
-        let digest = spec_digest(&accepted.spec);
+        let digest = accepted.spec.digest();
         accepted.take_word(digest, None);
         assert_eq!(accepted.sync(), Sync::Synced);
     }

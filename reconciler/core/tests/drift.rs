@@ -467,6 +467,6 @@ fn what_git_asks_is_accepted_anew_where_the_kernel_does_not_know_it() {
     assert_eq!(steps(&world.observed), []);
     world.live().is_word_unknown = true;
     assert_eq!(steps(&world.observed), [StepKind::Move]);
-    world.live().spec["instances"] = json!(4);
+    with_instances(world.live(), 4);
     assert_eq!(steps(&world.observed), [StepKind::Update]);
 }

@@ -18,7 +18,8 @@ const MAX_ADVICE: usize = 20;
 /// mapping with a `command` and `args` is looked at, whatever its kind calls it.
 pub fn advice(object: &LoadedObject) -> Vec<Fault> {
     let mut found = Vec::new();
-    lines(&object.desired.spec, "/spec", MAX_DEPTH, &mut found);
+    let spec = object.desired.spec.value();
+    lines(&spec, "/spec", MAX_DEPTH, &mut found);
     let advice = found.into_iter().map(|(pointer, line)| {
         let name = pointer::dotted(&pointer);
         let (command, args) = program::parts(line);
