@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::agent::{AgentState, PortRange};
 use crate::drift::ByHand;
-use crate::framework::{Description, KindDescription, Limits, LogLevel};
+use crate::framework::{Description, FaultCause, KindDescription, Limits, LogLevel};
 use crate::id::{Digest, Index, Revision};
 use crate::object::{Health, Lifecycle, Namespace, ObjectKey, Origin, Sync};
 use crate::principal::Principal;
@@ -220,12 +220,32 @@ pub struct FrameworkRow {
     /// The component that the fault is about.
     #[serde(default)]
     pub fault_of: Option<Digest>,
+    /// What kind of fault it is.
+    #[serde(default, skip_serializing_if = "FaultCause::is_default")]
+    pub fault_cause: FaultCause,
     /// Where its kinds may be used.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
     /// What it says about itself, once it is in force.
     #[serde(default)]
     pub description: Option<Description>,
+}
+
+impl FrameworkRow {
+    /// A framework of which nothing is known but its object.
+    pub fn new(key: &ObjectKey) -> Self {
+        Self {
+            name: key.name.clone(),
+            namespace: key.namespace.clone(),
+            built_in: false,
+            component: None,
+            fault: None,
+            fault_of: None,
+            fault_cause: FaultCause::default(),
+            namespaces: Vec::new(),
+            description: None,
+        }
+    }
 }
 
 /// One framework with its seats, GET /v1/frameworks.

@@ -9,7 +9,7 @@ use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::source::Fault;
 use kelson_reconciler_core::manifest::{
     FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, check_frameworks,
-    fault_at, load, rejected, resolve,
+    fault_at, load, rejected, resolve, tidy,
 };
 
 use crate::source::{BlobId, Listing, ManifestSource, SourceError, TreeFault};
@@ -29,6 +29,9 @@ pub struct Desired {
     pub files: BTreeMap<Digest, String>,
     /// Whether something could not be read that may be readable the next time.
     pub is_unsure: bool,
+    /// What is wrong with components that its frameworks name, where they were asked here. Their
+    /// objects are accepted all the same, and the kernel says so of them.
+    pub components: Vec<Fault>,
 }
 
 #[derive(Debug)]
@@ -120,7 +123,7 @@ impl Loader {
         let pinned = self.pin(source, &mut loaded)?;
         let loaded = resolve(loaded, &mut self.cache, |path| pinned.get(path).cloned());
         let mut loaded = check_frameworks(loaded, kinds);
-        self.judge(&mut loaded);
+        self.judge(&mut loaded, kinds);
         let files = pinned
             .into_iter()
             .map(|(path, digest)| (digest, path))
@@ -130,6 +133,7 @@ impl Loader {
             loaded,
             files,
             is_unsure: self.is_unsure,
+            components: Vec::new(),
         })
     }
 
@@ -212,9 +216,11 @@ impl Loader {
     }
 
     /// Asks about every object that is not the one it was the last time.
-    fn judge(&mut self, loaded: &mut Loaded) {
+    /// What a framework says that is to become another one is no last word.
+    fn judge(&mut self, loaded: &mut Loaded, kinds: &Kinds) {
         let mut judged = BTreeMap::new();
         let mut faults = Vec::new();
+        let mut waiting: BTreeMap<&str, BTreeMap<ObjectKey, String>> = BTreeMap::new();
         for object in &loaded.objects {
             let key = &object.desired.key;
             let before = self.judged.remove(key).filter(|before| {
@@ -227,6 +233,14 @@ impl Loader {
                 },
                 None => self.verdict(object),
             };
+            let framework = kinds.framework_of(&key.kind);
+            let awaited = framework.filter(|name| loaded.awaited.contains(*name));
+            if let (Some(framework), Some(first)) = (awaited, verdict.problems.first()) {
+                let waits = waiting.entry(framework).or_default();
+                waits.insert(key.clone(), first.message.clone());
+                judged.insert(key.clone(), verdict);
+                continue;
+            }
             for problem in &verdict.problems {
                 faults.push(rejected(object, &problem.pointer, &problem.message));
             }
@@ -242,6 +256,9 @@ impl Loader {
             judged.insert(key.clone(), verdict);
         }
         self.judged = judged;
+        for (framework, objects) in &waiting {
+            loaded.defer(framework, objects);
+        }
         loaded.refuse(faults);
     }
 
@@ -271,6 +288,12 @@ impl std::fmt::Debug for Loader {
 }
 
 impl Desired {
+    /// Everything that is wrong, ordered by file and place.
+    pub fn errors(&self) -> Vec<Fault> {
+        let faults = self.loaded.faults.iter().chain(&self.components);
+        tidy(faults.cloned().collect())
+    }
+
     /// The digests of the files that these objects name.
     pub(crate) fn needed_by<'a>(
         &self,

@@ -2,20 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kelson_model::framework::Description;
+use kelson_model::framework::{Description, FaultCause};
+use kelson_model::id::Digest;
 use kelson_model::view::FrameworkRow;
-use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, Loaded, Standing};
+use kelson_reconciler_core::manifest::{Kinds, KindsError, Standing};
 
-use crate::offline::kinds_of;
-
-/// Compiles the kinds of all frameworks that have described themselves.
+/// Compiles the kinds of all frameworks that have described themselves; what of them cannot be
+/// used is logged and left out.
 pub(crate) fn of_frameworks<'a>(frameworks: impl IntoIterator<Item = &'a FrameworkRow>) -> Kinds {
+    let (kinds, errors) = of_rows(frameworks);
+    for error in errors {
+        tracing::warn!(%error, "a kind of a framework cannot be used");
+    }
+    kinds
+}
+
+/// Compiles the kinds of all frameworks that have described themselves, and tells what of them
+/// cannot be used. A component that is known not to come into force is waited for no more, and one
+/// that is held still is.
+pub fn of_rows<'a>(
+    frameworks: impl IntoIterator<Item = &'a FrameworkRow>,
+) -> (Kinds, Vec<KindsError>) {
     let mut described: Vec<(&str, &Description)> = Vec::new();
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
+    let mut refused: BTreeSet<(String, Digest)> = BTreeSet::new();
     let mut rows: Vec<&FrameworkRow> = frameworks.into_iter().collect();
     // A name is one in the cluster; where two have it all the same, the one in the box comes first.
     rows.sort_by_key(|row| !row.built_in);
     for row in rows {
+        if let (Some(component), false) = (&row.fault_of, row.fault_cause == FaultCause::Held) {
+            refused.insert((row.name.clone(), component.clone()));
+        }
         let Some(description) = &row.description else {
             continue;
         };
@@ -32,34 +49,6 @@ pub(crate) fn of_frameworks<'a>(frameworks: impl IntoIterator<Item = &'a Framewo
         standings.insert(row.name.clone(), standing);
     }
     described.sort_by_key(|(name, _)| *name);
-    kinds_of(described).standing(standings)
-}
-
-/// The frameworks of a revision whose component, as the revision pins it, is neither in force nor
-/// known to be unusable: they may bring kinds yet.
-pub(crate) fn awaited<'a>(
-    loaded: &Loaded,
-    frameworks: impl IntoIterator<Item = &'a FrameworkRow>,
-) -> BTreeSet<String> {
-    let rows: BTreeMap<(&str, &str), &FrameworkRow> = frameworks
-        .into_iter()
-        .map(|row| ((row.namespace.as_str(), row.name.as_str()), row))
-        .collect();
-    let objects = loaded.objects.iter().map(|object| &object.desired);
-    objects
-        .filter(|desired| desired.key.kind == FRAMEWORK)
-        .filter(|desired| {
-            let key = &desired.key;
-            let Some(row) = rows.get(&(key.namespace.as_str(), key.name.as_str())) else {
-                return true;
-            };
-            let digest = desired.spec.pointer("/digest");
-            let digest = digest.as_ref().and_then(|digest| digest.as_str());
-            let is = |component: &Option<kelson_model::id::Digest>| {
-                component.as_ref().map(ToString::to_string).as_deref() == digest
-            };
-            !is(&row.component) && !is(&row.fault_of)
-        })
-        .map(|desired| desired.key.name.clone())
-        .collect()
+    let (kinds, errors) = Kinds::new(described);
+    (kinds.standing(standings).refusing(refused), errors)
 }

@@ -9,7 +9,8 @@
 //! from `tip.rs` (what the branch shows), `revisions.rs` (a revision loaded), `observed.rs` (the
 //! kernel's rows), `planning.rs` (the plan), `apply.rs` and `submit.rs` (carrying out),
 //! `drifting.rs` (what was changed by hand) and `verdict.rs` (what is said). `client/` is the way
-//! to the kernel; `offline.rs` is what the command line uses for `validate` and `plan`.
+//! to the kernel; `offline.rs` and `foretold.rs` are what the command line uses for `validate` and
+//! `plan`.
 
 mod apply;
 mod authors;
@@ -19,6 +20,7 @@ pub mod client;
 mod config;
 mod desired;
 mod drifting;
+mod foretold;
 mod hold;
 mod kinds;
 mod notes;
@@ -43,8 +45,10 @@ mod tests;
 
 pub use config::{Config, Hooks, OnBeat};
 pub use desired::{Desired, Loader, MAX_OBJECT_BYTES};
+pub use foretold::{Components, Foretold, check_source};
+pub use kinds::of_rows;
 pub use observed::{Changes, MIRRORED, Mirror};
-pub use offline::{kinds_of, load_source, plan_source, validation};
+pub use offline::{plan_source, validation};
 pub use planning::{Circumstances, plan_revision};
 pub use rows::RowError;
 pub use sync::run_reconciler;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kelson_model::id::Revision;
 use kelson_model::object::Sync;
 use kelson_model::request::Request;
-use kelson_model::source::{Held, SourceRecord};
+use kelson_model::source::{Held, Kept, SourceRecord};
 use kelson_model::time::WallTime;
 use kelson_reconciler_core::plan::Plan;
 use tokio::sync::watch;
@@ -251,7 +251,8 @@ impl Reconciler {
     }
 
     /// Whether a plan has to be carried out: nothing blocks it, and it has steps, or the applied
-    /// revision moves on without any.
+    /// revision moves on without any. One with faults counts as applied where something of it is
+    /// accepted, and not where nothing is to be accepted of it.
     fn has_work(
         &self,
         revision: &Revision,
@@ -273,12 +274,17 @@ impl Reconciler {
         record: &SourceRecord,
     ) -> Result<(), Trouble> {
         let missing = apply::missing_files(plan, desired, &self.submitter).await?;
-        if !missing.is_empty() {
-            // It takes a while, and people should see what for.
+        let kept = bound::kept(&plan.report);
+        let waits = |kept: &Kept| kept.reason == Kept::WAITS_FOR_FRAMEWORK;
+        let has_news = kept.iter().any(|it| waits(it) && !record.kept.contains(it));
+        if !missing.is_empty() || has_news {
+            // It takes a while, and people should see what for; and nobody should take what waits
+            // for done because its revision is applied.
             let verdict = Verdict {
                 observed: Some(revision.clone()),
                 sync: Sync::OutOfSync,
                 holds: plan.holds.clone(),
+                kept,
                 // Errors are told once the good files have gone ahead: with them, a revision is
                 // done with.
                 ..Verdict::default()

@@ -1,6 +1,5 @@
 //! Revisions as git has them: loaded with the kinds that there are, and how they follow each other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kelson_model::id::Revision;
@@ -20,8 +19,6 @@ pub(crate) struct Revisions {
     validator: Arc<dyn Validator>,
     loader: Option<Loader>,
     kinds: Option<Arc<Kinds>>,
-    /// The frameworks that the revision loaded last waits for.
-    awaited: BTreeSet<String>,
     desired: Option<Arc<Desired>>,
     /// The applied revision, where it is not the newest; `None` where git cannot show it.
     places: Option<(Revision, Option<Arc<Desired>>)>,
@@ -39,7 +36,6 @@ impl Revisions {
             validator,
             loader: None,
             kinds: None,
-            awaited: BTreeSet::new(),
             desired: None,
             places: None,
             switched_from: None,
@@ -59,10 +55,9 @@ impl Revisions {
 
     /// The kinds that manifests may have.
     pub(crate) fn kinds(&mut self, mirror: &Mirror) -> Arc<Kinds> {
-        let awaited = &self.awaited;
-        let kinds = self.kinds.get_or_insert_with(|| {
-            Arc::new(kinds::of_frameworks(mirror.frameworks()).awaiting(awaited.clone()))
-        });
+        let kinds = self
+            .kinds
+            .get_or_insert_with(|| Arc::new(kinds::of_frameworks(mirror.frameworks())));
         Arc::clone(kinds)
     }
 
@@ -79,21 +74,9 @@ impl Revisions {
         {
             return Ok(Ok(Arc::clone(desired)));
         }
-        loop {
-            let desired = match self.load(revision, mirror).await? {
-                Ok(desired) => Arc::new(desired),
-                Err(error) => return Ok(Err(error)),
-            };
-            self.desired = Some(Arc::clone(&desired));
-            // Which frameworks it brings is known only now; what was read of it is not read again.
-            let awaited = kinds::awaited(&desired.loaded, mirror.frameworks());
-            if awaited != self.awaited {
-                self.awaited = awaited;
-                self.kinds = None;
-                continue;
-            }
-            return Ok(Ok(desired));
-        }
+        let loaded = self.load(revision, mirror).await?.map(Arc::new);
+        self.desired = loaded.as_ref().ok().cloned().or(self.desired.take());
+        Ok(loaded)
     }
 
     /// The applied revision, for the places of what it asks; `None` where git cannot show it.

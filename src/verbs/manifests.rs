@@ -1,22 +1,22 @@
 //! Reading manifests on this side: from the working tree or a commit, checked as the reconciler
 //! checks them, without a kernel.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use clap::Args;
 use kelson_kernel_core::port::SchedulerHost;
-use kelson_model::code::Code;
-use kelson_model::framework::{Description, FrameworkSpec, Limits};
+use kelson_model::framework::{Description, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
-use kelson_model::source::Fault;
-use kelson_model::spec::Spec;
+use kelson_model::view::FrameworkRow;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::source::{GitSource, ManifestSource, SourceError, WorkTree};
-use kelson_reconciler::{Desired, Problem, Validator, load_source};
-use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds, KindsError, Loaded, Standing, fault_at};
+use kelson_reconciler::{Components, Foretold, Problem, check_source, of_rows};
+use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds};
+use serde_json::Value;
 
 use crate::exit::Failure;
 use crate::processes::compile::compiler;
@@ -69,19 +69,11 @@ pub(crate) fn open_repository(
     }
 }
 
-/// A scheduler that has described itself.
-#[derive(Clone)]
-struct Framework {
-    name: String,
-    digest: Digest,
-    description: Description,
-    standing: Standing,
-}
-
 /// The sandbox that schedulers are asked in for what they handle.
 pub(crate) struct Schedulers {
-    host: Arc<WasmHost>,
-    frameworks: Vec<Framework>,
+    components: Arc<dyn Components>,
+    /// What came in the box.
+    built_in: Vec<FrameworkRow>,
 }
 
 impl Schedulers {
@@ -95,152 +87,81 @@ impl Schedulers {
             compiler: compiler(),
             ..HostConfig::new(cache_dir())
         })?;
-        let mut frameworks = Vec::new();
+        let components = Sandbox {
+            host,
+            described: Mutex::default(),
+        };
+        let mut built_in = Vec::new();
         for bundled in kelson_plugins_bundle::ALL {
             let digest = Digest::of(bundled.component);
-            let description = host
-                .load(&digest, bundled.component, &Limits::default())
+            let description = components
+                .describe(&digest, bundled.component, &Limits::default())
+                .map_err(Error::msg)
                 .context("a scheduler in the box cannot be used")?;
-            frameworks.push(Framework {
-                name: bundled.name.to_owned(),
-                standing: Standing {
-                    component: Some(digest.clone()),
-                    namespace: Namespace::default_namespace(),
-                    namespaces: Vec::new(),
-                    is_built_in: true,
-                },
-                digest,
-                description,
+            let namespace = Namespace::default_namespace();
+            built_in.push(FrameworkRow {
+                built_in: true,
+                component: Some(digest),
+                description: Some(description),
+                ..FrameworkRow::new(&ObjectKey::new(FRAMEWORK, namespace, bundled.name))
             });
         }
         Ok(Self {
-            host: Arc::new(host),
-            frameworks,
+            components: Arc::new(components),
+            built_in,
         })
     }
 
-    /// The kinds of all frameworks known so far.
+    /// The kinds that come in the box.
     pub(crate) fn kinds(&self) -> Kinds {
-        self.kinds_and_errors().0
-    }
-
-    fn kinds_and_errors(&self) -> (Kinds, Vec<KindsError>) {
-        let described = self.frameworks.iter();
-        let (kinds, errors) = Kinds::new(
-            described.map(|framework| (framework.name.as_str(), &framework.description)),
-        );
-        let standings = self.frameworks.iter();
-        let standings =
-            standings.map(|framework| (framework.name.clone(), framework.standing.clone()));
-        (kinds.standing(standings.collect()), errors)
+        of_rows(&self.built_in).0
     }
 
     /// Reads and checks all manifests of a source, those of frameworks that are in it among them.
+    /// `there`: the frameworks of the kernel that it is for, as far as that is known.
     ///
     /// # Errors
     /// When the source as a whole cannot be read.
-    pub(crate) fn check(&mut self, source: &dyn ManifestSource) -> Result<Desired> {
-        let first = load_source(source, &self.kinds(), self.asked())?;
-        let known = self.frameworks.len();
-        let refused = self.load_frameworks(source, &first.loaded);
-        // Only what has brought kinds of its own has to be read with them.
-        let mut desired = if self.frameworks.len() == known {
-            first
+    pub(crate) fn check<'a>(
+        &self,
+        source: &dyn ManifestSource,
+        there: impl IntoIterator<Item = &'a FrameworkRow>,
+    ) -> Result<Foretold> {
+        let there = there.into_iter().filter(|row| !row.built_in).cloned();
+        let frameworks = self.built_in.iter().cloned().chain(there).collect();
+        Ok(check_source(source, frameworks, &self.components)?)
+    }
+}
+
+/// The host of schedulers, asked on this side.
+struct Sandbox {
+    host: WasmHost,
+    described: Mutex<BTreeSet<Digest>>,
+}
+
+impl Components for Sandbox {
+    fn describe(
+        &self,
+        component: &Digest,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Description, String> {
+        let description = self.host.load(component, bytes, limits);
+        let description = description.map_err(|fault| fault.to_string())?;
+        let described = self.described.lock();
+        let mut described = described.unwrap_or_else(PoisonError::into_inner);
+        described.insert(component.clone());
+        Ok(description)
+    }
+
+    fn validate(&self, component: &Digest, kind: &str, spec: &Spec) -> Vec<Problem> {
+        let described = self.described.lock();
+        let described = described.unwrap_or_else(PoisonError::into_inner);
+        if described.contains(component) {
+            ask(&self.host, component, kind, spec)
         } else {
-            load_source(source, &self.kinds(), self.asked())?
-        };
-        let (_, errors) = self.kinds_and_errors();
-        let unusable = errors.iter().filter_map(|error| {
-            let mut objects = desired.loaded.objects.iter();
-            let object = objects.find(|object| {
-                let key = &object.desired.key;
-                key.kind == FRAMEWORK && key.name == error.framework()
-            })?;
-            Some(fault_at(
-                object,
-                "/spec/component/path",
-                Code::Rejected,
-                error.to_string(),
-                "a kind has one framework; the component's author gives it another name".to_owned(),
-            ))
-        });
-        let unusable: Vec<Fault> = unusable.collect();
-        desired.loaded.refuse(refused);
-        desired.loaded.refuse(unusable);
-        Ok(desired)
-    }
-
-    fn asked(&self) -> Arc<dyn Validator> {
-        Arc::new(Asked {
-            host: Arc::clone(&self.host),
-            frameworks: self.frameworks.clone(),
-        })
-    }
-
-    /// Loads the components of the frameworks among the objects; returns what is wrong with them.
-    fn load_frameworks(&mut self, source: &dyn ManifestSource, loaded: &Loaded) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        for object in &loaded.objects {
-            let key = &object.desired.key;
-            let is_known = self.frameworks.iter().any(|known| known.name == key.name);
-            if key.kind != FRAMEWORK || is_known {
-                continue;
-            }
-            let artifact = object
-                .needs
-                .iter()
-                .flat_map(|need| &need.paths)
-                .find_map(|path| source.read_at(path).ok());
-            // A component that is not there is told when files are pinned.
-            let Some(artifact) = artifact else { continue };
-            let (limits, namespaces) =
-                serde_json::from_value::<FrameworkSpec>(object.desired.spec.value()).map_or_else(
-                    |_| (Limits::default(), Vec::new()),
-                    |spec| (spec.limits, spec.namespaces),
-                );
-            let digest = Digest::of(&artifact.bytes);
-            match self.host.load(&digest, &artifact.bytes, &limits) {
-                Ok(description) => self.frameworks.push(Framework {
-                    name: key.name.clone(),
-                    standing: Standing {
-                        component: Some(digest.clone()),
-                        namespace: key.namespace.clone(),
-                        namespaces,
-                        is_built_in: false,
-                    },
-                    digest,
-                    description,
-                }),
-                Err(fault) => faults.push(fault_at(
-                    object,
-                    "/spec/component/path",
-                    Code::Rejected,
-                    format!("the component cannot be used: {fault}"),
-                    "build it against the treaty in wit/, as a component that imports nothing else"
-                        .to_owned(),
-                )),
-            }
+            Vec::new()
         }
-        faults
-    }
-}
-
-/// Asks the framework of each kind.
-struct Asked {
-    host: Arc<WasmHost>,
-    frameworks: Vec<Framework>,
-}
-
-impl Validator for Asked {
-    fn validate(&self, key: &ObjectKey, spec: &Spec) -> Vec<Problem> {
-        // Whether it serves the namespace is checked with the manifests.
-        let owner = self.frameworks.iter().find(|framework| {
-            let mut kinds = framework.description.kinds.iter();
-            kinds.any(|described| described.kind == key.kind)
-        });
-        owner.map_or_else(Vec::new, |framework| {
-            ask(self.host.as_ref(), &framework.digest, &key.kind, spec)
-        })
     }
 }
 

@@ -12,7 +12,7 @@ use kelson_model::source::{Fault, SourceRecord};
 use kelson_model::time::WallTime;
 use kelson_reconciler::client::{Batch, Row, RowKind};
 use kelson_reconciler::source::{GitSource, ManifestSource, Tip};
-use kelson_reconciler::{Desired, Mirror, plan_source};
+use kelson_reconciler::{Desired, Foretold, Mirror, plan_source};
 use kelson_reconciler_core::plan::Plan as CorePlan;
 use kelson_reconciler_core::render::{Mark, Texts, plan_lines, summary};
 use serde::Serialize;
@@ -51,11 +51,10 @@ struct Report {
 pub(crate) async fn run(arguments: &Plan, context: &Context) -> Result<Exit> {
     let place = &arguments.place;
     let source = place.open()?;
-    let mut schedulers = Schedulers::open()?;
-    let desired = schedulers.check(source.as_ref())?;
-    let kinds = schedulers.kinds();
+    let schedulers = Schedulers::open()?;
     let client = context.client()?;
     let mirror = observe(&client).await?;
+    let Foretold { desired, kinds } = schedulers.check(source.as_ref(), mirror.frameworks())?;
     let record = mirror.sources().next().cloned().unwrap_or(SourceRecord {
         name: "dev".to_owned(),
         ..SourceRecord::default()
@@ -83,10 +82,10 @@ pub(crate) async fn run(arguments: &Plan, context: &Context) -> Result<Exit> {
     let report = Report {
         api_version: API_VERSION.to_owned(),
         kind: "Plan".to_owned(),
-        revision: desired.revision,
+        revision: desired.revision.clone(),
         changes: plan.has_changes() || plan.is_blocked,
         summary: summary(&plan),
-        errors: desired.loaded.faults,
+        errors: desired.errors(),
         plan,
         preview,
     };

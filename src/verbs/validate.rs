@@ -30,15 +30,16 @@ pub(crate) struct Validate {
 }
 
 pub(crate) fn run(arguments: &Validate, context: &Context) -> Result<Exit> {
-    let mut schedulers = Schedulers::open()?;
-    let mut desired = schedulers.check(arguments.place.open()?.as_ref())?;
-    if arguments.fix && !desired.loaded.faults.is_empty() {
+    let schedulers = Schedulers::open()?;
+    let check = || schedulers.check(arguments.place.open()?.as_ref(), []);
+    let mut checked = check()?;
+    if arguments.fix && !checked.desired.loaded.faults.is_empty() {
         let tree = WorkTree::open(&arguments.place.repo, arguments.place.path.as_deref())?;
-        if mend(&tree, &schedulers.kinds())? {
-            desired = schedulers.check(arguments.place.open()?.as_ref())?;
+        if mend(&tree, &checked.kinds)? {
+            checked = check()?;
         }
     }
-    let validation = validation(&desired);
+    let validation = validation(&checked.desired);
     match context.common.output {
         Output::Sarif => {
             let mut text = serde_json::to_string_pretty(&sarif(&validation))?;

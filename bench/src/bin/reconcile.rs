@@ -20,7 +20,7 @@ use kelson_model::principal::Principal;
 use kelson_model::time::WallTime;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::source::{GitSource, ManifestSource, Tip};
-use kelson_reconciler::{Desired, Loader, Problem, SchemaOnly, Validator, kinds_of};
+use kelson_reconciler::{Desired, Loader, Problem, SchemaOnly, Validator};
 use kelson_reconciler_core::drift::{Sight, scan};
 use kelson_reconciler_core::manifest::Kinds;
 use kelson_reconciler_core::observed::ObservedObject;
@@ -140,7 +140,7 @@ impl Bench {
             .context("there is no service in the box")?;
         let digest = Digest::of(component);
         let description = host.load(&digest, component, &Limits::default())?;
-        let kinds = kinds_of([(description.name.as_str(), &description)]);
+        let (kinds, _) = Kinds::new([(description.name.as_str(), &description)]);
         let repo = TestRepo::init()?;
         let mut texts = Vec::with_capacity(size);
         for place in 0..size {

@@ -104,6 +104,7 @@ pub(crate) fn framework_row(framework: &Framework) -> FrameworkRow {
         component: framework.component.clone(),
         fault: fault(framework),
         fault_of: framework.fault.as_ref().map(|(digest, _)| digest.clone()),
+        fault_cause: framework.cause,
         namespaces: framework.namespaces.clone(),
         description: framework.description.as_deref().cloned(),
     }

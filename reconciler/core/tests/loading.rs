@@ -321,6 +321,7 @@ fn a_kind_of_a_framework_that_comes_with_the_commit_waits_and_is_no_fault() {
         ("a.yaml", framework.as_bytes()),
         ("b.yaml", flock.as_bytes()),
     ]));
+    let loaded = check_frameworks(loaded, &kinds());
     assert_eq!(places(&loaded.faults), Vec::<String>::new());
     assert_eq!(loaded.objects.len(), 1);
     assert_eq!(loaded.waiting.len(), 1);

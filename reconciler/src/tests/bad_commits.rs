@@ -206,8 +206,8 @@ async fn the_kernel_is_told_who_made_the_commits_and_what_waits_for_what() {
         .kernel
         .until("what waits is told", |state| {
             let source = &state.source;
-            let is_told = source.observed.as_ref() == Some(&commit) && !source.kept.is_empty();
-            is_told.then_some(())
+            let is_seen = source.observed.as_ref() == Some(&commit) && !source.kept.is_empty();
+            (is_seen && source.applied_by.is_some()).then_some(())
         })
         .await;
     stand.kernel.look(|state| {

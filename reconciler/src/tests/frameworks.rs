@@ -138,6 +138,173 @@ async fn an_object_of_a_kind_that_an_upgrade_brings_waits_for_it() {
         .look(|state| assert_eq!(state.names(), ["robin", "birds", "nest"]));
 }
 
+/// The kernel's row once this component is in force, whose birds take these fields besides.
+fn birds_with(component: &[u8], fields: &[&str]) -> serde_json::Value {
+    let mut row = birds(&["Bird"]);
+    row["component"] = json!(Digest::of(component));
+    for field in fields {
+        row["description"]["kinds"][0]["schema"]["properties"][*field] = json!({"type": "string"});
+    }
+    row
+}
+
+#[tokio::test]
+async fn an_upgrade_and_the_use_of_its_new_field_are_one_good_commit() {
+    let mut stand = Stand::new();
+    let first = stand.commit(&[
+        ("birds.yaml", BIRDS),
+        ("robin.yaml", &bird()),
+        ("frameworks/birds.wasm", "version 1"),
+    ]);
+    stand
+        .kernel
+        .put_framework("birds", birds_with(b"version 1", &[]));
+    stand.start();
+    stand.settled(&first).await;
+    let sings = bird().replace("  instances: 1\n", "  instances: 2\n  song: hello\n");
+    let second = stand.commit(&[
+        ("frameworks/birds.wasm", "version 2"),
+        ("robin.yaml", &sings),
+    ]);
+    stand
+        .kernel
+        .until("the upgrade is accepted", |state| {
+            (state.source.applied.as_ref() == Some(&second)).then_some(())
+        })
+        .await;
+    stand.kernel.look(|state| {
+        assert!(state.source.errors.is_empty(), "{:?}", state.source.errors);
+        // Whoever sees the revision applied sees what waits, too.
+        let kept = &state.source.kept[0];
+        assert_eq!(
+            (&*kept.object.name, &*kept.reason),
+            ("robin", "WaitsForFramework")
+        );
+        assert!(kept.message.contains("`song`"), "{}", kept.message);
+        assert_eq!(state.spec("robin").unwrap()["instances"], 1);
+        let digest = Digest::of(b"version 2");
+        assert_eq!(state.spec("birds").unwrap()["digest"], digest.to_string());
+    });
+    stand
+        .kernel
+        .put_framework("birds", birds_with(b"version 2", &["song"]));
+    stand.settled(&second).await;
+    stand.kernel.look(|state| {
+        let robin = state.spec("robin").unwrap();
+        assert_eq!(
+            (&robin["instances"], &robin["song"]),
+            (&json!(2), &json!("hello"))
+        );
+    });
+}
+
+#[tokio::test]
+async fn what_the_new_version_does_not_take_either_is_a_fault_then() {
+    let mut stand = Stand::new();
+    let first = stand.commit(&[
+        ("birds.yaml", BIRDS),
+        ("robin.yaml", &bird()),
+        ("frameworks/birds.wasm", "version 1"),
+    ]);
+    stand
+        .kernel
+        .put_framework("birds", birds_with(b"version 1", &[]));
+    stand.start();
+    stand.settled(&first).await;
+    let slip = bird().replace("  instances: 1\n", "  instances: 1\n  sogn: hello\n");
+    let second = stand.commit(&[
+        ("frameworks/birds.wasm", "version 2"),
+        ("robin.yaml", &slip),
+    ]);
+    stand
+        .kernel
+        .until("the upgrade is accepted", |state| {
+            (state.source.applied.as_ref() == Some(&second)).then_some(())
+        })
+        .await;
+    // An upgrade that is held only waits, and so does what it may take.
+    let mut held = birds_with(b"version 1", &[]);
+    held["fault"] = json!("kind Nest has living tasks");
+    held["faultOf"] = json!(Digest::of(b"version 2"));
+    held["faultCause"] = json!("held");
+    stand.kernel.put_framework("birds", held);
+    let third = stand.commit(&[("README.md", "a word")]);
+    stand
+        .kernel
+        .until("the next commit is looked at", |state| {
+            (state.source.observed.as_ref() == Some(&third)).then_some(())
+        })
+        .await;
+    stand
+        .kernel
+        .look(|state| assert!(state.source.errors.is_empty()));
+    stand
+        .kernel
+        .put_framework("birds", birds_with(b"version 2", &["song"]));
+    stand.reported(&third).await;
+    stand.kernel.look(|state| {
+        let fault = &state.source.errors[0];
+        assert_eq!(
+            (&*fault.code, &*fault.file, fault.line),
+            ("K0102", "robin.yaml", 6)
+        );
+        assert_eq!(state.spec("robin").unwrap()["instances"], 1);
+    });
+}
+
+#[tokio::test]
+async fn what_a_version_that_goes_says_is_not_the_last_word() {
+    struct Mute;
+    impl crate::Validator for Mute {
+        fn validate(
+            &self,
+            key: &kelson_model::object::ObjectKey,
+            spec: &serde_json::Value,
+        ) -> Vec<crate::Problem> {
+            let is_bad = key.kind == "Bird" && spec["instances"] == 2;
+            let problem = crate::Problem {
+                pointer: "/instances".to_owned(),
+                message: "two birds are too many".to_owned(),
+            };
+            is_bad.then_some(problem).into_iter().collect()
+        }
+    }
+    let mut stand = Stand::new();
+    stand.validator = std::sync::Arc::new(Mute);
+    stand
+        .kernel
+        .put_framework("birds", birds_with(b"version 1", &[]));
+    let commit = stand.commit(&[
+        ("birds.yaml", BIRDS),
+        (
+            "robin.yaml",
+            &bird().replace("instances: 1", "instances: 2"),
+        ),
+        ("frameworks/birds.wasm", "version 2"),
+    ]);
+    stand.start();
+    stand
+        .kernel
+        .until("what waits is told", |state| {
+            let kept = state.source.kept.first()?;
+            (state.source.applied.as_ref() == Some(&commit)).then(|| kept.message.clone())
+        })
+        .await;
+    stand.kernel.look(|state| {
+        assert!(state.source.errors.is_empty());
+        assert!(state.source.kept[0].message.contains("too many"));
+        assert_eq!(state.names(), ["birds"]);
+    });
+    stand
+        .kernel
+        .put_framework("birds", birds_with(b"version 2", &[]));
+    stand.reported(&commit).await;
+    stand.kernel.look(|state| {
+        let fault = &state.source.errors[0];
+        assert_eq!((&*fault.code, fault.line), ("K0124", 5));
+    });
+}
+
 #[tokio::test]
 async fn files_are_pinned_stored_before_they_are_needed_and_stored_once() {
     let mut stand = Stand::new();

@@ -13,13 +13,14 @@ use serde_json::json;
 use super::kernel::service_framework;
 use super::stand::{Stand, service};
 use crate::client::{Batch, Row, RowKind};
-use crate::offline::kinds_of;
 use crate::validator::{Problem, SchemaOnly, Validator};
-use crate::{Loader, Mirror, load_source, plan_source, validation};
+use crate::{Loader, Mirror, of_rows, plan_source, validation};
 
 fn kinds() -> Kinds {
     let row: FrameworkRow = serde_json::from_value(service_framework()).unwrap();
-    kinds_of([("service", row.description.as_ref().unwrap())])
+    let (kinds, errors) = of_rows([&row]);
+    assert_eq!(errors, []);
+    kinds
 }
 
 #[test]
@@ -67,7 +68,9 @@ fn a_folder_is_validated_and_planned_without_a_commit() {
     stand.commit(&[("web.yaml", service("web", 1))]);
     stand.repository.write("api.yaml", service("api", 2));
     let tree = crate::source::WorkTree::open(&stand.repository.path, None).unwrap();
-    let desired = load_source(&tree, &kinds(), Arc::new(SchemaOnly)).unwrap();
+    let desired = Loader::new(Arc::new(SchemaOnly))
+        .load(&tree, &kinds())
+        .unwrap();
     let report = validation(&desired);
     assert_eq!((report.valid, report.files, report.objects), (true, 2, 2));
     let record = SourceRecord::default();
@@ -112,6 +115,8 @@ fn a_folder_is_validated_and_planned_without_a_commit() {
     assert!(plan.is_blocked);
     assert_eq!(plan.held.unwrap().reason, "ForcePush");
     stand.repository.write("api.yaml", "kind: Servise\n");
-    let desired = load_source(&tree, &kinds(), Arc::new(SchemaOnly)).unwrap();
+    let desired = Loader::new(Arc::new(SchemaOnly))
+        .load(&tree, &kinds())
+        .unwrap();
     assert!(!validation(&desired).valid);
 }

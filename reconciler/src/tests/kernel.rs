@@ -499,7 +499,7 @@ fn object_row(held: &Held) -> String {
     let desired = &held.desired;
     json!({"key": desired.key, "labels": desired.labels, "lifecycle": desired.lifecycle, "origin": desired.origin,
         "spec": desired.spec, "generation": held.generation, "revision": held.revision, "source": held.source,
-        "quarantine": null, "health": "Healthy", "rollout": null, "changedBy": held.changed_by, "byHand": held.by_hand, "changedAt": 1, "isRemoved": false})
+        "quarantine": null, "sync": "Synced", "health": "Healthy", "rollout": null, "changedBy": held.changed_by, "byHand": held.by_hand, "changedAt": 1, "isRemoved": false})
     .to_string()
 }
 

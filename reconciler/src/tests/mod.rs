@@ -10,6 +10,7 @@ mod bad_commits;
 mod branches;
 mod connection;
 mod drifting;
+mod foretold;
 mod frameworks;
 mod guarding;
 mod incremental;

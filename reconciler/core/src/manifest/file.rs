@@ -16,6 +16,7 @@ use super::normal::Respelt;
 use super::resolve;
 use super::schema::{Place, Schema};
 use super::tree::{Node, Position, Spans};
+use super::waiting::Unjudged;
 use super::{written, yaml};
 use kelson_model::code::Code;
 
@@ -24,16 +25,16 @@ use kelson_model::code::Code;
 pub(crate) struct Outcome {
     pub(crate) objects: Vec<Arc<LoadedObject>>,
     pub(crate) faults: Vec<Fault>,
-    /// Documents of a kind that nobody brings: a fault, or a reason to wait for a framework of the
-    /// same commit.
-    pub(crate) unknown: Vec<UnknownKind>,
+    /// Documents that no framework takes as things stand.
+    pub(crate) unjudged: Vec<Arc<Unjudged>>,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct UnknownKind {
-    /// What it names, where its envelope is good.
-    pub(crate) object: Option<(ObjectKey, Origin)>,
-    pub(crate) fault: Fault,
+impl Outcome {
+    /// All that is wrong, where nothing is waited for.
+    pub(crate) fn all_faults(&self) -> Vec<Fault> {
+        let unjudged = self.unjudged.iter().flat_map(|it| &it.faults);
+        self.faults.iter().chain(unjudged).cloned().collect()
+    }
 }
 
 /// Reads and checks one file.
@@ -113,6 +114,8 @@ struct File<'a> {
 struct Gathered {
     outcome: Outcome,
     flaws: Vec<Flaw>,
+    /// How many faults are told in `outcome`.
+    told: usize,
     respelt: BTreeMap<Position, Respelt>,
 }
 
@@ -137,11 +140,9 @@ impl File<'_> {
             column: None,
         };
         let Some(known) = known else {
-            let fault = unknown_kind(&kind, document, self.kinds).in_file(self.path, self.lines);
-            gathered.outcome.unknown.push(UnknownKind {
-                object: opened.envelope.map(|envelope| (envelope.key, origin)),
-                fault,
-            });
+            let object = opened.envelope.map(|envelope| (envelope.key, origin));
+            let flaw = unknown_kind(&kind, document, self.kinds);
+            self.leave_unjudged(object, None, vec![flaw], gathered);
             return;
         };
         let Some(spec) = document
@@ -156,10 +157,14 @@ impl File<'_> {
             spec: None,
         };
         let checked = known.schema.check(&spec.value, place);
-        let is_good = checked.flaws.is_empty();
-        gathered.flaws.extend(checked.flaws);
         gathered.respelt.extend(checked.respelt);
-        let (Some(envelope), true) = (opened.envelope, is_good) else {
+        if !checked.flaws.is_empty() {
+            let object = opened.envelope.map(|envelope| (envelope.key, origin));
+            let framework = known.framework.clone();
+            self.leave_unjudged(object, framework, checked.flaws, gathered);
+            return;
+        }
+        let Some(envelope) = opened.envelope else {
             return;
         };
         let (needs, mut bad_paths) =
@@ -177,6 +182,28 @@ impl File<'_> {
             spans: Spans::of(document),
             needs,
             text: Arc::clone(&self.text),
+        }));
+    }
+
+    /// Keeps what a framework says against a document apart from what is wrong whoever judges it.
+    fn leave_unjudged(
+        &self,
+        object: Option<(ObjectKey, Origin)>,
+        framework: Option<String>,
+        flaws: Vec<Flaw>,
+        gathered: &mut Gathered,
+    ) {
+        let room = MAX_FAULTS.saturating_sub(gathered.told).max(1);
+        let faults: Vec<Fault> = flaws
+            .into_iter()
+            .take(room)
+            .map(|flaw| flaw.in_file(self.path, self.lines))
+            .collect();
+        gathered.told += faults.len();
+        gathered.outcome.unjudged.push(Arc::new(Unjudged {
+            object,
+            framework,
+            faults,
         }));
     }
 }

@@ -34,9 +34,7 @@ pub fn fix(path: &str, bytes: &[u8], kinds: &Kinds) -> Option<Fixed> {
     let envelope = Schema::compile(envelope_schema()).ok()?;
     let faults_of = |bytes: &[u8]| {
         let outcome = file::check(path, bytes, &envelope, kinds);
-        let unknown = outcome.unknown.into_iter().map(|unknown| unknown.fault);
-        let mut faults = outcome.faults;
-        faults.extend(unknown);
+        let mut faults = outcome.all_faults();
         faults.sort();
         faults.dedup();
         faults

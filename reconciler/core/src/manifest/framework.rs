@@ -87,7 +87,8 @@ pub fn framework_schema() -> Value {
 
 /// Checks what a schema alone cannot: that a Framework has a name of its own, asks for its own
 /// namespaces, that its `spec.config` is what its component takes, and that every other object
-/// stands in a namespace which the framework of its kind serves.
+/// stands in a namespace which the framework of its kind serves. Decides what of the rest waits for
+/// a framework of the commit, and what is at fault.
 ///
 /// A Framework with the name of another one says nothing of where that one's kinds may be used.
 ///
@@ -171,6 +172,7 @@ pub fn check_frameworks(mut loaded: Loaded, kinds: &Kinds) -> Loaded {
         }
     }
     loaded.refuse(faults);
+    loaded.settle(kinds);
     loaded
 }
 

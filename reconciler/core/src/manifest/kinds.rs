@@ -69,10 +69,10 @@ pub enum KindsError {
 pub struct Kinds {
     kinds: BTreeMap<String, Arc<Kind>>,
     frameworks: BTreeSet<String>,
-    /// The frameworks whose newest component is still to describe itself, where that is known.
-    awaited: Option<BTreeSet<String>>,
     configs: BTreeMap<String, Arc<Schema>>,
     standings: BTreeMap<String, Standing>,
+    /// Components that are known not to come into force, with the name of their framework.
+    refused: BTreeSet<(String, Digest)>,
     fingerprint: Digest,
 }
 
@@ -153,9 +153,9 @@ impl Kinds {
             Self {
                 kinds,
                 frameworks: names,
-                awaited: None,
                 configs,
                 standings: BTreeMap::new(),
+                refused: BTreeSet::new(),
                 fingerprint,
             },
             errors,
@@ -191,20 +191,17 @@ impl Kinds {
         self.get(kind)?.framework.as_deref()
     }
 
-    /// The same kinds, where exactly these frameworks are still to describe their newest component:
-    /// unknown kinds wait for them and for nobody else.
-    #[must_use]
-    pub fn awaiting(&self, awaited: BTreeSet<String>) -> Self {
-        Self {
-            awaited: Some(awaited),
-            ..self.clone()
-        }
-    }
-
     /// The same kinds, with how their frameworks stand, by name.
     #[must_use]
     pub fn standing(self, standings: BTreeMap<String, Standing>) -> Self {
         Self { standings, ..self }
+    }
+
+    /// The same kinds, with the components that are known not to come into force, each with the
+    /// name of its framework: nothing waits for them.
+    #[must_use]
+    pub fn refusing(self, refused: BTreeSet<(String, Digest)>) -> Self {
+        Self { refused, ..self }
     }
 
     pub(crate) fn standing_of(&self, framework: &str) -> Option<&Standing> {
@@ -212,11 +209,19 @@ impl Kinds {
     }
 
     /// Whether a framework of this name is among those that were described.
-    pub fn has_framework(&self, name: &str) -> bool {
-        match &self.awaited {
-            Some(awaited) => !awaited.contains(name),
-            None => self.frameworks.contains(name),
-        }
+    pub(crate) fn has_framework(&self, name: &str) -> bool {
+        self.frameworks.contains(name)
+    }
+
+    /// Whether a framework with this component may say something else than what is known of it.
+    pub(crate) fn is_to_be_heard(&self, name: &str, component: Option<&str>) -> bool {
+        let is = |digest: &Digest| Some(digest.to_string().as_str()) == component;
+        let in_force = match self.standing_of(name) {
+            Some(standing) => standing.component.as_ref().is_some_and(is),
+            None => self.has_framework(name),
+        };
+        let mut refused = self.refused.iter();
+        !in_force && !refused.any(|(of, digest)| of == name && is(digest))
     }
 
     /// Names the content: equal for equal kinds.

@@ -15,6 +15,7 @@ use super::lines::Lines;
 use super::resolve::{BlobNeed, Pinned};
 use super::schema::Schema;
 use super::tree::{Position, Spans};
+use super::waiting::{Unjudged, Waiting};
 use kelson_model::code::Code;
 
 /// A manifest file of a commit: its path from the repository's root, and what names its content.
@@ -61,30 +62,27 @@ impl LoadedObject {
     }
 }
 
-/// An object that cannot be judged before a framework of the same commit is there to say what its
-/// kind is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// What its envelope names.
-    pub key: ObjectKey,
-    /// Where its document begins.
-    pub origin: Origin,
-}
-
 /// What a commit asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
     /// The objects of good files, ordered by key; no two have the same.
     pub objects: Vec<Arc<LoadedObject>>,
-    /// Objects of kinds that a new framework of this commit may bring; they are wanted, and not
-    /// judged yet.
+    /// Objects that no framework takes as things stand, and that one of this commit may take; they
+    /// are wanted, and not judged yet.
     pub waiting: Vec<Waiting>,
+    /// The frameworks that they wait for: those of this commit that are still to say what they
+    /// handle.
+    pub awaited: BTreeSet<String>,
     /// Everything that is wrong, ordered by file and place; at most [`super::MAX_FAULTS`].
     pub faults: Vec<Fault>,
     /// Files with a fault: none of their objects is in `objects`.
     pub bad_files: BTreeSet<String>,
     /// How many files were looked at.
     pub files: usize,
+    /// All frameworks of the commit as they were read, those of bad files among them.
+    pub frameworks: Vec<Arc<LoadedObject>>,
+    /// What one of them may take, before it is known which of them are still to be heard.
+    pub(crate) unjudged: Vec<Arc<Unjudged>>,
 }
 
 impl Loaded {
@@ -153,8 +151,10 @@ impl ParseCache {
     }
 }
 
-/// Loads the files of a commit. `read` is asked for the bytes of files that `cache` does not know;
-/// at most [`super::MAX_FILE_BYTES`] and one byte are needed to see that a file is too big.
+/// Loads the files of a commit; [`super::check_frameworks`] ends what begins here.
+///
+/// `read` is asked for the bytes of files that `cache` does not know; at most
+/// [`super::MAX_FILE_BYTES`] and one byte are needed to see that a file is too big.
 ///
 /// Pure but for the cache: the same files and kinds give the same result in whatever order the
 /// files come.
@@ -189,7 +189,7 @@ pub fn load(
         };
         outcomes.insert(file.clone(), outcome);
     }
-    let loaded = gather(&outcomes, kinds);
+    let loaded = gather(&outcomes);
     outcomes.retain(|_, outcome| !outcome.is_unreadable());
     cache.outcomes = outcomes;
     loaded
@@ -216,24 +216,23 @@ fn unreadable(path: &str, error: &Unreadable) -> Outcome {
     }
 }
 
-fn gather(outcomes: &BTreeMap<ManifestFile, Arc<Outcome>>, kinds: &Kinds) -> Loaded {
+fn gather(outcomes: &BTreeMap<ManifestFile, Arc<Outcome>>) -> Loaded {
     let objects = || outcomes.values().flat_map(|outcome| &outcome.objects);
-    // A framework of this commit that has not described itself yet may bring what is unknown.
-    let brings_unknown = objects().any(|object| {
-        let key = &object.desired.key;
-        key.kind == FRAMEWORK && !kinds.has_framework(&key.name)
-    });
+    let frameworks: Vec<Arc<LoadedObject>> = objects()
+        .filter(|object| object.desired.key.kind == FRAMEWORK)
+        .cloned()
+        .collect();
+    let brought = frameworks.iter();
+    let brought: BTreeSet<String> = brought.map(|it| it.desired.key.name.clone()).collect();
     let mut faults: Vec<Fault> = Vec::new();
-    let mut waiting: Vec<Waiting> = Vec::new();
+    let mut unjudged: Vec<Arc<Unjudged>> = Vec::new();
     for outcome in outcomes.values() {
         faults.extend(outcome.faults.iter().cloned());
-        for unknown in &outcome.unknown {
-            match &unknown.object {
-                Some((key, origin)) if brings_unknown => waiting.push(Waiting {
-                    key: key.clone(),
-                    origin: origin.clone(),
-                }),
-                _ => faults.push(unknown.fault.clone()),
+        for document in &outcome.unjudged {
+            if document.may_wait_for(&brought) {
+                unjudged.push(Arc::clone(document));
+            } else {
+                faults.extend(document.faults.iter().cloned());
             }
         }
     }
@@ -246,20 +245,19 @@ fn gather(outcomes: &BTreeMap<ManifestFile, Arc<Outcome>>, kinds: &Kinds) -> Loa
             first.insert(&object.desired.key, object);
         }
     }
-    waiting.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.origin.cmp(&b.origin)));
-    waiting.dedup_by(|a, b| a.key == b.key);
     let bad_files: BTreeSet<String> = faults.iter().map(|fault| fault.file.clone()).collect();
-    waiting.retain(|waiting| !bad_files.contains(&waiting.origin.file));
     Loaded {
         objects: first
             .into_values()
             .filter(|object| !bad_files.contains(&object.desired.origin.file))
             .cloned()
             .collect(),
-        waiting,
         faults: tidy(faults),
         bad_files,
         files: outcomes.len(),
+        frameworks,
+        unjudged,
+        ..Loaded::default()
     }
 }
 

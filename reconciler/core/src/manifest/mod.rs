@@ -31,6 +31,7 @@ mod sentence;
 mod surprise;
 mod syntax;
 mod tree;
+mod waiting;
 mod words;
 mod written;
 mod wrong_type;
@@ -42,9 +43,7 @@ pub use fix::{Fixed, fix};
 pub use flaw::{MAX_FAULTS, tidy};
 pub use framework::{FRAMEWORK, check_frameworks, framework_schema};
 pub use kinds::{Kinds, KindsError, Standing};
-pub use load::{
-    Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, Waiting, fault_at, load,
-};
+pub use load::{Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, fault_at, load};
 pub use nearest::{Meant, nearest};
 pub(crate) use pointer::join as pointer_join;
 pub use reference::reference;
@@ -52,4 +51,5 @@ pub use rejected::rejected;
 pub use resolve::{BlobNeed, resolve};
 pub use schema::Unfit;
 pub use tree::{Position, Spans};
+pub use waiting::Waiting;
 pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_value};

@@ -32,7 +32,7 @@ pub fn plan(
         plan.report.push(line(
             &waiting.key,
             Why::WaitsForFramework,
-            "no framework brings its kind yet; it waits for a new framework of this commit to say what it handles",
+            waiting.message(),
         ));
     }
     let mut holds = Holds::new(context);

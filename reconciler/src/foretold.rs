@@ -1,0 +1,235 @@
+//! A source checked before any kernel has the components that its frameworks name: each is asked
+//! here, and the manifests are read as they will be once it is in force, or is refused.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kelson_model::framework::{Description, FaultCause, FrameworkSpec, Limits};
+use kelson_model::id::Digest;
+use kelson_model::object::ObjectKey;
+use kelson_model::source::Fault;
+use kelson_model::view::FrameworkRow;
+use kelson_model::code::Code;
+use kelson_reconciler_core::manifest::{Kinds, KindsError, Loaded, LoadedObject, fault_at};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::desired::{Desired, Loader};
+use crate::kinds;
+use crate::source::{ManifestSource, SourceError};
+use crate::validator::{Problem, Validator};
+
+/// The sandbox in which components are asked about themselves.
+///
+/// *Assumes*: pure; it may take some time, and is called where blocking is allowed.
+pub trait Components: Send + Sync + 'static {
+    /// What a component says about itself.
+    ///
+    /// # Errors
+    /// Says in words why it cannot be used.
+    fn describe(
+        &self,
+        component: &Digest,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Description, String>;
+
+    /// What a component says against the specification of one object; nothing where it has not
+    /// been described here.
+    fn validate(&self, component: &Digest, kind: &str, spec: &Spec) -> Vec<Problem>;
+}
+
+/// A source as it will be read once its frameworks are heard.
+#[derive(Debug)]
+pub struct Foretold {
+    /// Its objects and faults, what is wrong with its components among them.
+    pub desired: Desired,
+    /// The kinds that it was read with.
+    pub kinds: Kinds,
+}
+
+/// Reads and checks all manifests of a source. `frameworks` are those that there are; what they
+/// come to with the components of the source follows the kernel's rules: a component that cannot be
+/// used is told, and its framework's object is accepted all the same, with the component before it
+/// in force. Blocks.
+///
+/// # Errors
+/// When the source as a whole cannot be read.
+pub fn check_source(
+    source: &dyn ManifestSource,
+    frameworks: Vec<FrameworkRow>,
+    components: &Arc<dyn Components>,
+) -> Result<Foretold, SourceError> {
+    let read = |rows: &[FrameworkRow]| {
+        let (kinds, errors) = kinds::of_rows(rows);
+        let asked = Asked {
+            rows: rows.to_vec(),
+            components: Arc::clone(components),
+        };
+        let desired = Loader::new(Arc::new(asked)).load(source, &kinds)?;
+        Ok((desired, kinds, errors))
+    };
+    let (first, ..) = read(&frameworks)?;
+    let mut hearing = Hearing {
+        rows: frameworks,
+        faults: Vec::new(),
+    };
+    hearing.let_go(&first.loaded);
+    let mut names = BTreeSet::new();
+    for object in &first.loaded.frameworks {
+        // A second one of the same name is told by its name.
+        if names.insert(object.desired.key.name.as_str()) {
+            let is_good = first.loaded.object(&object.desired.key).is_some();
+            hearing.hear(object, is_good, source, components.as_ref());
+        }
+    }
+    let (mut desired, kinds, errors) = read(&hearing.rows)?;
+    let unusable = errors.iter().filter_map(|error| {
+        let mut frameworks = first.loaded.frameworks.iter();
+        let object = frameworks.find(|it| it.desired.key.name == error.framework())?;
+        Some(unusable(object, error.to_string(), ANOTHER_NAME))
+    });
+    desired.components = hearing.faults;
+    desired.components.extend(unusable);
+    Ok(Foretold { desired, kinds })
+}
+
+const ANOTHER_NAME: &str = "a kind has one framework; the component's author gives it another name";
+
+fn unusable(object: &LoadedObject, message: String, hint: &str) -> Fault {
+    fault_at(
+        object,
+        "/spec/component/path",
+        Code::Rejected,
+        message,
+        hint.to_owned(),
+    )
+}
+
+/// What the frameworks come to, one after another.
+struct Hearing {
+    rows: Vec<FrameworkRow>,
+    faults: Vec<Fault>,
+}
+
+impl Hearing {
+    /// Frameworks that the source has no more go with what else goes: not while a file is bad.
+    fn let_go(&mut self, loaded: &Loaded) {
+        if loaded.bad_files.is_empty() {
+            let is_there = |row: &FrameworkRow| {
+                let mut objects = loaded.frameworks.iter().map(|it| &it.desired.key);
+                objects.any(|key| key.name == row.name && key.namespace == row.namespace)
+            };
+            self.rows.retain(|row| row.built_in || is_there(row));
+        }
+    }
+
+    /// Asks the component of one framework. One in a bad file is heard for what is wrong with it,
+    /// and brings nothing yet.
+    fn hear(
+        &mut self,
+        object: &LoadedObject,
+        is_good: bool,
+        source: &dyn ManifestSource,
+        components: &dyn Components,
+    ) {
+        let key = &object.desired.key;
+        let is_of_another = |row: &FrameworkRow| {
+            let has_name = row.name == key.name && row.component.is_some();
+            has_name && (row.built_in || row.namespace != key.namespace)
+        };
+        let mut paths = object.needs.iter().flat_map(|need| &need.paths);
+        let artifact = paths.find_map(|path| source.read_at(path).ok());
+        // A name that another one has, and a component that is not there, are told with the
+        // manifests.
+        let Some(artifact) = artifact.filter(|_| !self.rows.iter().any(is_of_another)) else {
+            return;
+        };
+        let (limits, namespaces) = FrameworkSpec::deserialize(object.desired.spec.value()).map_or_else(
+            |_| (Limits::default(), Vec::new()),
+            |it| (it.limits, it.namespaces),
+        );
+        let component = Digest::of(&artifact.bytes);
+        let described = components.describe(&component, &artifact.bytes, &limits);
+        let heard = match described {
+            Ok(description) => match self.taken(key, &description) {
+                None => Ok(description),
+                Some(taken) => Err((
+                    FaultCause::NotAllowed,
+                    unusable(object, taken.to_string(), ANOTHER_NAME),
+                )),
+            },
+            Err(reason) => Err((
+                FaultCause::BadComponent,
+                unusable(
+                    object,
+                    format!("the component cannot be used: {reason}"),
+                    "build it against the treaty in wit/, as a component that imports nothing else",
+                ),
+            )),
+        };
+        if let Err((_, fault)) = &heard {
+            self.faults.push(fault.clone());
+        }
+        if is_good {
+            let mut row = self.row(key);
+            row.namespaces = namespaces;
+            match heard {
+                Ok(description) => {
+                    row.component = Some(component);
+                    row.description = Some(description);
+                }
+                Err((cause, fault)) => {
+                    row.fault = Some(fault.message);
+                    row.fault_of = Some(component);
+                    row.fault_cause = cause;
+                }
+            }
+            self.rows.push(row);
+        }
+    }
+
+    /// A kind of a description that another framework has.
+    fn taken(&self, key: &ObjectKey, description: &Description) -> Option<KindsError> {
+        let mut others = self.rows.iter().filter(|row| row.name != key.name);
+        others.find_map(|other| {
+            let has = other.description.as_ref()?.kinds.iter();
+            let mut kinds = has.map(|it| &it.kind);
+            let kind = kinds.find(|kind| description.kinds.iter().any(|it| it.kind == **kind))?;
+            Some(KindsError::Taken {
+                framework: key.name.clone(),
+                kind: kind.clone(),
+                owner: other.name.clone(),
+            })
+        })
+    }
+
+    /// Takes the row of a framework out of the others.
+    fn row(&mut self, key: &ObjectKey) -> FrameworkRow {
+        let is_it = |row: &FrameworkRow| row.name == key.name && row.namespace == key.namespace;
+        match self.rows.iter().position(is_it) {
+            Some(at) => self.rows.remove(at),
+            None => FrameworkRow::new(key),
+        }
+    }
+}
+
+/// Asks the framework of each kind.
+struct Asked {
+    rows: Vec<FrameworkRow>,
+    components: Arc<dyn Components>,
+}
+
+impl Validator for Asked {
+    fn validate(&self, key: &ObjectKey, spec: &Spec) -> Vec<Problem> {
+        // Whether it serves the namespace is checked with the manifests.
+        let owner = self.rows.iter().find_map(|row| {
+            let mut kinds = row.description.as_ref()?.kinds.iter();
+            kinds.find(|described| described.kind == key.kind)?;
+            row.component.as_ref()
+        });
+        owner.map_or_else(Vec::new, |component| {
+            self.components.validate(component, &key.kind, spec)
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! Sources that bring components, checked before a kernel has them.
+
+use std::sync::Arc;
+
+use kelson_model::framework::{Description, Limits};
+use kelson_model::id::Digest;
+use kelson_model::source::SourceRecord;
+use kelson_model::time::WallTime;
+use kelson_model::view::FrameworkRow;
+use kelson_reconciler_core::plan::StepKind;
+use serde_json::{Value, json};
+
+use super::kernel::{framework, service_framework};
+use super::stand::{Stand, service};
+use crate::source::WorkTree;
+use crate::{Components, Foretold, Mirror, Problem, check_source, plan_source, validation};
+
+/// A component is the JSON of a framework's row; it refuses what is named `ostrich`.
+struct Sandbox;
+
+impl Components for Sandbox {
+    fn describe(&self, _: &Digest, bytes: &[u8], _: &Limits) -> Result<Description, String> {
+        let row: FrameworkRow = serde_json::from_slice(bytes).map_err(|it| it.to_string())?;
+        row.description.ok_or_else(|| "it is silent".to_owned())
+    }
+
+    fn validate(&self, _: &Digest, _: &str, spec: &Spec) -> Vec<Problem> {
+        let is_bad = spec["run"]["command"] == "ostrich";
+        let problem = Problem {
+            pointer: "/run/command".to_owned(),
+            message: "an ostrich cannot fly".to_owned(),
+        };
+        is_bad.then_some(problem).into_iter().collect()
+    }
+}
+
+fn birds(name: &str) -> String {
+    format!(
+        "apiVersion: kelson/v1\nkind: Framework\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  component: {{path: {name}.wasm}}\n"
+    )
+}
+
+fn bird(name: &str) -> String {
+    service(name, 1).replace("kind: Service", "kind: Bird")
+}
+
+fn component(name: &str, kinds: &[&str], field: &str) -> String {
+    let mut row = framework(name, kinds);
+    for kind in row["description"]["kinds"].as_array_mut().unwrap() {
+        kind["schema"]["properties"][field] = json!({"type": "string"});
+    }
+    row.to_string()
+}
+
+fn checked(stand: &Stand, there: &[Value]) -> Foretold {
+    let rows = [service_framework()];
+    let rows = rows.iter().chain(there);
+    let rows = rows.map(|row| serde_json::from_value(row.clone()).unwrap());
+    let components: Arc<dyn Components> = Arc::new(Sandbox);
+    let tree = WorkTree::open(&stand.repository.path, None).unwrap();
+    check_source(&tree, rows.collect(), &components).unwrap()
+}
+
+fn places(foretold: &Foretold) -> Vec<String> {
+    let errors = foretold.desired.errors().into_iter();
+    errors
+        .map(|it| format!("{} {}:{}", it.code, it.file, it.line))
+        .collect()
+}
+
+fn created(foretold: &Foretold) -> Vec<String> {
+    let record = SourceRecord::default();
+    let objects = Mirror::default();
+    let plan = plan_source(
+        &foretold.desired,
+        objects.objects(),
+        &record,
+        None,
+        false,
+        WallTime(0),
+    );
+    let steps = plan.steps.into_iter();
+    steps
+        .filter(|step| step.kind == StepKind::Create)
+        .map(|step| step.object.name)
+        .collect()
+}
+
+fn names(foretold: &Foretold) -> Vec<&str> {
+    let objects = foretold.desired.loaded.objects.iter();
+    objects.map(|it| it.desired.key.name.as_str()).collect()
+}
+
+#[test]
+fn objects_are_judged_by_the_component_that_comes_with_them() {
+    let stand = Stand::new();
+    let slip = bird("wren").replace("run:", "sogn: x\n  run:");
+    let ostrich = bird("ostrich").replace("command: web", "command: ostrich");
+    stand.commit(&[
+        ("birds.yaml", birds("birds")),
+        ("birds.wasm", component("birds", &["Bird"], "song")),
+        ("ostrich.yaml", ostrich),
+        (
+            "robin.yaml",
+            bird("robin").replace("run:", "song: x\n  run:"),
+        ),
+        ("wren.yaml", slip),
+    ]);
+    // An older version in the kernel changes nothing of it.
+    let mut there = framework("birds", &["Bird"]);
+    there["namespace"] = json!("shop");
+    there["component"] = json!(Digest::of(b"version 1"));
+    for there in [Vec::new(), vec![there]] {
+        let foretold = checked(&stand, &there);
+        assert_eq!(
+            places(&foretold),
+            ["K0124 ostrich.yaml:6", "K0102 wren.yaml:6"]
+        );
+        assert_eq!(created(&foretold), ["birds", "robin"]);
+    }
+}
+
+#[test]
+fn a_bad_component_is_told_and_the_rest_of_its_file_is_planned() {
+    let stand = Stand::new();
+    let both = format!("{}---\n{}", birds("birds"), service("web", 1));
+    stand.commit(&[
+        ("birds.yaml", both),
+        ("birds.wasm", "no component".to_owned()),
+        ("robin.yaml", bird("robin")),
+        ("swans.yaml", birds("swans")),
+        ("swans.wasm", "no component either".to_owned()),
+    ]);
+    let foretold = checked(&stand, &[]);
+    // All at once: both components, and the kind that nobody brings.
+    assert_eq!(
+        places(&foretold),
+        [
+            "K0124 birds.yaml:5",
+            "K0115 robin.yaml:2",
+            "K0124 swans.yaml:5"
+        ]
+    );
+    assert!(!validation(&foretold.desired).valid);
+    assert_eq!(created(&foretold), ["birds", "swans", "web"]);
+    // Where another version is in force, that one goes on.
+    let mut there = framework("birds", &["Bird"]);
+    there["namespace"] = json!("shop");
+    there["component"] = json!(Digest::of(b"version 1"));
+    let foretold = checked(&stand, &[there]);
+    assert_eq!(
+        places(&foretold),
+        ["K0124 birds.yaml:5", "K0124 swans.yaml:5"]
+    );
+    assert_eq!(names(&foretold), ["robin", "birds", "swans", "web"]);
+}
+
+#[test]
+fn a_bad_component_in_a_bad_file_is_told_with_what_else_is_wrong() {
+    let stand = Stand::new();
+    let both = format!(
+        "{}---\n{}",
+        birds("birds"),
+        service("web", 1).replace("metadata", "metdata")
+    );
+    stand.commit(&[
+        ("birds.yaml", both),
+        ("birds.wasm", "no component".to_owned()),
+        ("robin.yaml", bird("robin")),
+    ]);
+    let foretold = checked(&stand, &[]);
+    let told = places(&foretold);
+    assert!(told.contains(&"K0124 birds.yaml:5".to_owned()), "{told:?}");
+    assert!(told.iter().all(|it| it.contains(" birds.yaml")), "{told:?}");
+    assert_eq!(foretold.desired.loaded.waiting.len(), 1);
+}
+
+#[test]
+fn a_kind_that_another_framework_has_is_told_until_that_one_goes() {
+    let stand = Stand::new();
+    let first = [
+        ("crows.yaml", birds("crows")),
+        ("crows.wasm", component("crows", &["Bird"], "song")),
+    ];
+    stand.commit(&first);
+    stand.commit(&[
+        ("birds.yaml", birds("birds")),
+        ("birds.wasm", component("birds", &["Bird"], "song")),
+        ("robin.yaml", bird("robin")),
+    ]);
+    let foretold = checked(&stand, &[]);
+    assert_eq!(places(&foretold), ["K0124 crows.yaml:5"]);
+    assert_eq!(names(&foretold), ["robin", "birds", "crows"]);
+    let mut there = framework("birds", &["Bird"]);
+    there["namespace"] = json!("shop");
+    there["component"] = json!(Digest::of(b"version 1"));
+    stand.remove(&["birds.yaml"]);
+    assert_eq!(places(&checked(&stand, &[there])), Vec::<String>::new());
+}
