@@ -217,7 +217,7 @@ pub struct SourceRecord {
     pub branch: String,
     /// The newest revision that was seen.
     pub observed: Option<Revision>,
-    /// The revision whose objects are accepted.
+    /// The newest revision of which anything was accepted, or that had no error.
     pub applied: Option<Revision>,
     /// Whether the two agree and nothing is at fault.
     pub sync: Sync,

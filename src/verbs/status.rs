@@ -6,6 +6,7 @@ use kelson_model::object::{Health, RolloutState, Sync};
 use kelson_model::report::{ObjectStatus, SourceStatus, StatusReport};
 
 use super::target::{Target, keys, status};
+use super::validate::number;
 use super::watching::Watching;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -153,14 +154,21 @@ pub(crate) fn source(source: &SourceStatus, palette: Palette) -> String {
         by(&source.applied_by),
         palette.paint(tint_of_sync(source.sync), &source.sync.to_string()),
     );
-    if let Some(observed) = source.observed.as_deref()
-        && applied != Some(observed)
-    {
-        text.push_str(&format!(
-            "newest revision {}{} is not applied\n",
+    if let Some(observed) = source.observed.as_deref() {
+        let newest = format!(
+            "newest revision {}{}",
             short(observed),
             by(&source.observed_by)
-        ));
+        );
+        // Its good files go ahead, so that such a revision may be the applied one.
+        match u64::try_from(source.errors.len()).unwrap_or(u64::MAX) {
+            0 if applied == Some(observed) => {}
+            0 => text.push_str(&format!("{newest} is not applied\n")),
+            errors => text.push_str(&format!(
+                "{newest} has {}; nothing of a file with an error is accepted\n",
+                number(errors, "error")
+            )),
+        }
     }
     let only = source.held.iter().filter(|_| source.holds.is_empty());
     for held in source.holds.iter().chain(only) {
@@ -240,6 +248,25 @@ the loop log has been silent for 31 s; it writes to the disk; see the kernel's l
 the loop rounds has ended; see the kernel's log
 ";
         assert!(shown.starts_with(said), "{shown}");
+    }
+
+    #[test]
+    fn a_revision_with_errors_is_said_to_have_them_whatever_of_it_went_ahead() {
+        let (old, new) = ("1".repeat(40), "2".repeat(40));
+        let shown = |applied: &str, errors: usize| {
+            let fault = json!({"code": "K0102", "file": "", "line": 0, "column": 0, "message": "", "hint": ""});
+            let report = serde_json::from_value(
+                json!({"name": "dev", "branch": "main", "observed": new, "applied": applied,
+                "sync": "OutOfSync", "held": null, "errors": vec![fault; errors]}),
+            );
+            let text = source(&report.unwrap(), Palette::plain());
+            text.lines().nth(1).unwrap_or_default().to_owned()
+        };
+        let bad =
+            "newest revision 2222222 has 1 error; nothing of a file with an error is accepted";
+        assert_eq!((&*shown(&old, 1), &*shown(&new, 1)), (bad, bad));
+        assert_eq!(shown(&old, 0), "newest revision 2222222 is not applied");
+        assert_eq!(shown(&new, 0), "");
     }
 
     #[test]

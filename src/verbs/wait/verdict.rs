@@ -89,12 +89,18 @@ pub(super) fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Ve
         .map(|object| of_object(object, question.what, is_awaited));
     // What is final is told first.
     let mut not_yet = None;
+    let mut no = Vec::new();
     for verdict in verdicts {
         match verdict {
             Verdict::Yes => {}
             Verdict::NotYet(why) => not_yet = not_yet.or(Some(why)),
-            no @ (Verdict::No(_) | Verdict::Held(..)) => return Ok(no),
+            Verdict::No(why) => no.push(why),
+            held @ Verdict::Held(..) => return Ok(held),
         }
+    }
+    if !no.is_empty() {
+        no.truncate(10);
+        return Ok(Verdict::No(no.join("; ")));
     }
     if let Some(why) = not_yet {
         return Ok(Verdict::NotYet(why));
@@ -445,6 +451,12 @@ mod tests {
                 "{standing:?}: {verdict:?}"
             );
         }
+        let mut two = of(FRAMEWORK, Some(Standing::Refused));
+        let mut crows = two.objects.clone();
+        crows.iter_mut().for_each(|it| it.name = "crows".to_owned());
+        two.objects.append(&mut crows);
+        let told = asked(&two, None, Wanted::Healthy);
+        assert!(matches!(told, Verdict::No(why) if why.contains("web") && why.contains("crows")));
         // A scheduler's own words are no refusal, whichever it uses.
         let said = asked(&of("Bird", None), Some("web"), Wanted::Healthy);
         assert!(matches!(said, Verdict::NotYet(_)), "{said:?}");
