@@ -1,13 +1,18 @@
 //! `kelson confirm`: releases one hold of a revision.
 
+use std::path::Path;
+
 use anyhow::Result;
 use clap::Args;
 use kelson_model::request::{Confirm as ConfirmRequest, Request};
 use kelson_model::source::Held;
+use kelson_reconciler::source::{GitSource, SourceError};
 use serde_json::json;
 
+use super::manifests::open_repository;
 use super::status::short;
 use super::target::status;
+use crate::client::dev_here;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::{plain, print, say};
@@ -15,7 +20,8 @@ use crate::output::{plain, print, say};
 /// What may be typed behind `confirm`.
 #[derive(Debug, Args)]
 pub(crate) struct Confirm {
-    /// The revision: at least its first seven digits, as `kelson status` shows it
+    /// The revision: at least its first seven digits, as `kelson status` shows it, or anything that
+    /// the repository here knows (HEAD)
     revision: String,
     /// Which hold, where there are several: its reason, such as PruneGuard
     #[arg(long, value_name = "REASON")]
@@ -23,18 +29,11 @@ pub(crate) struct Confirm {
 }
 
 pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> {
-    let revision = arguments.revision.to_ascii_lowercase();
-    let is_hex = revision.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_hex || !(7..=40).contains(&revision.len()) {
-        return Err(
-            Failure::usage(format!("'{}' is no revision", arguments.revision))
-                .with_hint(
-                    "write at least its first seven digits; `kelson status` shows the command",
-                )
-                .into(),
-        );
-    }
     let client = context.client()?;
+    let revision = meant(&arguments.revision, || match dev_here(client.address()) {
+        Some(dev) => GitSource::open(&dev.repository, Some(&dev.branch), None),
+        None => open_repository(Path::new("."), None),
+    })?;
     let source = status(&client, None).await?.source;
     let holds = source
         .filter(|source| {
@@ -74,6 +73,26 @@ pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> 
     Ok(Exit::Done)
 }
 
+/// The digits of the revision that is meant: these, or those of what `repository` knows by this
+/// name.
+fn meant(
+    text: &str,
+    repository: impl FnOnce() -> Result<GitSource, SourceError>,
+) -> Result<String, Failure> {
+    let digits = text.to_ascii_lowercase();
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hex && (7..=40).contains(&digits.len()) {
+        return Ok(digits);
+    }
+    match repository().and_then(|repository| repository.resolve(text)) {
+        Ok(revision) => Ok(revision.to_string()),
+        Err(error) => Err(Failure::usage(format!("'{text}' is no revision here: {error}"))
+            .with_hint(
+                "write at least the first seven digits of the held revision, as `kelson status` shows them, or HEAD in its repository",
+            )),
+    }
+}
+
 /// The hold that is meant: the one that is named, or the only one that a confirmation releases.
 /// `None` where the kernel has to say what is wrong with the question.
 fn chosen<'a>(holds: &'a [Held], reason: Option<&str>) -> Option<&'a Held> {
@@ -108,6 +127,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use kelson_model::id::Digest;
+    use kelson_testkit::TestRepo;
 
     fn hold(reason: &str, is_releasable: bool) -> Held {
         Held {
@@ -117,6 +137,23 @@ mod tests {
             digest: is_releasable.then(|| Digest::of(reason.as_bytes())),
             ..Held::default()
         }
+    }
+
+    #[test]
+    fn a_revision_is_named_by_its_digits_or_by_what_the_repository_knows() {
+        let repo = TestRepo::init().unwrap();
+        repo.write("kelson/web.yaml", "").unwrap();
+        let commit = repo.commit("first").unwrap();
+        let open = || GitSource::open(repo.path(), Some("main"), None);
+        let of = |text: &str| meant(text, open).map_err(|error| error.to_string());
+        assert_eq!(of("HEAD"), Ok(commit.clone()));
+        assert_eq!(of("main"), Ok(commit.clone()));
+        let digits = short(&commit);
+        assert_eq!(of(&digits.to_uppercase()), Ok(digits.to_owned()));
+        // Seven digits are the kernel's to find, whatever is known here.
+        assert_eq!(of("1234567"), Ok("1234567".to_owned()));
+        let told = of("HAED").unwrap_err();
+        assert!(told.contains("'HAED' is no revision here"), "{told}");
     }
 
     #[test]

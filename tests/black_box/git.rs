@@ -208,7 +208,7 @@ fn a_force_push_is_held_until_it_is_confirmed() {
         "{held}"
     );
     assert_eq!(cluster.answers("Service/web"), ["web 2"]);
-    cluster.dev.ok(&["confirm", &other]).unwrap();
+    cluster.dev.ok(&["confirm", "HEAD"]).unwrap();
     cluster.dev.settle(&other).unwrap();
     assert_eq!(cluster.answers("Service/web"), ["web 3"]);
 }
