@@ -93,6 +93,34 @@ fn a_framework_from_the_repository_runs_its_kind_beside_the_one_in_the_box() {
 }
 
 #[test]
+fn an_upgrade_and_the_use_of_its_new_field_are_one_commit() {
+    let (cluster, _) = Cluster::with(&[("web", service("web"))]);
+    let write = |file: &str, content: &[u8]| cluster.repo.write(file, content).unwrap();
+    write("frameworks/birds.wasm", &component("kelson-test-birds"));
+    write("kelson/birds.yaml", framework("birds", "data").as_bytes());
+    let flock = "apiVersion: kelson/v1\nkind: Flock\nmetadata: {name: sparrows, namespace: data}\nspec:\n  birds: 1\n  run: {command: sleep, args: [\"600\"]}\n  resources: {cpus: 0.02, memory: 16Mi}\n";
+    write("kelson/flock.yaml", flock.as_bytes());
+    let first = cluster.repo.commit("birds").unwrap();
+    let wait = ["wait", "Flock/sparrows", "-n", "data", "--revision", "HEAD"];
+    cluster.dev.ok(&wait).unwrap();
+    cluster.dev.settle(&first).unwrap();
+    let sings = flock.replace("birds: 1\n", "birds: 1\n  song: chirp\n");
+    write("kelson/flock.yaml", sings.as_bytes());
+    let outcome = cluster.dev.run(&["validate"]).unwrap();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    write("frameworks/birds.wasm", &component("kelson-test-songbirds"));
+    cluster.dev.ok(&["validate"]).unwrap();
+    let planned = cluster.dev.ok(&["plan"]).unwrap();
+    assert!(planned.contains("spec.song (none) → chirp"), "{planned}");
+    let second = cluster.repo.commit("birds sing").unwrap();
+    cluster.dev.ok(&wait).unwrap();
+    cluster.dev.settle(&second).unwrap();
+    let get = ["get", "Flock/sparrows", "-n", "data", "-o", "json"];
+    let now = cluster.dev.run(&get).unwrap().json().unwrap();
+    assert_eq!(text(&now, "/spec/song"), "chirp", "{now}");
+}
+
+#[test]
 fn a_scheduler_that_traps_is_explained_and_leaves_the_others_working() {
     let (cluster, _) = Cluster::with(&[("web", service("web"))]);
     cluster
@@ -145,8 +173,27 @@ fn a_file_that_is_no_component_is_refused_and_explained() {
         .unwrap();
     cluster
         .repo
-        .write("kelson/junk.yaml", framework("junk", "data"))
+        .write(
+            "kelson/junk.yaml",
+            format!(
+                "{}---\n{}",
+                framework("junk", "data"),
+                service("api").yaml()
+            ),
+        )
         .unwrap();
+    // The fault is told, and the rest of its file is planned as it is applied.
+    for verb in ["validate", "plan"] {
+        let outcome = cluster.dev.run(&[verb]).unwrap();
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        let told = outcome.to_string();
+        assert!(told.contains("the component cannot be used"), "{told}");
+        let is_planned = ["+ Framework data/junk", "/api"];
+        assert!(
+            verb == "validate" || is_planned.iter().all(|it| told.contains(it)),
+            "{told}"
+        );
+    }
     cluster.repo.commit("junk").unwrap();
     let now = cluster
         .dev

@@ -29,39 +29,45 @@ struct Need {
 
 impl Scheduler for Birds {
     fn describe() -> Description {
+        let mut schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["run"],
+            "properties": {
+                "birds": {"type": "integer", "minimum": 0, "maximum": 10_000, "default": 1},
+                "run": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["command"],
+                    "properties": {
+                        "command": {"type": "string", "minLength": 1},
+                        "args": {"type": "array", "items": {"type": "string"}, "default": []}
+                    }
+                },
+                "resources": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "default": {},
+                    "properties": {
+                        "cpus": {"type": ["number", "string"], "format": "cpus", "default": "0.1"},
+                        "memory": {"type": "string", "format": "bytes", "default": "128Mi"},
+                        "disk": {"type": "string", "format": "bytes", "default": "0"}
+                    }
+                }
+            }
+        });
+        if cfg!(feature = "song")
+            && let Some(fields) = schema.get_mut("properties").and_then(Value::as_object_mut)
+        {
+            fields.insert("song".into(), json!({"type": "string"}));
+        }
         Description {
             name: "birds".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             kinds: vec![Kind {
                 kind: "Flock".into(),
-                schema: json!({
-                    "$schema": "https://json-schema.org/draft/2020-12/schema",
-                    "type": "object",
-                    "additionalProperties": false,
-                    "required": ["run"],
-                    "properties": {
-                        "birds": {"type": "integer", "minimum": 0, "maximum": 10_000, "default": 1},
-                        "run": {
-                            "type": "object",
-                            "additionalProperties": false,
-                            "required": ["command"],
-                            "properties": {
-                                "command": {"type": "string", "minLength": 1},
-                                "args": {"type": "array", "items": {"type": "string"}, "default": []}
-                            }
-                        },
-                        "resources": {
-                            "type": "object",
-                            "additionalProperties": false,
-                            "default": {},
-                            "properties": {
-                                "cpus": {"type": ["number", "string"], "format": "cpus", "default": "0.1"},
-                                "memory": {"type": "string", "format": "bytes", "default": "128Mi"},
-                                "disk": {"type": "string", "format": "bytes", "default": "0"}
-                            }
-                        }
-                    }
-                }),
+                schema,
                 templates: vec![String::new()],
                 count: Some("/birds".into()),
             }],
