@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::framework::{Description, FaultCause, FrameworkSpec, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::ObjectKey;
 use kelson_model::source::Fault;
+use kelson_model::spec::Spec;
 use kelson_model::view::FrameworkRow;
-use kelson_model::code::Code;
 use kelson_reconciler_core::manifest::{Kinds, KindsError, Loaded, LoadedObject, fault_at};
 use serde::Deserialize as _;
-use serde_json::Value;
 
 use crate::desired::{Desired, Loader};
 use crate::kinds;
@@ -145,10 +145,11 @@ impl Hearing {
         let Some(artifact) = artifact.filter(|_| !self.rows.iter().any(is_of_another)) else {
             return;
         };
-        let (limits, namespaces) = FrameworkSpec::deserialize(object.desired.spec.value()).map_or_else(
-            |_| (Limits::default(), Vec::new()),
-            |it| (it.limits, it.namespaces),
-        );
+        let (limits, namespaces) = FrameworkSpec::deserialize(object.desired.spec.value())
+            .map_or_else(
+                |_| (Limits::default(), Vec::new()),
+                |it| (it.limits, it.namespaces),
+            );
         let component = Digest::of(&artifact.bytes);
         let described = components.describe(&component, &artifact.bytes, &limits);
         let heard = match described {

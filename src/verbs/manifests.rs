@@ -11,12 +11,12 @@ use kelson_kernel_core::port::SchedulerHost;
 use kelson_model::framework::{Description, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
+use kelson_model::spec::Spec;
 use kelson_model::view::FrameworkRow;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::source::{GitSource, ManifestSource, SourceError, WorkTree};
 use kelson_reconciler::{Components, Foretold, Problem, check_source, of_rows};
 use kelson_reconciler_core::manifest::{FRAMEWORK, Kinds};
-use serde_json::Value;
 
 use crate::exit::Failure;
 use crate::processes::compile::compiler;

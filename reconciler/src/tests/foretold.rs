@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kelson_model::framework::{Description, Limits};
 use kelson_model::id::Digest;
 use kelson_model::source::SourceRecord;
+use kelson_model::spec::Spec;
 use kelson_model::time::WallTime;
 use kelson_model::view::FrameworkRow;
 use kelson_reconciler_core::plan::StepKind;
@@ -25,7 +26,7 @@ impl Components for Sandbox {
     }
 
     fn validate(&self, _: &Digest, _: &str, spec: &Spec) -> Vec<Problem> {
-        let is_bad = spec["run"]["command"] == "ostrich";
+        let is_bad = spec.pointer("/run/command") == Some("ostrich".into());
         let problem = Problem {
             pointer: "/run/command".to_owned(),
             message: "an ostrich cannot fly".to_owned(),

@@ -121,18 +121,14 @@ impl Loaded {
     /// one in a bad file nothing is known but its name, which is enough where it is a new one.
     fn still_to_be_heard(&self, kinds: &Kinds) -> BTreeSet<String> {
         let objects = self.objects.iter().map(|object| &object.desired);
-        let pinned: BTreeMap<&str, Option<&str>> = objects
+        let pinned: BTreeMap<&str, Option<Value>> = objects
             .filter(|desired| desired.key.kind == FRAMEWORK)
-            .map(|desired| {
-                let digest = desired.spec.pointer("/digest");
-                let digest = digest.as_ref().and_then(Value::as_str);
-                (desired.key.name.as_str(), digest)
-            })
+            .map(|desired| (desired.key.name.as_str(), desired.spec.pointer("/digest")))
             .collect();
         let names = self.frameworks.iter().map(|it| &it.desired.key.name);
         names
             .filter(|name| match pinned.get(name.as_str()) {
-                Some(component) => kinds.is_to_be_heard(name, *component),
+                Some(pinned) => kinds.is_to_be_heard(name, pinned.as_ref().and_then(Value::as_str)),
                 None => !kinds.has_framework(name),
             })
             .cloned()
