@@ -64,7 +64,6 @@ fn a_turn_that_is_void_leaves_nothing_behind() {
         ("memory-hog", "Hog"),
         ("trap", "Trap"),
         ("trap-after-set", "SetTrap"),
-        ("too-many-operations", "Flood"),
     ] {
         let cluster = beside(name, kind);
         let seat = &cluster.state.seats[&seat(name)];
@@ -77,6 +76,47 @@ fn a_turn_that_is_void_leaves_nothing_behind() {
             .filter(|event| event.reason == "Note");
         assert_eq!(notes.count(), 0, "{name} has spoken");
     }
+}
+
+#[test]
+fn a_turn_that_asks_for_too_much_counts_as_far_as_it_goes() {
+    let cluster = beside("too-many-operations", "Flood");
+    let seat = &cluster.state.seats[&seat("too-many-operations")];
+    assert!(seat.turn_no >= 1);
+    assert_eq!(
+        seat.refusals.len(),
+        6451,
+        "what an entry holds, each refused"
+    );
+}
+
+#[test]
+fn a_scheduler_that_never_looks_at_what_a_turn_may_say_comes_to_its_end() {
+    let components = Components::new().unwrap();
+    let mut cluster = Cluster::new(components.host.clone());
+    cluster
+        .install(
+            "too-many-operations",
+            &guest("kelson-test-too-many-operations").unwrap(),
+        )
+        .unwrap();
+    let spec = json!({"run": {"command": "true"}, "says": 900});
+    let objects = (0..1_000).map(|n| object("Flood", "default", &format!("f{n}"), spec.clone()));
+    let objects = objects.map(Result::unwrap).collect();
+    cluster.accept(objects, Vec::new()).unwrap();
+    for _ in 0..20 {
+        cluster.round(None);
+        cluster.pass(Millis(1000));
+    }
+    let all = cluster.state.objects.values();
+    let floods = all.filter(|object| object.key.kind == "Flood");
+    let untold = floods.filter(|object| object.status.health != Health::Healthy);
+    assert_eq!(
+        untold.count(),
+        0,
+        "each turn says as much as it may, the next one what is left"
+    );
+    assert!(cluster.round(None) == 0, "and then nothing is left to say");
 }
 
 #[test]

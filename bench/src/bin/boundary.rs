@@ -13,8 +13,8 @@ use anyhow::{Result, bail};
 use imbl::OrdMap;
 use kelson_bench::{Bar, Measure, Options, Plot, Report, Series, peak_memory, timed};
 use kelson_kernel_core::port::{
-    Offer, Op, Operation, SchedulerHost, SeatId, SeatRows, SeatView, TurnFault, TurnRequest,
-    WorkloadRow,
+    Demand, Offer, Op, Operation, SchedulerHost, SeatId, SeatRows, SeatView, TurnFault,
+    TurnRequest, WorkloadRow,
 };
 use kelson_model::framework::Limits;
 use kelson_model::id::{AgentId, Digest, TaskId, WorkloadId};
@@ -51,6 +51,14 @@ impl SeatView for View {
 
     fn end(&self, _task: TaskId) -> Option<String> {
         None
+    }
+
+    fn is_said(&self, _status: &Op) -> bool {
+        false
+    }
+
+    fn demand(&self) -> Arc<Vec<Demand>> {
+        Arc::default()
     }
 }
 

@@ -45,6 +45,19 @@ pub fn demand_after(
     Ok((rows != held).then_some(rows))
 }
 
+/// The changes that make `wanted` of `held`, those that end rows first.
+pub fn demand_changes(held: &[Demand], wanted: &[Demand]) -> Vec<Demand> {
+    let kept: BTreeMap<u64, &Demand> = wanted.iter().map(|row| (row.key, row)).collect();
+    let known: BTreeMap<u64, &Demand> = held.iter().map(|row| (row.key, row)).collect();
+    let ended = held.iter().filter(|row| !kept.contains_key(&row.key));
+    let ended = ended.map(|row| Demand {
+        count: 0,
+        ..row.clone()
+    });
+    let new = wanted.iter().filter(|row| known.get(&row.key) != Some(row));
+    ended.chain(new.cloned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -87,6 +100,17 @@ mod tests {
         assert_eq!(demand_after(&held, None, &[row(9, 0)]).unwrap(), None);
         assert_eq!(demand_after(&held, Some(&held), &[]).unwrap(), None);
         assert_eq!(demand_after(&held, None, &[]).unwrap(), None);
+    }
+
+    #[test]
+    fn the_changes_between_two_demands_lead_from_one_to_the_other() {
+        let held = [row(1, 1), row(2, 2), row(3, 3)];
+        let wanted = [row(2, 2), row(3, 4), row(9, 1)];
+        let changes = demand_changes(&held, &wanted);
+        assert_eq!(changes, [row(1, 0), row(3, 4), row(9, 1)]);
+        let after = demand_after(&held, None, &changes).unwrap();
+        assert_eq!(after.unwrap(), wanted);
+        assert!(demand_changes(&wanted, &wanted).is_empty());
     }
 
     #[test]

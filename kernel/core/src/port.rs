@@ -169,6 +169,10 @@ pub trait SeatView: Send + Sync {
     fn attributes(&self, agent: AgentId) -> Option<Arc<Vec<(String, String)>>>;
     /// How one of the seat's own tasks ended, for people.
     fn end(&self, task: TaskId) -> Option<String>;
+    /// Whether this operation would say of a workload what was said of it last.
+    fn is_said(&self, status: &Op) -> bool;
+    /// The demand that the seat holds.
+    fn demand(&self) -> Arc<Vec<Demand>>;
 }
 
 /// Everything that one turn is a function of.
@@ -378,7 +382,7 @@ pub enum TurnFault {
         message: String,
     },
     /// Its outcome broke the treaty: columns of unequal length, an offer that is not of this turn,
-    /// too many operations.
+    /// one thing that is larger than a turn.
     #[error("broke the treaty: {message}")]
     Malformed {
         /// What exactly.

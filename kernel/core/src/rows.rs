@@ -8,7 +8,7 @@ use kelson_model::id::{AgentId, TaskId, WorkloadId};
 use kelson_model::object::ObjectKey;
 
 use crate::object::Object;
-use crate::port::{AgentRow, SeatId, SeatRows, SeatView, TaskRow, WorkloadRow};
+use crate::port::{AgentRow, Demand, Op, SeatId, SeatRows, SeatView, TaskRow, WorkloadRow};
 use crate::record::{Agent, Task};
 use crate::state::{Farewell, RowKey, State};
 
@@ -49,6 +49,32 @@ impl SeatView for StateView {
         let task = self.state.tasks.get(&task)?;
         let exit = task.exit.as_ref().filter(|_| task.seat == self.seat)?;
         Some(exit.reason.clone())
+    }
+
+    fn is_said(&self, status: &Op) -> bool {
+        let Op::SetStatus {
+            workload,
+            generation,
+            health,
+            rollout,
+            reason,
+            message,
+        } = status
+        else {
+            return false;
+        };
+        self.own(*workload).is_some_and(|object| {
+            let said = &object.status;
+            (said.generation, said.health, said.rollout) == (*generation, *health, *rollout)
+                && said.reason == *reason
+                && said.message == *message
+        })
+    }
+
+    fn demand(&self) -> Arc<Vec<Demand>> {
+        let seat = self.state.seats.get(&self.seat);
+        seat.map(|seat| Arc::clone(&seat.demand))
+            .unwrap_or_default()
     }
 }
 

@@ -199,7 +199,10 @@ impl WasmHost {
             }
         }
         let outcome = outcome?;
-        lease.keep(Warm::new(instance, request, &outcome));
+        // What has said more than was noted believes what is not so.
+        if !instance.is_full {
+            lease.keep(Warm::new(instance, request, &outcome));
+        }
         Ok(outcome)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kelson_kernel_core::port::{Op, Problem, SeatRows, TurnFault, TurnOutcome, TurnRequest};
 use kelson_model::framework::{Limits, LogLevel};
 use kelson_model::id::Digest;
+use kelson_model::time::ClusterTime;
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 
 use crate::bindings::{Framework, FrameworkPre};
@@ -44,6 +45,8 @@ pub(crate) struct Instance {
     store: Store<Sandbox>,
     exports: Framework,
     limits: Limits,
+    /// Whether its last turn said more than was noted: what it believes then is not so.
+    pub(crate) is_full: bool,
 }
 
 impl Instance {
@@ -70,6 +73,7 @@ impl Instance {
             store,
             exports,
             limits: limits.clone(),
+            is_full: false,
         })
     }
 
@@ -159,17 +163,24 @@ impl Instance {
         let sandbox = self.store.data_mut();
         let outcome = std::mem::take(&mut sandbox.outcome);
         let state = std::mem::take(&mut sandbox.state);
-        let log = sandbox.log.take();
-        self.clear();
-        Ok(TurnOutcome {
+        let said = std::mem::take(&mut sandbox.said);
+        let mut outcome = TurnOutcome {
             operations: outcome.operations,
             writes: state.into_writes(),
             demand: outcome.demand,
             demand_changes: outcome.demand_changes,
             wake_at: outcome.wake_at,
-            log,
+            log: Vec::new(),
             fuel,
-        })
+        };
+        self.is_full = said.full().is_some();
+        if let Some(limit) = said.full() {
+            cut(&mut outcome, &said, limit, request.now)?;
+        }
+        let log = self.store.data_mut().log.take();
+        outcome.log.splice(0..0, log);
+        self.clear();
+        Ok(outcome)
     }
 
     /// Takes the lines that it wrote in a call which was void.
@@ -224,6 +235,33 @@ impl Instance {
         sandbox.state = State::default();
         sandbox.outcome = Outcome::default();
     }
+}
+
+/// Makes a whole of what a full turn has said: without the groups of which a part is missing, and
+/// with the wish for the next turn. Where nothing is left, the turn is void: what it says first is
+/// larger than any turn.
+fn cut(
+    outcome: &mut TurnOutcome,
+    said: &Said,
+    limit: &str,
+    now: ClusterTime,
+) -> Result<(), TurnFault> {
+    outcome
+        .operations
+        .retain(|operation| !said.is_cut(operation.group));
+    outcome.writes.retain(|write| !said.is_cut(write.group));
+    let is_empty = outcome.operations.is_empty()
+        && outcome.writes.is_empty()
+        && outcome.demand.is_none()
+        && outcome.demand_changes.is_empty();
+    if is_empty {
+        let message = text::message(limit, limits::MESSAGE_BYTES);
+        return Err(TurnFault::Malformed { message });
+    }
+    outcome.wake_at = Some(now);
+    let line = format!("the turn is full, and what came after is to be said again: {limit}");
+    outcome.log.push((LogLevel::Warn, line));
+    Ok(())
 }
 
 fn failed(call: Call, message: &str) -> TurnFault {

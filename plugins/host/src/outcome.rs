@@ -1,8 +1,10 @@
 //! The import `outcome`: columns become operations, checked as they come. What breaks the treaty
-//! ends the call there and then.
+//! ends the call there and then; what the turn has no room for is not noted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use kelson_kernel_core::demand::{MOST_DEMANDS, demand_changes};
 use kelson_kernel_core::port::{Demand, Offer, Op, Operation, Placement};
 use kelson_kernel_core::turn_size::{Price, demand_bytes, operation_bytes};
 use kelson_model::id::{TaskId, WorkloadId};
@@ -25,6 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) wake_at: Option<ClusterTime>,
     /// For each offer of this turn, for how many more tasks there is room.
     room: Vec<u32>,
+    /// Of which workloads it has said how they do.
+    told: BTreeSet<u64>,
     limit: usize,
 }
 
@@ -36,18 +40,6 @@ impl Outcome {
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             ..Self::default()
         }
-    }
-
-    /// Checks that `count` more operations are within the limit.
-    fn make_room(&mut self, count: usize) -> Result<(), Breach> {
-        if self.operations.len().saturating_add(count) > self.limit {
-            return Err(Breach::malformed(format!(
-                "more operations than {}, the limit of a turn",
-                self.limit
-            )));
-        }
-        self.operations.reserve(count);
-        Ok(())
     }
 
     /// How many operations may still be asked for.
@@ -69,9 +61,9 @@ struct DemandColumns {
 }
 
 impl DemandColumns {
-    /// Checks that the columns have one length, at most `limit`, and that no key stands twice;
-    /// makes rows of them.
-    fn rows(self, function: &str, limit: usize) -> Result<Vec<Demand>, Breach> {
+    /// Checks that the columns have one length, no more than a seat may hold, and that no key
+    /// stands twice; makes rows of them.
+    fn rows(self, function: &str) -> Result<Vec<Demand>, Breach> {
         let columns = [
             self.workload.len(),
             self.generation.len(),
@@ -82,9 +74,9 @@ impl DemandColumns {
         ];
         let rows = self.key.len();
         check_columns(function, rows, &columns)?;
-        if rows > limit {
+        if rows > MOST_DEMANDS {
             return Err(Breach::malformed(format!(
-                "more rows of demand than {limit}, the limit of a turn"
+                "more rows of demand than {MOST_DEMANDS}, the limit of a seat"
             )));
         }
         if self.key.iter().collect::<BTreeSet<_>>().len() != rows {
@@ -170,12 +162,29 @@ fn placement(number: u32) -> Result<Placement, Breach> {
 }
 
 impl Sandbox {
-    /// Notes a wish, and what it counts.
-    fn say(&mut self, group: u32, op: Op) -> Result<(), Breach> {
+    /// Notes a wish, and what it counts, where the turn has room for it.
+    fn say(&mut self, group: u32, op: Op) {
+        let limit = self.outcome.limit;
+        if self.outcome.operations.len() >= limit {
+            self.said.fill(group, || {
+                format!("more operations than {limit}, the limit of a turn")
+            });
+            return;
+        }
         let operation = Operation { group, op };
-        self.said.count(operation_bytes(&operation))?;
-        self.outcome.operations.push(operation);
-        Ok(())
+        if self.said.takes(group, operation_bytes(&operation)) {
+            self.outcome.operations.push(operation);
+        }
+    }
+
+    /// Notes as many changes of demand as there is room for.
+    fn change(&mut self, rows: Vec<Demand>) {
+        for row in rows {
+            if !self.said.takes(0, demand_bytes(1)) {
+                return;
+            }
+            self.outcome.demand_changes.push(row);
+        }
     }
 
     /// Takes the room for one task from an offer of this turn, for what that offer was cut for.
@@ -235,7 +244,6 @@ impl bindings::outcome::Host for Sandbox {
             offer.len(),
         ];
         check_columns("launch", group.len(), &columns)?;
-        self.outcome.make_room(group.len())?;
         let rows = group.into_iter().zip(workload).zip(generation);
         let rest = template.into_iter().zip(slot).zip(offer);
         for (((group, workload), generation), ((template, slot), offer)) in rows.zip(rest) {
@@ -249,7 +257,7 @@ impl bindings::outcome::Host for Sandbox {
                     slot,
                     agent: offer.agent,
                 },
-            )?;
+            );
         }
         Ok(())
     }
@@ -258,13 +266,12 @@ impl bindings::outcome::Host for Sandbox {
         self.require_turn("outcome.kill")?;
         self.meter.charge(group.len() * 16)?;
         check_columns("kill", group.len(), &[task.len(), reason.len()])?;
-        self.outcome.make_room(group.len())?;
         for ((group, task), reason) in group.into_iter().zip(task).zip(reason) {
             let op = Op::Kill {
                 task: TaskId(task),
                 reason: stop_reason(reason)?,
             };
-            self.say(group, op)?;
+            self.say(group, op);
         }
         Ok(())
     }
@@ -273,9 +280,8 @@ impl bindings::outcome::Host for Sandbox {
         self.require_turn("outcome.forget")?;
         self.meter.charge(group.len() * 12)?;
         check_columns("forget", group.len(), &[task.len()])?;
-        self.outcome.make_room(group.len())?;
         for (group, task) in group.into_iter().zip(task) {
-            self.say(group, Op::Forget { task: TaskId(task) })?;
+            self.say(group, Op::Forget { task: TaskId(task) });
         }
         Ok(())
     }
@@ -292,7 +298,6 @@ impl bindings::outcome::Host for Sandbox {
     ) -> wasmtime::Result<()> {
         self.require_turn("outcome.set-status")?;
         self.meter.charge(reason.len() + message.len())?;
-        self.outcome.make_room(1)?;
         let op = Op::SetStatus {
             workload: WorkloadId(workload),
             generation,
@@ -301,7 +306,14 @@ impl bindings::outcome::Host for Sandbox {
             reason: text::word(&reason, limits::REASON_BYTES),
             message: text::message(&message, limits::MESSAGE_BYTES),
         };
-        self.say(group, op)?;
+        // To say the same again says nothing: whoever says everything anew in every turn gets on.
+        let view = self.tables.view.as_ref();
+        let is_known =
+            !self.outcome.told.contains(&workload) && view.is_some_and(|view| view.is_said(&op));
+        if !is_known {
+            self.outcome.told.insert(workload);
+            self.say(group, op);
+        }
         Ok(())
     }
 
@@ -313,7 +325,6 @@ impl bindings::outcome::Host for Sandbox {
     ) -> wasmtime::Result<()> {
         self.require_turn("outcome.set-good-generation")?;
         self.meter.charge(0)?;
-        self.outcome.make_room(1)?;
         let workload = WorkloadId(workload);
         self.say(
             group,
@@ -321,7 +332,7 @@ impl bindings::outcome::Host for Sandbox {
                 workload,
                 generation,
             },
-        )?;
+        );
         Ok(())
     }
 
@@ -334,13 +345,12 @@ impl bindings::outcome::Host for Sandbox {
     ) -> wasmtime::Result<()> {
         self.require_turn("outcome.quarantine")?;
         self.meter.charge(reason.len())?;
-        self.outcome.make_room(1)?;
         let op = Op::Quarantine {
             workload: WorkloadId(workload),
             generation,
             reason: text::message(&reason, limits::MESSAGE_BYTES),
         };
-        self.say(group, op)?;
+        self.say(group, op);
         Ok(())
     }
 
@@ -356,7 +366,6 @@ impl bindings::outcome::Host for Sandbox {
     ) -> wasmtime::Result<()> {
         self.require_turn("outcome.demand")?;
         self.meter.charge(key.len() * 40)?;
-        let bytes = demand_bytes(key.len());
         let columns = DemandColumns {
             key,
             workload,
@@ -366,10 +375,25 @@ impl bindings::outcome::Host for Sandbox {
             placement,
             priority,
         };
-        let rows = columns.rows("demand", self.outcome.limit)?;
-        self.said.count(bytes)?;
-        self.outcome.demand = Some(rows);
+        let rows = columns.rows("demand")?;
+        if self.said.full().is_some() {
+            return Ok(());
+        }
         self.outcome.demand_changes.clear();
+        let bytes = demand_bytes(rows.len());
+        if bytes <= self.said.left() && self.said.takes(0, bytes) {
+            self.outcome.demand = Some(rows);
+            return Ok(());
+        }
+        // What is larger than a turn is noted in parts: what differs from what is held.
+        let held = match &self.outcome.demand {
+            Some(said) => Arc::new(said.clone()),
+            None => {
+                let view = self.tables.view.as_ref();
+                view.map(|view| view.demand()).unwrap_or_default()
+            }
+        };
+        self.change(demand_changes(&held, &rows));
         Ok(())
     }
 
@@ -385,7 +409,6 @@ impl bindings::outcome::Host for Sandbox {
     ) -> wasmtime::Result<()> {
         self.require_turn("outcome.change-demand")?;
         self.meter.charge(key.len() * 40)?;
-        let bytes = demand_bytes(key.len());
         let columns = DemandColumns {
             key,
             workload,
@@ -395,9 +418,7 @@ impl bindings::outcome::Host for Sandbox {
             placement,
             priority,
         };
-        let rows = columns.rows("change-demand", self.outcome.limit)?;
-        self.said.count(bytes)?;
-        self.outcome.demand_changes.extend(rows);
+        self.change(columns.rows("change-demand")?);
         Ok(())
     }
 
@@ -410,7 +431,10 @@ impl bindings::outcome::Host for Sandbox {
     fn operations_left(&mut self) -> wasmtime::Result<u32> {
         self.require_turn("outcome.operations-left")?;
         self.meter.charge(0)?;
-        Ok(self.outcome.operations_left())
+        Ok(match self.said.full() {
+            Some(_) => 0,
+            None => self.outcome.operations_left(),
+        })
     }
 
     fn prices(&mut self) -> wasmtime::Result<Vec<u32>> {
@@ -430,12 +454,79 @@ impl bindings::outcome::Host for Sandbox {
     fn note(&mut self, workload: u64, note: String) -> wasmtime::Result<()> {
         self.require_turn("outcome.note")?;
         self.meter.charge(note.len())?;
-        self.outcome.make_room(1)?;
         let op = Op::Note {
             workload: WorkloadId(workload),
             text: text::message(&note, limits::MESSAGE_BYTES),
         };
-        self.say(0, op)?;
+        self.say(0, op);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use kelson_kernel_core::turn_size::TURN_BYTES;
+    use kelson_model::framework::Limits;
+
+    use super::*;
+    use crate::bindings::outcome::Host;
+    use crate::meter::Meter;
+    use crate::sandbox::Call;
+
+    fn in_a_turn() -> Sandbox {
+        let mut sandbox = Sandbox::new(&Limits::default());
+        sandbox.call = Call::Turn;
+        sandbox.meter = Meter::new(u64::MAX);
+        sandbox.outcome = Outcome::new(&[], Limits::default().operations);
+        sandbox
+    }
+
+    #[test]
+    fn a_whole_demand_that_is_larger_than_a_turn_is_noted_in_parts() {
+        let mut sandbox = in_a_turn();
+        let count = 5_000;
+        let keys: Vec<u64> = (1..=count).collect();
+        let ones = vec![1_u32; keys.len()];
+        let (numbers, priorities) = (keys.clone(), vec![0_i32; keys.len()]);
+        let stated = sandbox.demand(
+            keys.clone(),
+            numbers,
+            keys,
+            ones.clone(),
+            ones.clone(),
+            ones,
+            priorities,
+        );
+        stated.unwrap();
+        assert_eq!(sandbox.outcome.demand, None);
+        let rows = TURN_BYTES / demand_bytes(1);
+        let noted = u64::try_from(sandbox.outcome.demand_changes.len()).unwrap();
+        assert_eq!(noted, rows);
+        assert!(sandbox.said.full().is_some());
+    }
+
+    #[test]
+    fn what_comes_after_the_limit_is_not_noted_and_its_group_is_refused_whole() {
+        let mut sandbox = in_a_turn();
+        sandbox.outcome.limit = 3;
+        let forget = |sandbox: &mut Sandbox, group: Vec<u32>| {
+            let tasks = (0..).take(group.len()).collect();
+            sandbox.forget(group, tasks).unwrap();
+        };
+        forget(&mut sandbox, vec![0, 7, 8]);
+        assert_eq!(sandbox.said.full(), None);
+        forget(&mut sandbox, vec![7, 9]);
+        sandbox.note(1, "more".to_owned()).unwrap();
+        assert_eq!(sandbox.outcome.operations.len(), 3);
+        let cut = [0, 7, 8, 9].map(|group| sandbox.said.is_cut(group));
+        assert_eq!(cut, [false, true, false, false]);
+        assert_eq!(
+            (
+                sandbox.bytes_left().unwrap(),
+                sandbox.operations_left().unwrap()
+            ),
+            (0, 0)
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! What stands on the host's side of one instance: the tables it reads, the outcome it fills, and
 //! the accounts of what it uses.
 
+use std::collections::BTreeSet;
+
 use kelson_kernel_core::turn_size::TURN_BYTES;
 use kelson_model::framework::Limits;
 
@@ -44,30 +46,62 @@ impl Call {
     }
 }
 
-/// How much a turn has said.
+/// How much a turn has said. What it says beyond a limit is not noted, nor anything after it: the
+/// turn is full, and counts as far as it goes.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     bytes: u64,
+    /// The groups of which something is noted.
+    groups: BTreeSet<u32>,
+    /// Those of which something more was said when the turn was full: they are refused whole.
+    cut: BTreeSet<u32>,
+    /// The limit that it came to.
+    full: Option<String>,
 }
 
 impl Said {
     /// How many bytes may still be said.
     pub(crate) fn left(&self) -> u64 {
-        TURN_BYTES.saturating_sub(self.bytes)
+        match self.full {
+            Some(_) => 0,
+            None => TURN_BYTES.saturating_sub(self.bytes),
+        }
     }
 
-    /// Counts what is about to be said, or refuses it: the entry of the turn would not hold it.
-    pub(crate) fn count(&mut self, bytes: u64) -> Result<(), Breach> {
+    /// Why the turn is full, where it is.
+    pub(crate) fn full(&self) -> Option<&str> {
+        self.full.as_deref()
+    }
+
+    /// Counts what is about to be said; says whether it may be.
+    pub(crate) fn takes(&mut self, group: u32, bytes: u64) -> bool {
         let said = self.bytes.saturating_add(bytes);
-        if said > TURN_BYTES {
-            return Err(Breach::malformed(format!(
-                "more is said than {TURN_BYTES} bytes, the limit of a turn: {} are said and {bytes} more would be; \
-                 say the rest in the next turn (see outcome.bytes-left)",
-                self.bytes
-            )));
+        if self.full.is_none() && said <= TURN_BYTES {
+            self.bytes = said;
+            self.groups.insert(group);
+            return true;
         }
-        self.bytes = said;
-        Ok(())
+        let before = self.bytes;
+        self.fill(group, || {
+            format!(
+                "more is said than {TURN_BYTES} bytes, the limit of a turn: {before} are said and {bytes} more would be; \
+                 say the rest in the next turn (see outcome.bytes-left)"
+            )
+        });
+        false
+    }
+
+    /// Notes that something of a group is not noted any more, and the limit that forbids it.
+    pub(crate) fn fill(&mut self, group: u32, limit: impl FnOnce() -> String) {
+        self.full.get_or_insert_with(limit);
+        if group != 0 && self.groups.contains(&group) {
+            self.cut.insert(group);
+        }
+    }
+
+    /// Whether a group is refused whole, because only a part of it was noted.
+    pub(crate) fn is_cut(&self, group: u32) -> bool {
+        self.cut.contains(&group)
     }
 }
 

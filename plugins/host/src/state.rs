@@ -61,21 +61,24 @@ impl State {
                 limits::KEY_BYTES
             )));
         }
-        self.written = self
-            .written
-            .saturating_add(size(&key, value.as_deref().unwrap_or_default()));
-        let count = u64::try_from(self.writes.len()).unwrap_or(u64::MAX);
-        if self.written > self.limits.state_writes.0 || count >= self.limits.operations.into() {
-            return Err(Breach::malformed(format!(
-                "more state is written than {} in {} writes, the limits of a turn",
-                self.limits.state_writes, self.limits.operations
-            )));
-        }
         self.check_held(&key, value.as_deref())?;
+        self.written = self.written_with(&key, value.as_deref());
         let laid: Option<Arc<[u8]>> = value.as_deref().map(Arc::from);
         self.laid_over.insert(key.clone(), laid);
         self.writes.push(StateWrite { group, key, value });
         Ok(())
+    }
+
+    fn written_with(&self, key: &str, value: Option<&[u8]>) -> u64 {
+        self.written
+            .saturating_add(size(key, value.unwrap_or_default()))
+    }
+
+    /// Whether the turn may write one more pair.
+    fn has_room(&self, key: &str, value: Option<&[u8]>) -> bool {
+        let count = u64::try_from(self.writes.len()).unwrap_or(u64::MAX);
+        self.written_with(key, value) <= self.limits.state_writes.0
+            && count < self.limits.operations.into()
     }
 
     fn check_held(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), Breach> {
@@ -131,6 +134,27 @@ impl State {
     }
 }
 
+impl Sandbox {
+    /// Notes a write where the turn has room for it.
+    fn put(&mut self, group: u32, key: String, value: Option<Vec<u8>>) -> Result<(), Breach> {
+        if !self.state.has_room(&key, value.as_deref()) {
+            let limits = &self.state.limits;
+            self.said.fill(group, || {
+                format!(
+                    "more state is written than {} in {} writes, the limits of a turn",
+                    limits.state_writes, limits.operations
+                )
+            });
+            return Ok(());
+        }
+        let bytes = write_bytes(&key, value.as_deref());
+        if self.said.takes(group, bytes) {
+            self.state.write(group, key, value)?;
+        }
+        Ok(())
+    }
+}
+
 impl bindings::state::Host for Sandbox {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
         let value = self.state.get(&key);
@@ -142,17 +166,13 @@ impl bindings::state::Host for Sandbox {
     fn set(&mut self, group: u32, key: String, value: Vec<u8>) -> wasmtime::Result<()> {
         self.require_turn("state.set")?;
         self.meter.charge(key.len() + value.len())?;
-        let bytes = write_bytes(&key, Some(&value));
-        self.state.write(group, key, Some(value))?;
-        Ok(self.said.count(bytes)?)
+        Ok(self.put(group, key, Some(value))?)
     }
 
     fn delete(&mut self, group: u32, key: String) -> wasmtime::Result<()> {
         self.require_turn("state.delete")?;
         self.meter.charge(key.len())?;
-        let bytes = write_bytes(&key, None);
-        self.state.write(group, key, None)?;
-        Ok(self.said.count(bytes)?)
+        Ok(self.put(group, key, None)?)
     }
 
     fn list(&mut self, prefix: String, after: String) -> wasmtime::Result<Vec<String>> {

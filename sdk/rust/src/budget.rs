@@ -77,25 +77,4 @@ impl<'a> Budget<'a> {
     pub(crate) fn operations_left(&self) -> u32 {
         self.limits().operations.saturating_sub(self.operations)
     }
-
-    /// Whether all that was counted fits the turn.
-    ///
-    /// # Errors
-    /// It does not; the turn would be void.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let limits = self.limits();
-        if self.bytes > limits.bytes {
-            return Err(format!(
-                "the turn says {} bytes and may say {}: say less, see Turn::bytes_left, and wake again for the rest",
-                self.bytes, limits.bytes
-            ));
-        }
-        if self.operations > limits.operations {
-            return Err(format!(
-                "the turn asks for {} operations and may ask for {}: ask for less, see Turn::operations_left, and wake again for the rest",
-                self.operations, limits.operations
-            ));
-        }
-        Ok(())
-    }
 }

@@ -286,7 +286,7 @@ fn a_demand_larger_than_a_turn_is_stated_in_parts() {
     assert_eq!(asked.demand.map(|rows| rows.len()), Some(399));
 }
 
-/// Writes as many notes as it has room for, or as many as its first workload's number says.
+/// Writes as many notes as it has room for.
 #[derive(Debug, Default)]
 struct Talker;
 
@@ -295,32 +295,19 @@ impl Scheduler for Talker {
         Simple::describe()
     }
 
-    fn turn(&mut self, cluster: &Cluster, turn: &mut Turn<'_>) -> Result<(), String> {
-        let asked = cluster.workloads().map(|row| row.id).next();
-        match asked {
-            Some(count) => (0..count).for_each(|_| turn.note(1, "x".repeat(64))),
-            None => {
-                while turn.bytes_left() >= 120 {
-                    turn.note(1, "x".repeat(64));
-                }
-            }
+    fn turn(&mut self, _cluster: &Cluster, turn: &mut Turn<'_>) -> Result<(), String> {
+        while turn.bytes_left() >= 120 {
+            turn.note(1, "x".repeat(64));
         }
         Ok(())
     }
 }
 
 #[test]
-fn a_turn_that_says_more_than_it_may_is_refused_before_anything_crosses() {
+fn who_looks_at_the_room_of_a_turn_says_no_more_than_fits() {
     let mut stage = Stage::default();
     let mut runner = Runner::<Talker>::default();
     stage.turn_bytes = TurnBytes(2000);
     runner.turn(&stage, 100, 0, 1).unwrap();
-    assert_eq!(stage.take().notes.len(), 16, "who looks at the room pages");
-    stage.workloads = vec![workload(20)];
-    let refused = runner.turn(&stage, 100, 0, 1).unwrap_err();
-    assert!(
-        refused.contains("2400 bytes") && refused.contains("2000"),
-        "{refused}"
-    );
-    assert!(stage.take().notes.is_empty());
+    assert_eq!(stage.take().notes.len(), 16);
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use kelson_kernel_core::port::{
-    LoadFault, Offer, Op, SchedulerHost, SeatId, SeatRows, SeatView, TurnOutcome, TurnRequest,
-    WorkloadRow,
+    Demand, LoadFault, Offer, Op, SchedulerHost, SeatId, SeatRows, SeatView, TurnOutcome,
+    TurnRequest, WorkloadRow,
 };
 use kelson_model::framework::{Description, Limits};
 use kelson_model::id::{AgentId, Digest, TaskId, WorkloadId};
@@ -114,6 +114,14 @@ impl SeatView for View {
 
     fn end(&self, task: TaskId) -> Option<String> {
         (task.0 == 7).then(|| "exited with status 7".to_owned())
+    }
+
+    fn is_said(&self, status: &Op) -> bool {
+        matches!(status, Op::SetStatus { message, .. } if message == "as-before")
+    }
+
+    fn demand(&self) -> Arc<Vec<Demand>> {
+        Arc::default()
     }
 }
 
