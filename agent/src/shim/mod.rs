@@ -7,9 +7,9 @@
 //! task.
 //!
 //! *Flow*: lock the directory, read `spec.json`, claim the task's ports, start the gate, which
-//! enters the task's cgroups, write `running.json` durably meanwhile, open the gate; then carry the output into rotated files,
-//! take commands from the control pipe, and wait. At the end kill whatever is left, write
-//! `exited.json` durably, and go.
+//! enters the task's cgroups, write `running.json` durably meanwhile, open the gate; then carry the
+//! output into rotated files, take commands from the control pipe, and wait. At the end kill
+//! whatever is left, write `exited.json` durably, and go.
 //!
 //! *Guarantees*: a program is never started twice from one directory, and never without
 //! `running.json`: where the shim dies with the gate closed, the gate reads the end of its pipe and
