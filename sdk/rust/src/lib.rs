@@ -24,6 +24,7 @@ mod stated;
 pub mod testing;
 mod treaty;
 mod turn;
+mod wishes;
 
 pub use bindings::generated as __generated;
 pub use cluster::{Changes, Cluster};
@@ -37,6 +38,7 @@ pub use scheduler::Scheduler;
 pub use serde_json;
 pub use treaty::{Imports, Reads, Treaty};
 pub use turn::{Demand, Health, KillReason, Level, Placement, Rollout, Status, Turn};
+pub use wishes::{DemandColumns, LaunchColumns};
 
 /// The guide's examples, compiled and run.
 #[cfg(doctest)]

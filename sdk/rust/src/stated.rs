@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::budget::{Budget, Row};
 use crate::treaty::Treaty;
 use crate::turn::{Demand, Placement};
+use crate::wishes::DemandColumns;
 
 /// A demand of at most this many rows is stated anew whole where it has changed.
 const SMALL: usize = 100;
@@ -59,13 +60,13 @@ impl Stated {
                     }
                 }
                 if !rows.is_empty() {
-                    send_rows(&rows, |columns| columns.change(treaty));
+                    treaty.change_demand(&columns(&rows));
                 }
                 is_cut
             }
             held => {
                 let rows: Vec<Demand> = wanted.values().take(room).cloned().collect();
-                send_rows(&rows, |columns| columns.replace(treaty));
+                treaty.demand(&columns(&rows));
                 *held = Some(rows.into_iter().map(|row| (row.key, row)).collect());
                 !fits_whole
             }
@@ -89,48 +90,12 @@ fn differences(held: &BTreeMap<u64, Demand>, wanted: &BTreeMap<u64, Demand>) -> 
     ended.chain(changed).collect()
 }
 
-struct Columns {
-    key: Vec<u64>,
-    workload: Vec<u64>,
-    generation: Vec<u64>,
-    template: Vec<u32>,
-    count: Vec<u32>,
-    placement: Vec<u32>,
-    priority: Vec<i32>,
-}
-
-impl Columns {
-    fn replace(&self, treaty: &dyn Treaty) {
-        treaty.demand(
-            &self.key,
-            &self.workload,
-            &self.generation,
-            &self.template,
-            &self.count,
-            &self.placement,
-            &self.priority,
-        );
-    }
-
-    fn change(&self, treaty: &dyn Treaty) {
-        treaty.change_demand(
-            &self.key,
-            &self.workload,
-            &self.generation,
-            &self.template,
-            &self.count,
-            &self.placement,
-            &self.priority,
-        );
-    }
-}
-
-fn send_rows(rows: &[Demand], send: impl FnOnce(&Columns)) {
+fn columns(rows: &[Demand]) -> DemandColumns {
     let placement = |row: &Demand| match row.placement {
         Placement::Spread => 0,
         Placement::Pack => 1,
     };
-    send(&Columns {
+    DemandColumns {
         key: rows.iter().map(|row| row.key).collect(),
         workload: rows.iter().map(|row| row.workload).collect(),
         generation: rows.iter().map(|row| row.generation).collect(),
@@ -138,5 +103,5 @@ fn send_rows(rows: &[Demand], send: impl FnOnce(&Columns)) {
         count: rows.iter().map(|row| row.count).collect(),
         placement: rows.iter().map(placement).collect(),
         priority: rows.iter().map(|row| row.priority).collect(),
-    });
+    }
 }

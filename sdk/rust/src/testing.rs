@@ -10,6 +10,7 @@ use crate::columns::{
 };
 use crate::rows::{Agent, Offer, Refusal, Task, Workload};
 use crate::treaty::Treaty;
+use crate::wishes::{DemandColumns, LaunchColumns};
 
 /// One launch that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,22 +145,12 @@ impl Stage {
 }
 
 impl Stage {
-    fn state_demand(
-        &self,
-        key: &[u64],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        count: &[u32],
-    ) {
+    fn state_demand(&self, columns: &DemandColumns) {
         let mut held = self.held.borrow_mut();
-        let rows = key
-            .iter()
-            .zip(workload)
-            .zip(generation)
-            .zip(template)
-            .zip(count);
-        for ((((key, workload), generation), template), count) in rows {
+        let names = columns.key.iter().zip(&columns.workload);
+        let rest = columns.generation.iter().zip(&columns.template);
+        let rows = names.zip(rest).zip(&columns.count);
+        for (((key, workload), (generation, template)), count) in rows {
             let row = Stated {
                 key: *key,
                 workload: *workload,
@@ -215,23 +206,13 @@ impl Treaty for Stage {
             self.config.clone()
         }
     }
-    fn launch(
-        &self,
-        group: &[u32],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        slot: &[u32],
-        offer: &[u32],
-    ) {
-        let rows = group
-            .iter()
-            .zip(workload)
-            .zip(generation)
-            .zip(template)
-            .zip(slot)
-            .zip(offer);
-        for (((((group, workload), generation), template), slot), offer) in rows {
+    fn launch(&self, columns: &LaunchColumns) {
+        let names = columns.group.iter().zip(&columns.workload);
+        let what = columns.generation.iter().zip(&columns.template);
+        let rest = columns.slot.iter().zip(&columns.offer);
+        for (((group, workload), (generation, template)), (slot, offer)) in
+            names.zip(what).zip(rest)
+        {
             self.asked.borrow_mut().launches.push(Launched {
                 group: *group,
                 workload: *workload,
@@ -277,30 +258,12 @@ impl Treaty for Stage {
             .quarantined
             .push((workload, generation));
     }
-    fn demand(
-        &self,
-        key: &[u64],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        count: &[u32],
-        _placement: &[u32],
-        _priority: &[i32],
-    ) {
+    fn demand(&self, columns: &DemandColumns) {
         self.held.borrow_mut().clear();
-        self.state_demand(key, workload, generation, template, count);
+        self.state_demand(columns);
     }
-    fn change_demand(
-        &self,
-        key: &[u64],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        count: &[u32],
-        _placement: &[u32],
-        _priority: &[i32],
-    ) {
-        self.state_demand(key, workload, generation, template, count);
+    fn change_demand(&self, columns: &DemandColumns) {
+        self.state_demand(columns);
     }
     fn bytes_left(&self) -> u64 {
         self.turn_bytes.0

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::bindings::generated::kelson::scheduler::{log, outcome, state, tables};
 use crate::columns::{AgentColumns, OfferColumns, RefusalColumns, TaskColumns, WorkloadColumns};
+use crate::wishes::{DemandColumns, LaunchColumns};
 
 /// Every imported function of `wit/`, one to one; see there for what each promises.
 #[expect(missing_docs, reason = "each function is documented in wit/")]
@@ -20,15 +21,7 @@ pub trait Treaty {
     fn refusals(&self, page: u32) -> RefusalColumns;
     fn config(&self) -> String;
 
-    fn launch(
-        &self,
-        group: &[u32],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        slot: &[u32],
-        offer: &[u32],
-    );
+    fn launch(&self, columns: &LaunchColumns);
     fn kill(&self, group: &[u32], task: &[u64], reason: &[u32]);
     fn forget(&self, group: &[u32], task: &[u64]);
     #[expect(clippy::too_many_arguments, reason = "the treaty's own shape")]
@@ -44,28 +37,8 @@ pub trait Treaty {
     );
     fn set_good_generation(&self, group: u32, workload: u64, generation: u64);
     fn quarantine(&self, group: u32, workload: u64, generation: u64, reason: &str);
-    #[expect(clippy::too_many_arguments, reason = "the treaty's own shape")]
-    fn demand(
-        &self,
-        key: &[u64],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        count: &[u32],
-        placement: &[u32],
-        priority: &[i32],
-    );
-    #[expect(clippy::too_many_arguments, reason = "the treaty's own shape")]
-    fn change_demand(
-        &self,
-        key: &[u64],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        count: &[u32],
-        placement: &[u32],
-        priority: &[i32],
-    );
+    fn demand(&self, columns: &DemandColumns);
+    fn change_demand(&self, columns: &DemandColumns);
     fn bytes_left(&self) -> u64;
     fn operations_left(&self) -> u32;
     fn prices(&self) -> Vec<u32>;
@@ -115,16 +88,15 @@ impl Treaty for Imports {
     fn config(&self) -> String {
         tables::config()
     }
-    fn launch(
-        &self,
-        group: &[u32],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        slot: &[u32],
-        offer: &[u32],
-    ) {
-        outcome::launch(group, workload, generation, template, slot, offer);
+    fn launch(&self, columns: &LaunchColumns) {
+        outcome::launch(
+            &columns.group,
+            &columns.workload,
+            &columns.generation,
+            &columns.template,
+            &columns.slot,
+            &columns.offer,
+        );
     }
     fn kill(&self, group: &[u32], task: &[u64], reason: &[u32]) {
         outcome::kill(group, task, reason);
@@ -152,32 +124,26 @@ impl Treaty for Imports {
     fn quarantine(&self, group: u32, workload: u64, generation: u64, reason: &str) {
         outcome::quarantine(group, workload, generation, reason);
     }
-    fn demand(
-        &self,
-        key: &[u64],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        count: &[u32],
-        placement: &[u32],
-        priority: &[i32],
-    ) {
+    fn demand(&self, columns: &DemandColumns) {
         outcome::demand(
-            key, workload, generation, template, count, placement, priority,
+            &columns.key,
+            &columns.workload,
+            &columns.generation,
+            &columns.template,
+            &columns.count,
+            &columns.placement,
+            &columns.priority,
         );
     }
-    fn change_demand(
-        &self,
-        key: &[u64],
-        workload: &[u64],
-        generation: &[u64],
-        template: &[u32],
-        count: &[u32],
-        placement: &[u32],
-        priority: &[i32],
-    ) {
+    fn change_demand(&self, columns: &DemandColumns) {
         outcome::change_demand(
-            key, workload, generation, template, count, placement, priority,
+            &columns.key,
+            &columns.workload,
+            &columns.generation,
+            &columns.template,
+            &columns.count,
+            &columns.placement,
+            &columns.priority,
         );
     }
     fn bytes_left(&self) -> u64 {

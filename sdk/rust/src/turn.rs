@@ -4,6 +4,7 @@ use crate::budget::{Budget, Row};
 use crate::rows::{Offer, Refusal};
 use crate::stated::Stated;
 use crate::treaty::{Reads, Treaty};
+use crate::wishes::LaunchColumns;
 
 /// Why a task is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,16 +103,6 @@ pub enum Level {
 }
 
 #[derive(Debug, Default)]
-struct Launches {
-    group: Vec<u32>,
-    workload: Vec<u64>,
-    generation: Vec<u64>,
-    template: Vec<u32>,
-    slot: Vec<u32>,
-    offer: Vec<u32>,
-}
-
-#[derive(Debug, Default)]
 struct Kills {
     group: Vec<u32>,
     task: Vec<u64>,
@@ -140,7 +131,7 @@ pub struct Turn<'a> {
     refusals: Vec<Refusal>,
     group: u32,
     groups: u32,
-    launches: Launches,
+    launches: LaunchColumns,
     kills: Kills,
     forgets: Forgets,
     good: Vec<(u32, u64, u64)>,
@@ -181,7 +172,7 @@ impl<'a> Turn<'a> {
             refusals,
             group: 0,
             groups: 0,
-            launches: Launches::default(),
+            launches: LaunchColumns::default(),
             kills: Kills::default(),
             forgets: Forgets::default(),
             good: Vec::new(),
@@ -370,15 +361,7 @@ impl<'a> Turn<'a> {
             treaty.kill(&self.kills.group, &self.kills.task, &self.kills.reason);
         }
         if !self.launches.offer.is_empty() {
-            let Launches {
-                group,
-                workload,
-                generation,
-                template,
-                slot,
-                offer,
-            } = self.launches;
-            treaty.launch(&group, &workload, &generation, &template, &slot, &offer);
+            treaty.launch(&self.launches);
         }
         if !self.forgets.task.is_empty() {
             treaty.forget(&self.forgets.group, &self.forgets.task);
