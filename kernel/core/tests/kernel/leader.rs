@@ -1,11 +1,12 @@
 //! A leader: a world, what is remembered from round to round, and how turns end.
 
 use kelson_kernel_core::command::{Command, CommitTurn};
-use kelson_kernel_core::port::{SeatId, TurnFault};
+use kelson_kernel_core::port::{SeatId, TurnFault, TurnOutcome};
 use kelson_kernel_core::round::{PlannedTurn, Round, RoundMemory, plan_round};
 use kelson_model::id::AgentId;
+use kelson_model::time::ClusterTime;
 
-use crate::world::{World, counted, demand, seat, service_in, spec};
+use crate::world::{World, counted, demand, seat, service, service_in, spec};
 
 /// A leader: a world and what it remembers of its rounds.
 pub(crate) struct Leader {
@@ -19,6 +20,16 @@ impl Leader {
             world: World::new(),
             memory: RoundMemory::default(),
         }
+    }
+
+    /// One with a Service whose seat has nothing to do but asked to be woken, and when that is due.
+    pub(crate) fn with_wake_up() -> (Self, ClusterTime) {
+        let mut leader = Self::new();
+        leader.world.serve(&service("web"), spec("a", 1));
+        let due = ClusterTime(leader.world.now.0 + 5000);
+        let turn = leader.one();
+        leader.count(&turn, |wish| wish.wake_at = Some(due));
+        (leader, due)
     }
 
     pub(crate) fn plan(&mut self) -> Round {
@@ -87,6 +98,14 @@ pub(crate) fn seats(round: &Round) -> Vec<SeatId> {
 pub(crate) fn offered(turn: &PlannedTurn) -> Vec<(AgentId, u32)> {
     let offers = turn.request.offers.iter();
     offers.map(|offer| (offer.agent, offer.count)).collect()
+}
+
+/// A turn that wants nothing but to be woken.
+pub(crate) fn wake_up(wake_at: Option<ClusterTime>) -> TurnOutcome {
+    TurnOutcome {
+        wake_at,
+        ..TurnOutcome::default()
+    }
 }
 
 pub(crate) fn trapped() -> TurnFault {

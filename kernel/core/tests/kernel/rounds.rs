@@ -2,7 +2,7 @@
 
 use kelson_kernel_core::StateView;
 use kelson_kernel_core::command::{Command, CommitTurn, RegisterAgent};
-use kelson_kernel_core::port::{Op, SeatRows, SeatView, TurnFault, TurnOutcome};
+use kelson_kernel_core::port::{Op, SeatRows, SeatView, TurnFault};
 use kelson_kernel_core::round::{Round, RoundMemory, plan_round, says_nothing};
 use kelson_model::agent::AgentState;
 use kelson_model::quantity::Bytes;
@@ -16,7 +16,7 @@ use crate::world::{
     with_ports,
 };
 
-use crate::leader::{Leader, offered, trapped};
+use crate::leader::{Leader, offered, trapped, wake_up};
 
 #[test]
 fn where_nothing_is_to_do_nobody_gets_a_turn_and_nobody_wakes() {
@@ -287,11 +287,7 @@ fn a_seat_that_is_reset_is_tried_at_once() {
 
 #[test]
 fn a_wake_up_gives_exactly_one_turn() {
-    let mut leader = Leader::new();
-    leader.world.serve(&service("web"), spec("a", 1));
-    let due = ClusterTime(leader.world.now.0 + 5000);
-    let turn = leader.one();
-    leader.count(&turn, |wish| wish.wake_at = Some(due));
+    let (mut leader, due) = Leader::with_wake_up();
     let round = leader.plan();
     assert!(round.turns.is_empty());
     assert_eq!(round.wake_at, Some(due));
@@ -308,11 +304,7 @@ fn a_wake_up_gives_exactly_one_turn() {
 
 #[test]
 fn a_wake_up_that_was_lost_comes_again() {
-    let mut leader = Leader::new();
-    leader.world.serve(&service("web"), spec("a", 1));
-    let due = ClusterTime(leader.world.now.0 + 5000);
-    let turn = leader.one();
-    leader.count(&turn, |wish| wish.wake_at = Some(due));
+    let (mut leader, due) = Leader::with_wake_up();
     leader.world.now = due;
     let turn = leader.one();
     leader.memory.turn_was_lost(&turn);
@@ -627,18 +619,11 @@ fn the_limits_and_pairs_of_a_turn_are_those_of_its_seat() {
 
 #[test]
 fn a_wish_to_be_woken_that_is_due_is_never_the_same_as_the_one_before() {
-    let mut leader = Leader::new();
-    leader.world.serve(&service("web"), spec("a", 1));
-    let due = ClusterTime(leader.world.now.0 + 5000);
-    let turn = leader.one();
-    leader.count(&turn, |wish| wish.wake_at = Some(due));
+    let (mut leader, due) = Leader::with_wake_up();
     leader.world.now = due;
     // The turn begins in the very millisecond of its wake-up and asks to be woken at once.
     let turn = leader.one();
-    let wish = TurnOutcome {
-        wake_at: Some(due),
-        ..TurnOutcome::default()
-    };
+    let wish = wake_up(Some(due));
     let state = &leader.world.state;
     assert!(!says_nothing(
         state,
@@ -653,17 +638,9 @@ fn a_wish_to_be_woken_that_is_due_is_never_the_same_as_the_one_before() {
 
 #[test]
 fn a_wish_for_the_wake_up_that_stands_says_nothing() {
-    let mut leader = Leader::new();
-    leader.world.serve(&service("web"), spec("a", 1));
-    let due = ClusterTime(leader.world.now.0 + 5000);
-    let turn = leader.one();
-    leader.count(&turn, |wish| wish.wake_at = Some(due));
-    let wish = |wake_at| TurnOutcome {
-        wake_at,
-        ..TurnOutcome::default()
-    };
+    let (leader, due) = Leader::with_wake_up();
     let says_nothing =
-        |wake_at, now| says_nothing(&leader.world.state, &seat("default"), &wish(wake_at), now);
+        |at, now| says_nothing(&leader.world.state, &seat("default"), &wake_up(at), now);
     let now = leader.world.now;
     assert!(says_nothing(Some(due), now));
     assert!(!says_nothing(None, now), "the wake-up is taken back");

@@ -1,12 +1,11 @@
 //! Turns that are under way, seats that talk to themselves, and that nobody is overlooked.
 
-use kelson_kernel_core::port::{Op, TurnOutcome};
+use kelson_kernel_core::port::Op;
 use kelson_kernel_core::round::{Standing, overlooked_seats};
 use kelson_model::object::{Health, RolloutState};
 use kelson_model::task::TaskState;
-use kelson_model::time::ClusterTime;
 
-use crate::leader::{Leader, offered, trapped};
+use crate::leader::{Leader, offered, trapped, wake_up};
 use crate::world::{alone, demand, launch, seat, service, service_in, spec};
 
 /// What the round that is planned now overlooks.
@@ -163,17 +162,10 @@ fn a_demand_with_a_new_key_in_every_turn_is_paced() {
 
 #[test]
 fn a_wish_that_was_taken_for_nothing_is_noticed() {
-    let mut leader = Leader::new();
-    leader.world.serve(&service("web"), spec("a", 1));
-    let due = ClusterTime(leader.world.now.0 + 5000);
-    let turn = leader.one();
-    leader.count(&turn, |wish| wish.wake_at = Some(due));
+    let (mut leader, due) = Leader::with_wake_up();
     leader.world.now = due;
     let turn = leader.one();
-    let outcome = TurnOutcome {
-        wake_at: Some(due),
-        ..TurnOutcome::default()
-    };
+    let outcome = wake_up(Some(due));
     leader.memory.turn_wishes(&turn, &outcome);
     assert_eq!(overlooked(&mut leader), [] as [String; 0]);
     // As a leader would that writes no entry for it.
