@@ -230,6 +230,7 @@ pub(crate) fn rollout_word(state: RolloutState) -> &'static str {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use kelson_model::code::Code;
     use serde_json::json;
 
     #[test]
@@ -254,7 +255,7 @@ the loop rounds has ended; see the kernel's log
     fn a_revision_with_errors_is_said_to_have_them_whatever_of_it_went_ahead() {
         let (old, new) = ("1".repeat(40), "2".repeat(40));
         let shown = |applied: &str, errors: usize| {
-            let fault = json!({"code": "K0102", "file": "", "line": 0, "column": 0, "message": "", "hint": ""});
+            let fault = json!({"code": Code::UnknownField, "file": "", "line": 0, "column": 0, "message": "", "hint": ""});
             let report = serde_json::from_value(
                 json!({"name": "dev", "branch": "main", "observed": new, "applied": applied,
                 "sync": "OutOfSync", "held": null, "errors": vec![fault; errors]}),

@@ -1,5 +1,6 @@
 //! Exit codes and output of the verbs.
 
+use kelson_model::code::Code;
 use kelson_testkit::manifest::service;
 use kelson_testkit::{Cli, TestRepo, programs};
 use serde_json::Value;
@@ -138,7 +139,10 @@ fn an_object_that_is_not_there_is_exit_code_five() {
             .run(&[verb, "Service/nobody", "-n", "shop"])
             .unwrap();
         assert_eq!(outcome.code, Some(5), "{verb}: {outcome}");
-        assert!(outcome.stderr.contains("K0302"), "{verb}: {outcome}");
+        assert!(
+            outcome.stderr.contains(Code::NoSuchObject.id()),
+            "{verb}: {outcome}"
+        );
     }
 }
 
