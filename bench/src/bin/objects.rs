@@ -28,7 +28,9 @@ fn main() -> Result<()> {
         .repo(repo.path())
         .data_dir(folder.path().join("data"))
         .start()?;
-    dev.settle(&before)?;
+    dev.wait_until("the empty revision is accepted", PATIENCE, |status| {
+        applied(status) == Some(&before)
+    })?;
 
     for place in 0..services {
         repo.write(&file(place), manifest(place, 0))?;
