@@ -12,6 +12,7 @@ pub mod drift;
 pub mod event;
 pub mod framework;
 pub mod id;
+pub mod interpolation;
 pub mod object;
 pub mod preview;
 pub mod principal;

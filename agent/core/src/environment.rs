@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kelson_model::id::TaskId;
+use kelson_model::interpolation::{Piece, Stray, pieces};
 
 /// Longest text that interpolation makes, in bytes.
 const MAX_INTERPOLATED: usize = 4 << 20;
@@ -87,29 +88,21 @@ impl Surroundings<'_> {
 pub fn interpolate(text: &str, environment: &Environment) -> Result<String, InterpolateError> {
     let excerpt = || text.chars().take(60).collect::<String>();
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
-        if let Some(tail) = after.strip_prefix('$') {
-            out.push('$');
-            rest = tail;
-        } else if let Some(tail) = after.strip_prefix('{') {
-            let (name, tail) = tail
-                .split_once('}')
-                .ok_or_else(|| InterpolateError::Unclosed(excerpt()))?;
-            let value = environment
-                .get(name)
-                .ok_or_else(|| unknown(name, environment))?;
-            out.push_str(value);
-            rest = tail;
-        } else {
-            return Err(InterpolateError::Dollar(excerpt()));
+    for piece in pieces(text) {
+        match piece {
+            Ok(Piece::Text(text)) => out.push_str(text),
+            Ok(Piece::Dollar) => out.push('$'),
+            Ok(Piece::Name(name)) => {
+                let value = environment.get(name);
+                out.push_str(value.ok_or_else(|| unknown(name, environment))?);
+            }
+            Err(Stray::Unclosed) => return Err(InterpolateError::Unclosed(excerpt())),
+            Err(Stray::Alone) => return Err(InterpolateError::Dollar(excerpt())),
         }
         if out.len() > MAX_INTERPOLATED {
             return Err(InterpolateError::TooLong);
         }
     }
-    out.push_str(rest);
     Ok(out)
 }
 

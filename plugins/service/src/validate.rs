@@ -135,8 +135,10 @@ const GIVEN: [&str; 6] = [
 
 fn check_variables(spec: &Value, ports: &BTreeSet<&str>, problems: &mut Vec<Problem>) {
     let mut known: BTreeSet<String> = GIVEN.into_iter().map(str::to_owned).collect();
-    for port in ports {
+    if ports.len() == 1 {
         known.insert("PORT".to_owned());
+    }
+    for port in ports {
         known.insert(format!("PORT_{}", port.to_uppercase().replace('-', "_")));
     }
     let env = spec.pointer("/run/env").and_then(Value::as_object);
@@ -149,24 +151,36 @@ fn check_variables(spec: &Value, ports: &BTreeSet<&str>, problems: &mut Vec<Prob
             ));
         }
     }
-    for (place, argument) in list(spec, "/run/args") {
-        let fault = argument
-            .as_str()
-            .and_then(|text| fault_of_variables(text, &known));
-        if let Some(fault) = fault {
-            problems.push(Problem::new(format!("/run/args/{place}"), fault));
+    for pointer in [
+        "/run/args",
+        "/health/command/args",
+        "/readiness/command/args",
+    ] {
+        for (place, argument) in list(spec, pointer) {
+            let fault = argument.as_str().and_then(|text| {
+                let fault = fault_of_variables(text, &known);
+                let nul = || "must not hold a NUL character".to_owned();
+                fault.or_else(|| text.contains('\0').then(nul))
+            });
+            if let Some(fault) = fault {
+                problems.push(Problem::new(format!("{pointer}/{place}"), fault));
+            }
+        }
+    }
+    for (place, file) in list(spec, "/run/files") {
+        let is_template = file.get("template").and_then(Value::as_bool) == Some(true);
+        let content = text(file, "/content").filter(|_| is_template);
+        if let Some(fault) = content.and_then(|text| fault_of_variables(text, &known)) {
+            problems.push(Problem::new(format!("/run/files/{place}/content"), fault));
         }
     }
 }
 
-/// Finds the first `${NAME}` that will not be there; `$$` is a dollar.
+/// Finds the first `${NAME}` that will not be there, or the first dollar that says nothing; `$$` is
+/// a dollar. What an agent would refuse to start is refused here.
 fn fault_of_variables(text: &str, known: &BTreeSet<String>) -> Option<String> {
-    if text.contains('\0') {
-        return Some("must not hold a NUL character".to_owned());
-    }
     let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        let after = rest.get(at + 1..)?;
+    while let Some((_, after)) = rest.split_once('$') {
         if let Some(next) = after.strip_prefix('$') {
             rest = next;
         } else if let Some(body) = after.strip_prefix('{') {
@@ -174,13 +188,19 @@ fn fault_of_variables(text: &str, known: &BTreeSet<String>) -> Option<String> {
                 return Some("has a ${ without its }; write $$ for a dollar".to_owned());
             };
             if !known.contains(name) {
+                let hint = match name {
+                    "PORT" => "PORT is there where a task has one port; take ${PORT_<NAME>}",
+                    _ => "write $$ for a dollar",
+                };
                 return Some(format!(
-                    "takes ${{{name}}}, which is neither in env nor given to every task; write $$ for a dollar"
+                    "takes ${{{name}}}, which is neither in env nor given to every task; {hint}"
                 ));
             }
             rest = next;
         } else {
-            rest = after;
+            return Some(
+                "has a single $: write $$ for a dollar, ${NAME} for a variable".to_owned(),
+            );
         }
     }
     None
@@ -319,14 +339,62 @@ mod tests {
             "${PORT_MY_HTTP}",
             "${PORT}",
             "${A}$${B}",
-            "$HOME",
-            "5$",
+            "${HOME}",
+            "5$$",
             "${HOST}:1",
         ] {
             assert_eq!(of(args(fine)), [], "{fine}");
         }
         only(args("${PORT_HTTP}"), "/run/args/0", "PORT_HTTP");
         only(args("${A"), "/run/args/0", "$$");
+        only(args("$HOME"), "/run/args/0", "$$");
+    }
+
+    /// The agent's rule is tested with the same table.
+    #[test]
+    fn a_dollar_is_refused_where_an_agent_would_not_start_the_task() {
+        for line in include_str!("../../../model/tests/dollars.txt").lines() {
+            let (text, said) = line.split_once(" => ").unwrap();
+            let word = match said {
+                "alone" => "single $",
+                "unclosed" => "without its }",
+                "unknown" => "takes ${",
+                _ => "",
+            };
+            for (spec, pointer) in [
+                (json!({"run": {"args": [text]}}), "/run/args/0"),
+                (
+                    json!({"health": {"command": {"args": [text]}}}),
+                    "/health/command/args/0",
+                ),
+                (
+                    json!({"run": {"files": [{"path": "a", "content": text, "template": true}]}}),
+                    "/run/files/0/content",
+                ),
+            ] {
+                let mut spec = spec;
+                spec.as_object_mut()
+                    .unwrap()
+                    .entry("run")
+                    .or_insert_with(|| json!({}))["env"] = json!({"A": "1"});
+                if said.starts_with("is ") {
+                    assert_eq!(of(spec), [], "{line}");
+                } else {
+                    only(spec, pointer, word);
+                }
+            }
+        }
+        let plain = json!({"run": {"files": [{"path": "a", "content": "$A"}]}});
+        assert_eq!(of(plain), []);
+    }
+
+    #[test]
+    fn port_is_there_where_there_is_one() {
+        let ports = |ports: Value| json!({"ports": ports, "run": {"args": ["${PORT}"]}});
+        assert_eq!(of(ports(json!([{"name": "a"}]))), []);
+        let two = ports(json!([{"name": "a"}, {"name": "b"}]));
+        only(two, "/run/args/0", "${PORT_<NAME>}");
+        only(ports(json!([])), "/run/args/0", "one port");
     }
 
     #[test]
