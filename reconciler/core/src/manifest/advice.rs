@@ -1,5 +1,6 @@
 //! What is allowed, and is hardly ever what somebody means.
 
+use kelson_model::code::Code;
 use kelson_model::source::Fault;
 use serde_json::Value;
 
@@ -7,7 +8,6 @@ use super::load::{LoadedObject, fault_at};
 use super::pointer;
 use super::program;
 use super::tree::cut;
-use kelson_model::code::Code;
 
 /// Deepest place in a specification that is looked at.
 const MAX_DEPTH: usize = 16;

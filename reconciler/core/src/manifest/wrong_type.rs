@@ -1,5 +1,6 @@
 //! The sentences about a value of the wrong type, with what to write in its place.
 
+use kelson_model::code::Code;
 use serde_json::Value;
 
 use super::flaw::{Flaw, Rewrite};
@@ -7,7 +8,6 @@ use super::program;
 use super::syntax;
 use super::tree::{Content, Meaning, Node, Scalar, cut};
 use super::words;
-use kelson_model::code::Code;
 
 /// Longest line of a program that is written anew, in bytes.
 const MAX_LINE: usize = 400;
@@ -197,11 +197,9 @@ impl Wrong<'_> {
         if self.wants("string") {
             let hint = match line {
                 Some((program, rest)) if self.name.ends_with(".command") => {
-                    let args = cut(&program::list(rest.iter().copied()));
-                    format!(
-                        "write `command: {}`, and beside it `args: {args}`",
-                        cut(program)
-                    )
+                    let (command, args) = program::parts_of_list(program, rest);
+                    let (command, args) = (cut(&command), cut(&args));
+                    format!("write `command: {command}`, and beside it `args: {args}`")
                 }
                 Some(_) | None => "write one text, without [ and -".to_owned(),
             };
@@ -211,8 +209,7 @@ impl Wrong<'_> {
             return (format!("write {}", words::schema(self.schema)), None);
         }
         if let Some((program, rest)) = line.filter(|_| takes_a_program(self.schema)) {
-            let args = program::list(rest.iter().copied());
-            let text = format!("{{command: {program}, args: {args}}}");
+            let text = program::mapping_of_list(program, rest);
             return (format!("write {}", cut(&text)), Some(text));
         }
         let takes_texts = self
