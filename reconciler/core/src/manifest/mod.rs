@@ -23,6 +23,7 @@ mod normal;
 mod other_words;
 mod pointer;
 mod program;
+mod reader_words;
 mod reference;
 mod rejected;
 mod resolve;

@@ -1,11 +1,13 @@
 //! Says why a text is not YAML, in words of what people usually do.
 
+use kelson_model::code::Code;
+
 use super::flaw::{Flaw, Rewrite};
 use super::indent;
 use super::lines::Lines;
+use super::reader_words::Complaint;
 use super::tree::{Node, Position, Range, cut};
 use super::yaml::MAX_DEPTH;
-use kelson_model::code::Code;
 
 /// Most lines above the place where a reader stopped that are looked at for the cause.
 const MAX_ABOVE: usize = 4;
@@ -59,13 +61,13 @@ pub(crate) fn explain(stopped: &Stopped<'_>) -> Flaw {
     } else {
         stopped.position
     };
-    if info.contains("recursion limit") {
+    if Complaint::TooDeep.is_in(info) {
         return too_deep(position);
     }
     if let Some(flaw) = tab(lines, position, info) {
         return flaw;
     }
-    if info.contains("unknown anchor") {
+    if Complaint::UnknownAnchor.is_in(info) {
         return unknown_anchor(stopped, position);
     }
     if let Some(flaw) = missing_space(stopped, position) {
@@ -80,11 +82,11 @@ pub(crate) fn explain(stopped: &Stopped<'_>) -> Flaw {
     if let Some(bracket) = stopped.bracket.or_else(|| bracket_above(stopped, position)) {
         return unclosed(lines, bracket, position);
     }
-    let hint = if info.contains("mapping values are not allowed") {
+    let hint = if Complaint::Value.is_in(info) {
         "a text with `: ` in it needs quotes; or the line before is indented less than it should be"
-    } else if info.contains("anchor") || info.contains("alias") {
+    } else if Complaint::Anchor.is_in(info) {
         "a text that begins with & or * needs quotes"
-    } else if info.contains("cannot start any token") || info.contains("unexpected character") {
+    } else if Complaint::Sign.is_in(info) {
         "a text that begins with @, `, % or another sign needs quotes"
     } else {
         "look at the indentation, and at quotes and brackets that are not closed, here and in the \
@@ -175,7 +177,7 @@ fn unknown_anchor(stopped: &Stopped<'_>, position: Position) -> Flaw {
 fn tab(lines: &Lines<'_>, position: Position, info: &str) -> Option<Flaw> {
     let line = lines.at(position);
     let blank = line.chars().take_while(|c| c.is_whitespace());
-    if !info.contains(" tab") && !blank.clone().any(|c| c == '\t') {
+    if !Complaint::Tab.is_in(info) && !blank.clone().any(|c| c == '\t') {
         return None;
     }
     let column = line
@@ -259,8 +261,7 @@ fn missing_space(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
 /// A field above the place that stands too far to the left.
 fn dedented(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
     let is_meant = stopped.bracket.is_none()
-        && (stopped.info.contains("expected key")
-            || stopped.info.contains("mapping values are not allowed"));
+        && (Complaint::Key.is_in(stopped.info) || Complaint::Value.is_in(stopped.info));
     if !is_meant {
         return None;
     }
@@ -271,7 +272,7 @@ fn dedented(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
 
 /// A quote that is not closed; the reader says where it stood, which may be far behind it.
 fn unclosed_quote(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
-    if !stopped.info.contains("quoted scalar") {
+    if !Complaint::Quoted.is_in(stopped.info) {
         return None;
     }
     let number = usize::try_from(position.line).ok()?;
@@ -318,7 +319,7 @@ fn open_quote(line: &str) -> Option<(usize, char)> {
 
 /// A bracket that the lines above open and do not close, where the reader has not come so far.
 fn bracket_above(stopped: &Stopped<'_>, position: Position) -> Option<Bracket> {
-    if !stopped.info.contains("flow") && !stopped.info.contains("expected node content") {
+    if !Complaint::Bracket.is_in(stopped.info) && !Complaint::NoValue.is_in(stopped.info) {
         return None;
     }
     let number = usize::try_from(position.line).ok()?;
