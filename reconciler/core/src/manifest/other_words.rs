@@ -9,7 +9,8 @@ pub(crate) enum Elsewhere {
     Otherwise(&'static str),
 }
 
-/// What a word of another system comes to where an object runs a program.
+/// What a word of another system comes to where an object runs a program. Said of any kind that
+/// does: only what is true whatever its framework decides.
 pub(crate) fn of_word(word: &str) -> Option<Elsewhere> {
     use Elsewhere::{Named, Otherwise};
     let word: String = word
@@ -58,14 +59,14 @@ pub(crate) fn of_word(word: &str) -> Option<Elsewhere> {
             )
         }
         "dependson" | "links" | "after" | "requires" => Otherwise(
-            "leave it out: objects start at once, and a program asks again until what it needs \
-             answers",
+            "leave it out: nothing waits for another object; a program asks again until what it \
+             needs answers",
         ),
         "networks" | "network" | "networkmode" | "hostnetwork" | "dns" => Otherwise(
             "leave it out: tasks use the network of their machine; their ports stand at spec.ports",
         ),
         "restartpolicy" | "autorestart" => Otherwise(
-            "leave it out: a task that ends is always replaced; spec.restart.backoff says how soon",
+            "leave it out: what becomes of a task that ends is decided by the framework of its kind",
         ),
         "selector" | "matchlabels" => {
             Otherwise("leave it out: an object has its own tasks and needs not find them")
