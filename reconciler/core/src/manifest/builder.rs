@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kelson_model::code::Code;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 use super::flaw::Flaw;
@@ -10,7 +11,6 @@ use super::surprise;
 use super::syntax::{self, Bracket};
 use super::tree::{Content, Entry, Meaning, Node, Position, Range, Scalar, cut};
 use super::yaml::{MAX_DEPTH, MAX_FLAWS, MAX_NODES};
-use kelson_model::code::Code;
 
 /// A collection that is not closed yet.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kelson_model::code::Code;
 use kelson_model::object::{Lifecycle, Namespace, ObjectKey};
 use kelson_model::report::API_VERSION;
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use super::normal::Respelt;
 use super::schema::{Place, Schema};
 use super::syntax;
 use super::tree::{Content, Entry, Meaning, Node, Position, Range};
-use kelson_model::code::Code;
 
 /// The JSON Schema of a document, whatever its kind.
 pub(crate) fn envelope_schema() -> Value {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::object::{DesiredObject, ObjectKey, Origin};
 use kelson_model::source::Fault;
 
@@ -18,7 +19,6 @@ use super::schema::{Place, Schema};
 use super::tree::{Node, Position, Spans};
 use super::waiting::Unjudged;
 use super::{written, yaml};
-use kelson_model::code::Code;
 
 /// What one file came to. Depends on nothing but its path, its bytes and the kinds.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use kelson_model::code::Code;
 use kelson_model::source::{Fault, Replacement};
 
 use super::envelope::envelope_schema;
@@ -11,7 +12,6 @@ use super::lines::Lines;
 use super::schema::Schema;
 use super::tree::Position;
 use super::yaml::text_of;
-use kelson_model::code::Code;
 
 /// Most times that a file is looked at anew: a fault may hide another.
 const MAX_ROUNDS: usize = 20;

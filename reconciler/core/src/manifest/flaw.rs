@@ -1,10 +1,10 @@
 //! A fault before it knows its file.
 
+use kelson_model::code::Code;
 use kelson_model::source::{Fault, Related, Replacement};
 
 use super::lines::Lines;
 use super::tree::{Entry, Node, Position, Range};
-use kelson_model::code::Code;
 
 /// Most faults that are told of one commit; the last one then says how many more there are.
 pub const MAX_FAULTS: usize = 1000;

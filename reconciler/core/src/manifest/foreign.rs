@@ -1,10 +1,10 @@
 //! Files that were made for other programs: each is one fault, which says what the file is.
 
+use kelson_model::code::Code;
 use kelson_model::report::API_VERSION;
 
 use super::flaw::Flaw;
 use super::tree::{Content, Node, Position, Range};
-use kelson_model::code::Code;
 
 /// Largest pointer of git-lfs, in bytes.
 const MAX_POINTER: usize = 1024;

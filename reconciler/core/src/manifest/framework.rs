@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kelson_model::code::Code;
 use kelson_model::framework::serves;
 use kelson_model::object::Namespace;
 use kelson_model::source::Fault;
@@ -11,7 +12,6 @@ use serde_json::{Value, json};
 use super::kinds::{Kinds, Standing};
 use super::load::{Loaded, LoadedObject, fault_at};
 use super::schema::Unfit;
-use kelson_model::code::Code;
 
 /// The kind's name.
 pub const FRAMEWORK: &str = "Framework";

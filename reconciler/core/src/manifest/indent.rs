@@ -1,9 +1,10 @@
 //! Lines that stand too far to the left: what that looks like, and the same lines further right.
 
+use kelson_model::code::Code;
+
 use super::flaw::{Flaw, Rewrite};
 use super::lines::Lines;
 use super::tree::{Position, Range};
-use kelson_model::code::Code;
 
 /// The fields of a document, which never belong below another one.
 const OF_DOCUMENT: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];

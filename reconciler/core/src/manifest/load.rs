@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::object::{DesiredObject, ObjectKey, Origin};
 use kelson_model::source::{Fault, Related};
 
@@ -16,7 +17,6 @@ use super::resolve::{BlobNeed, Pinned};
 use super::schema::Schema;
 use super::tree::{Position, Spans};
 use super::waiting::{Unjudged, Waiting};
-use kelson_model::code::Code;
 
 /// A manifest file of a commit: its path from the repository's root, and what names its content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

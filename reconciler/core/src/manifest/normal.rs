@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kelson_model::code::Code;
 use kelson_model::quantity::{Bytes, MilliCpus, Millis, ParseQuantityError};
 use serde_json::{Map, Value};
 
@@ -13,7 +14,6 @@ use super::pointer;
 use super::surprise;
 use super::tree::{Content, Meaning, Node, Position, Scalar};
 use super::words;
-use kelson_model::code::Code;
 
 /// Longest chain of `$ref` that is followed.
 const MAX_REFS: usize = 16;

@@ -1,10 +1,10 @@
 //! What a framework says of a specification whose form is right.
 
+use kelson_model::code::Code;
 use kelson_model::source::Fault;
 
 use super::load::{LoadedObject, fault_at};
 use super::pointer;
-use kelson_model::code::Code;
 
 /// The fault of an object that its framework does not take. `pointer` begins at the specification
 /// (`/health/tcp/port`), and `message` is the framework's; the fault names the field.

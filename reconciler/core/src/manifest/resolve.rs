@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kelson_model::code::Code;
 use kelson_model::id::Digest;
 use kelson_model::object::ObjectKey;
 use kelson_model::source::Fault;
@@ -14,7 +15,6 @@ use super::load::{Loaded, LoadedObject, ParseCache, fault_at};
 use super::pointer;
 use super::tree::Node;
 use super::written;
-use kelson_model::code::Code;
 
 /// A file of the same commit that an object names.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use jsonschema::error::ValidationErrorKind as Problem;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use kelson_model::code::Code;
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, is_valid_name};
 use kelson_model::quantity::{Bytes, MilliCpus, Millis};
@@ -17,7 +18,6 @@ use super::sentence;
 use super::tree::{Content, Node, Position};
 use super::words;
 use super::wrong_type::wrong_type;
-use kelson_model::code::Code;
 
 /// Largest schema, in bytes of JSON.
 const MAX_SCHEMA_BYTES: usize = 1 << 20;

@@ -1,5 +1,6 @@
 //! The sentences of schema faults: what is wrong, and what to do.
 
+use kelson_model::code::Code;
 use serde_json::Value;
 
 use super::flaw::{Flaw, Rewrite};
@@ -8,7 +9,6 @@ use super::other_words::{Elsewhere, of_metadata, of_word};
 use super::pointer;
 use super::syntax;
 use super::tree::{Node, cut};
-use kelson_model::code::Code;
 
 /// A field that is not known.
 pub(crate) struct UnknownField<'a> {

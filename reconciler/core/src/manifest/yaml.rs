@@ -6,6 +6,7 @@
 //! bounded by the budgets below whatever the input; a document that the two readers see differently
 //! is refused. *Caveats*: of a document that cannot be read, the first reason is told.
 
+use kelson_model::code::Code;
 use serde::Deserialize;
 use serde_yaml::Value as Yaml;
 
@@ -15,7 +16,6 @@ use super::lines::Lines;
 use super::surprise;
 use super::syntax;
 use super::tree::{Content, Meaning, Node, Position, cut};
-use kelson_model::code::Code;
 
 /// Largest file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
