@@ -101,7 +101,6 @@ mod tests {
             })),
         };
         let batch = read_batch(v1::Assignments {
-            index: 4,
             tasks: vec![
                 run(1, "{}", 1),
                 run(2, r#"{"run":{"command":"true"}}"#, 70_000),
@@ -123,7 +122,6 @@ mod tests {
     #[test]
     fn a_list_is_whole_only_between_its_begin_and_its_end() {
         let part = |task| v1::Assignments {
-            index: 4,
             tasks: vec![v1::Assignment {
                 task,
                 generation: 1,

@@ -164,7 +164,6 @@ impl FakeKernel {
         }
         if self.inner.session.lock().unwrap().is_some() {
             self.send(kernel_message::Message::Assignments(v1::Assignments {
-                index: generation,
                 tasks: vec![assignment],
             }));
         }
@@ -329,14 +328,13 @@ impl Agents for FakeKernel {
                 cluster: kernel.inner.cluster.lock().unwrap().clone(),
             };
             let assignments = v1::Assignments {
-                index: 1,
                 tasks: kernel.inner.assignments.lock().unwrap().clone(),
             };
             for message in [
                 kernel_message::Message::Attached(attached),
-                kernel_message::Message::ListBegin(v1::ListBegin { index: 1 }),
+                kernel_message::Message::ListBegin(v1::ListBegin {}),
                 kernel_message::Message::Assignments(assignments),
-                kernel_message::Message::ListEnd(v1::ListEnd { index: 1 }),
+                kernel_message::Message::ListEnd(v1::ListEnd {}),
             ] {
                 let _ = out.send(Ok(say(message))).await;
             }

@@ -72,8 +72,7 @@ impl Pages {
             bytes += size;
             tasks.push(next);
         }
-        let index = self.state.index.0;
-        (!tasks.is_empty()).then_some(v1::Assignments { index, tasks })
+        (!tasks.is_empty()).then_some(v1::Assignments { tasks })
     }
 
     fn next_assignment(&mut self) -> Option<v1::Assignment> {

@@ -42,14 +42,14 @@ async fn write(session: &Session, view: &watch::Receiver<State>, blobs: &Blobs, 
     loop {
         let news = session.unsaid.take().await;
         let state = view.borrow().clone();
-        let (index, agent, blobs) = (state.index.0, session.agent, blobs.clone());
+        let (agent, blobs) = (session.agent, blobs.clone());
         let is_everything = news == News::Everything;
         let mut pages = match news {
             News::Everything => Pages::all(state, agent, blobs),
             News::Tasks(tasks) => Pages::new(state, agent, tasks, blobs),
         };
         let send = async |down: Down| outbox.send(Ok(say(down))).await.is_ok();
-        if is_everything && !send(Down::ListBegin(v1::ListBegin { index })).await {
+        if is_everything && !send(Down::ListBegin(v1::ListBegin {})).await {
             return;
         }
         loop {
@@ -68,7 +68,7 @@ async fn write(session: &Session, view: &watch::Receiver<State>, blobs: &Blobs, 
                 return;
             }
         }
-        if is_everything && !send(Down::ListEnd(v1::ListEnd { index })).await {
+        if is_everything && !send(Down::ListEnd(v1::ListEnd {})).await {
             return;
         }
     }
