@@ -30,7 +30,9 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<Violation>> {
 
 fn of_text(name: &str, text: &str) -> Vec<Violation> {
     let mut found = Vec::new();
+    let mut is_test = is_of_tests(name);
     for (index, line) in text.lines().enumerate() {
+        is_test |= line.trim() == "#[cfg(test)]";
         let place = || format!("{name}:{}", index + 1);
         if let Some(wide) = too_wide(line) {
             found.push(Violation {
@@ -38,7 +40,7 @@ fn of_text(name: &str, text: &str) -> Vec<Violation> {
                 problem: format!("a comment line of {wide} columns; at most {MAX_COMMENT}"),
             });
         }
-        if name != REGISTRY && has_code(line) {
+        if name != REGISTRY && has_code(line, is_test) {
             found.push(Violation {
                 place: place(),
                 problem: format!("a code as text; the enum in {REGISTRY} has them all"),
@@ -58,11 +60,25 @@ fn too_wide(line: &str) -> Option<usize> {
     (wide > MAX_COMMENT && is_breakable).then_some(wide)
 }
 
-/// Whether a literal of the line is a code and nothing else.
-fn has_code(line: &str) -> bool {
-    line.split('"').skip(1).any(|literal| {
-        let digits = literal.strip_prefix('K').unwrap_or_default();
+/// Whether a file is for tests only. In another one, tests begin with the first `#[cfg(test)]`.
+fn is_of_tests(name: &str) -> bool {
+    let mut parts = name.split('/');
+    parts.any(|part| part == "tests" || part.ends_with("tests.rs"))
+}
+
+/// Whether a literal of the line is a code or, where it is no test, holds one: what people see is
+/// expected in tests as it is.
+fn has_code(line: &str, is_test: bool) -> bool {
+    let is_code = |word: &str| {
+        let digits = word.strip_prefix('K').unwrap_or_default();
         digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if line.trim_start().starts_with("//") {
+        return false;
+    }
+    line.split('"').skip(1).step_by(2).any(|literal| {
+        let mut words = literal.split(|c: char| !c.is_ascii_alphanumeric());
+        is_code(literal) || !is_test && words.any(is_code)
     })
 }
 
@@ -121,11 +137,18 @@ mod tests {
             ["a.rs:1: a code as text; the enum in model/src/code.rs has them all"]
         );
         assert_eq!(problems(REGISTRY, &line), Vec::<String>::new());
-        for kept in [
-            format!("/// See {code}."),
-            format!("assert_eq!(shown, \"{code} web.yaml:1:2\");"),
+        let within = format!("say(\"{code} web.yaml:1:2\");");
+        assert!(has_code(&within, false));
+        assert!(!has_code(&within, true));
+        assert!(!has_code(&format!("/// See \"{code}\"."), false));
+        let tested = format!("say(1);\n#[cfg(test)]\nmod tests {{\n{within}\n");
+        for (name, text, count) in [
+            ("a.rs", &within, 1),
+            ("a.rs", &tested, 0),
+            ("a/tests/b.rs", &within, 0),
+            ("a/b_tests.rs", &within, 0),
         ] {
-            assert!(!has_code(&kept), "{kept}");
+            assert_eq!(problems(name, text).len(), count, "{name}");
         }
     }
 
