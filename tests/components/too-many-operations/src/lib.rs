@@ -1,8 +1,8 @@
 //! Asks for a hundred thousand operations, and never looks at what a turn may say.
 //!
 //! It behaves until the seat has a workload, so that it loads and describes itself. Where a
-//! specification has a number `says`, it says a status of so many bytes about each of its
-//! workloads instead, in every turn anew.
+//! specification has a number `says`, it says a status of that many bytes about each of
+//! its workloads instead, in every turn anew.
 
 use kelson_sdk::serde_json::{Value, json};
 use kelson_sdk::{Cluster, Description, Health, Kind, Rollout, Scheduler, Status, Turn};
