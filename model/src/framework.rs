@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::Digest;
-use crate::object::Namespace;
+use crate::object::{Namespace, ObjectKey};
 use crate::quantity::Bytes;
 
 /// What `describe` of a scheduler component returns.
@@ -261,6 +261,52 @@ pub fn serves(
         [] => is_built_in || namespace.is_within(own),
         roots => roots.iter().any(|root| namespace.is_within(root)),
     }
+}
+
+/// What a framework has that no other may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The namespace of its object.
+    pub namespace: &'a Namespace,
+    /// The name of its object.
+    pub name: &'a str,
+    /// Whether a component of it is in force.
+    pub is_in_force: bool,
+    /// What that component says about itself.
+    pub description: Option<&'a Description>,
+}
+
+/// Says which of the other frameworks in force has the name of this one already.
+pub fn name_objection<'a>(
+    key: &ObjectKey,
+    others: impl IntoIterator<Item = Claim<'a>>,
+) -> Option<String> {
+    let mut others = others.into_iter();
+    let other = others.find(|other| other.is_in_force && other.name == key.name)?;
+    Some(format!(
+        "its name is that of framework {}/{}; a framework's name is one in the cluster",
+        other.namespace, other.name
+    ))
+}
+
+/// Says which of the other frameworks has one of these kinds already.
+pub fn kind_objection<'a>(
+    kinds: &[KindDescription],
+    others: impl IntoIterator<Item = Claim<'a>>,
+) -> Option<String> {
+    let others: Vec<Claim<'_>> = others.into_iter().collect();
+    kinds.iter().find_map(|kind| {
+        let owner = others.iter().find(|other| {
+            let has = other.description.map(|it| it.kinds.as_slice());
+            has.unwrap_or_default()
+                .iter()
+                .any(|it| it.kind == kind.kind)
+        })?;
+        Some(format!(
+            "it brings kind {}, which framework {}/{} has",
+            kind.kind, owner.namespace, owner.name
+        ))
+    })
 }
 
 /// What kind of thing keeps a framework's newest specification from being in force.

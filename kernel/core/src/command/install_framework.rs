@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kelson_model::code::Code;
-use kelson_model::framework::{Ceiling, Description, FaultCause, Limits};
+use kelson_model::framework::{
+    Ceiling, Claim, Description, FaultCause, Limits, kind_objection, name_objection,
+};
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::request::Refusal;
@@ -102,21 +104,18 @@ pub fn framework_objection(
     if let Some(reason) = place_objection(state, &command.key).filter(|_| !command.is_built_in) {
         return Some(not_allowed(reason));
     }
-    let has_its_name =
-        |other: &&Arc<Framework>| other.key.name == command.key.name && other.component.is_some();
-    if let Some(other) = others().find(has_its_name) {
-        return Some(not_allowed(format!(
-            "its name is that of framework {}/{}; a framework's name is one in the cluster",
-            other.key.namespace, other.key.name
-        )));
-    }
-    for kind in &command.description.kinds {
-        if let Some(owner) = others().find(|other| other.kind(&kind.kind).is_some()) {
-            return Some(not_allowed(format!(
-                "it brings kind {}, which framework {}/{} has",
-                kind.kind, owner.key.namespace, owner.key.name
-            )));
-        }
+    let claims = || {
+        others().map(|other| Claim {
+            namespace: &other.key.namespace,
+            name: &other.key.name,
+            is_in_force: other.component.is_some(),
+            description: other.description.as_deref(),
+        })
+    };
+    let taken = name_objection(&command.key, claims())
+        .or_else(|| kind_objection(&command.description.kinds, claims()));
+    if let Some(reason) = taken {
+        return Some(not_allowed(reason));
     }
     if !command.is_built_in {
         let own = &command.key.namespace;
