@@ -37,6 +37,8 @@ pub struct Desired {
 #[derive(Debug)]
 struct Judged {
     object: Arc<LoadedObject>,
+    /// The component whose verdict it is.
+    by: Option<Digest>,
     problems: Vec<Problem>,
     is_too_big: Option<usize>,
 }
@@ -79,6 +81,14 @@ impl Loader {
         self.judged.clear();
     }
 
+    /// Forgets what these components have said, or could not say.
+    pub(crate) fn forget_judgements_of(&mut self, components: &BTreeSet<Digest>) {
+        self.judged.retain(|_, judged| {
+            let by = judged.by.as_ref();
+            by.is_none_or(|by| !components.contains(by))
+        });
+    }
+
     /// Loads everything; what is wrong with files and objects is in the answer.
     ///
     /// # Errors
@@ -90,7 +100,7 @@ impl Loader {
     ) -> Result<Desired, SourceError> {
         if self.kinds.as_ref() != Some(kinds.fingerprint()) {
             self.kinds = Some(kinds.fingerprint().clone());
-            self.judged.clear();
+            self.judged.retain(|_, judged| judged.by.is_some());
         }
         let listing = source.files()?;
         let files = self.manifests(&listing);
@@ -215,23 +225,18 @@ impl Loader {
         Ok(pinned)
     }
 
-    /// Asks about every object that is not the one it was the last time.
-    /// What a framework says that is to become another one is no last word.
+    /// Asks about every object that is not the one it was the last time, or that another component
+    /// judges now. What a framework says is no last word where another component is to take its
+    /// place.
     fn judge(&mut self, loaded: &mut Loaded, kinds: &Kinds) {
+        let mut verdicts = self.verdicts(&loaded.objects).into_iter();
         let mut judged = BTreeMap::new();
         let mut faults = Vec::new();
         let mut waiting: BTreeMap<&str, BTreeMap<ObjectKey, String>> = BTreeMap::new();
         for object in &loaded.objects {
             let key = &object.desired.key;
-            let before = self.judged.remove(key).filter(|before| {
-                Arc::ptr_eq(&before.object, object) || before.object.desired == object.desired
-            });
-            let verdict = match before {
-                Some(before) => Judged {
-                    object: Arc::clone(object),
-                    ..before
-                },
-                None => self.verdict(object),
+            let Some(verdict) = verdicts.next() else {
+                break;
             };
             let framework = kinds.framework_of(&key.kind);
             let awaited = framework.filter(|name| loaded.awaited.contains(*name));
@@ -262,19 +267,81 @@ impl Loader {
         loaded.refuse(faults);
     }
 
-    fn verdict(&self, object: &Arc<LoadedObject>) -> Judged {
-        let desired = &object.desired;
-        let problems = if desired.key.kind == FRAMEWORK {
-            Vec::new()
-        } else {
-            self.validator.validate(&desired.key, &desired.spec)
-        };
-        let size = serde_json::to_vec(desired).map_or(usize::MAX, |json| json.len());
-        Judged {
-            object: Arc::clone(object),
-            problems,
-            is_too_big: (size > MAX_OBJECT_BYTES).then_some(size),
+    /// The verdicts about all objects, in their order; those that are not known are asked for on
+    /// all processors.
+    fn verdicts(&mut self, objects: &[Arc<LoadedObject>]) -> Vec<Judged> {
+        let mut unknown: Vec<(&Arc<LoadedObject>, Option<Digest>)> = Vec::new();
+        let mut by_kind: BTreeMap<&str, Option<Digest>> = BTreeMap::new();
+        let mut known = Vec::with_capacity(objects.len());
+        for object in objects {
+            let key = &object.desired.key;
+            let by = by_kind
+                .entry(&key.kind)
+                .or_insert_with(|| self.validator.component(&key.kind));
+            let before = self.judged.remove(key).filter(|before| {
+                let is_same =
+                    Arc::ptr_eq(&before.object, object) || before.object.desired == object.desired;
+                is_same && before.by == *by
+            });
+            if before.is_none() {
+                unknown.push((object, by.clone()));
+            }
+            known.push(before.map(|before| Judged {
+                object: Arc::clone(object),
+                ..before
+            }));
         }
+        let mut asked = ask_all(self.validator.as_ref(), &unknown).into_iter();
+        let verdicts = known
+            .into_iter()
+            .map(|known| known.or_else(|| asked.next()));
+        verdicts.flatten().collect()
+    }
+}
+
+/// Fewest objects for which another thread is worth its start.
+const MIN_PART: usize = 16;
+
+/// Asks about objects side by side; the answers come in the order of the questions.
+fn ask_all(
+    validator: &dyn Validator,
+    asked: &[(&Arc<LoadedObject>, Option<Digest>)],
+) -> Vec<Judged> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let part = asked.len().div_ceil(processors).max(MIN_PART);
+    let judge = |part: &[(&Arc<LoadedObject>, Option<Digest>)]| {
+        let verdicts = part.iter();
+        let verdicts = verdicts.map(|(object, by)| verdict(validator, object, by.clone()));
+        verdicts.collect::<Vec<Judged>>()
+    };
+    let mut parts = asked.chunks(part);
+    let first = parts.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || judge(part))).collect();
+        let mut verdicts = judge(first);
+        for other in others {
+            match other.join() {
+                Ok(answers) => verdicts.extend(answers),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        verdicts
+    })
+}
+
+fn verdict(validator: &dyn Validator, object: &Arc<LoadedObject>, by: Option<Digest>) -> Judged {
+    let desired = &object.desired;
+    let problems = if desired.key.kind == FRAMEWORK {
+        Vec::new()
+    } else {
+        validator.validate(&desired.key, &desired.spec)
+    };
+    let size = serde_json::to_vec(desired).map_or(usize::MAX, |json| json.len());
+    Judged {
+        object: Arc::clone(object),
+        by,
+        problems,
+        is_too_big: (size > MAX_OBJECT_BYTES).then_some(size),
     }
 }
 

@@ -2,16 +2,18 @@
 //! here, and the manifests are read as they will be once it is in force, or is refused.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use kelson_model::code::Code;
-use kelson_model::framework::{Description, FaultCause, FrameworkSpec, Limits};
+use kelson_model::framework::{
+    Claim, Description, FaultCause, FrameworkSpec, Limits, kind_objection, name_objection,
+};
 use kelson_model::id::Digest;
 use kelson_model::object::ObjectKey;
 use kelson_model::source::Fault;
 use kelson_model::spec::Spec;
 use kelson_model::view::FrameworkRow;
-use kelson_reconciler_core::manifest::{Kinds, KindsError, Loaded, LoadedObject, fault_at};
+use kelson_reconciler_core::manifest::{Kinds, Loaded, LoadedObject, fault_at};
 use serde::Deserialize as _;
 
 use crate::desired::{Desired, Loader};
@@ -60,33 +62,38 @@ pub fn check_source(
     frameworks: Vec<FrameworkRow>,
     components: &Arc<dyn Components>,
 ) -> Result<Foretold, SourceError> {
-    let read = |rows: &[FrameworkRow]| {
-        let (kinds, errors) = kinds::of_rows(rows);
-        let asked = Asked {
-            rows: rows.to_vec(),
-            components: Arc::clone(components),
-        };
-        let desired = Loader::new(Arc::new(asked)).load(source, &kinds)?;
-        Ok((desired, kinds, errors))
-    };
-    let (first, ..) = read(&frameworks)?;
+    let asked = Arc::new(Asked {
+        rows: RwLock::new(frameworks.clone()),
+        components: Arc::clone(components),
+    });
+    let mut loader = Loader::new(asked.clone());
+    let (mut kinds, mut errors) = kinds::of_rows(&frameworks);
+    let mut desired = loader.load(source, &kinds)?;
     let mut hearing = Hearing {
-        rows: frameworks,
+        rows: frameworks.clone(),
+        heard: BTreeSet::new(),
         faults: Vec::new(),
     };
-    hearing.let_go(&first.loaded);
+    hearing.let_go(&desired.loaded);
+    let brought = desired.loaded.frameworks.clone();
     let mut names = BTreeSet::new();
-    for object in &first.loaded.frameworks {
+    for object in &brought {
         // A second one of the same name is told by its name.
         if names.insert(object.desired.key.name.as_str()) {
-            let is_good = first.loaded.object(&object.desired.key).is_some();
+            let is_good = desired.loaded.object(&object.desired.key).is_some();
             hearing.hear(object, is_good, source, components.as_ref());
         }
     }
-    let (mut desired, kinds, errors) = read(&hearing.rows)?;
+    if hearing.rows != frameworks || !hearing.heard.is_empty() {
+        *asked.rows.write().unwrap_or_else(PoisonError::into_inner) = hearing.rows.clone();
+        loader.forget_judgements_of(&hearing.heard);
+        (kinds, errors) = kinds::of_rows(&hearing.rows);
+        desired = loader.load(source, &kinds)?;
+    }
     let unusable = errors.iter().filter_map(|error| {
-        let mut frameworks = first.loaded.frameworks.iter();
-        let object = frameworks.find(|it| it.desired.key.name == error.framework())?;
+        let object = brought
+            .iter()
+            .find(|it| it.desired.key.name == error.framework())?;
         Some(unusable(object, error.to_string(), ANOTHER_NAME))
     });
     desired.components = hearing.faults;
@@ -107,8 +114,13 @@ fn unusable(object: &LoadedObject, message: String, hint: &str) -> Fault {
 }
 
 /// What the frameworks come to, one after another.
+///
+/// Two rules of the kernel are not asked here, since only it knows what they need: what its operator
+/// allows, and whether a kind that would go has living tasks.
 struct Hearing {
     rows: Vec<FrameworkRow>,
+    /// The components that can be asked now.
+    heard: BTreeSet<Digest>,
     faults: Vec<Fault>,
 }
 
@@ -134,15 +146,11 @@ impl Hearing {
         components: &dyn Components,
     ) {
         let key = &object.desired.key;
-        let is_of_another = |row: &FrameworkRow| {
-            let has_name = row.name == key.name && row.component.is_some();
-            has_name && (row.built_in || row.namespace != key.namespace)
-        };
         let mut paths = object.needs.iter().flat_map(|need| &need.paths);
         let artifact = paths.find_map(|path| source.read_at(path).ok());
         // A name that another one has, and a component that is not there, are told with the
         // manifests.
-        let Some(artifact) = artifact.filter(|_| !self.rows.iter().any(is_of_another)) else {
+        let Some(artifact) = artifact.filter(|_| !self.is_of_another(key)) else {
             return;
         };
         let (limits, namespaces) = FrameworkSpec::deserialize(object.desired.spec.value())
@@ -152,12 +160,15 @@ impl Hearing {
             );
         let component = Digest::of(&artifact.bytes);
         let described = components.describe(&component, &artifact.bytes, &limits);
+        if described.is_ok() {
+            self.heard.insert(component.clone());
+        }
         let heard = match described {
             Ok(description) => match self.taken(key, &description) {
                 None => Ok(description),
                 Some(taken) => Err((
                     FaultCause::NotAllowed,
-                    unusable(object, taken.to_string(), ANOTHER_NAME),
+                    unusable(object, taken, ANOTHER_NAME),
                 )),
             },
             Err(reason) => Err((
@@ -190,18 +201,26 @@ impl Hearing {
         }
     }
 
+    /// Whether the name is that of another framework.
+    fn is_of_another(&self, key: &ObjectKey) -> bool {
+        let mut rows = self.rows.iter();
+        let in_box = rows.any(|row| row.built_in && row.name == key.name);
+        in_box || name_objection(key, self.others(key)).is_some()
+    }
+
     /// A kind of a description that another framework has.
-    fn taken(&self, key: &ObjectKey, description: &Description) -> Option<KindsError> {
-        let mut others = self.rows.iter().filter(|row| row.name != key.name);
-        others.find_map(|other| {
-            let has = other.description.as_ref()?.kinds.iter();
-            let mut kinds = has.map(|it| &it.kind);
-            let kind = kinds.find(|kind| description.kinds.iter().any(|it| it.kind == **kind))?;
-            Some(KindsError::Taken {
-                framework: key.name.clone(),
-                kind: kind.clone(),
-                owner: other.name.clone(),
-            })
+    fn taken(&self, key: &ObjectKey, description: &Description) -> Option<String> {
+        kind_objection(&description.kinds, self.others(key))
+    }
+
+    fn others(&self, key: &ObjectKey) -> impl Iterator<Item = Claim<'_>> {
+        let is_it = |row: &FrameworkRow| row.name == key.name && row.namespace == key.namespace;
+        let others = self.rows.iter().filter(move |row| !is_it(row));
+        others.map(|row| Claim {
+            namespace: &row.namespace,
+            name: &row.name,
+            is_in_force: row.component.is_some(),
+            description: row.description.as_ref(),
         })
     }
 
@@ -217,20 +236,25 @@ impl Hearing {
 
 /// Asks the framework of each kind.
 struct Asked {
-    rows: Vec<FrameworkRow>,
+    rows: RwLock<Vec<FrameworkRow>>,
     components: Arc<dyn Components>,
 }
 
 impl Validator for Asked {
     fn validate(&self, key: &ObjectKey, spec: &Spec) -> Vec<Problem> {
         // Whether it serves the namespace is checked with the manifests.
-        let owner = self.rows.iter().find_map(|row| {
+        self.component(&key.kind)
+            .map_or_else(Vec::new, |component| {
+                self.components.validate(&component, &key.kind, spec)
+            })
+    }
+
+    fn component(&self, kind: &str) -> Option<Digest> {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        rows.iter().find_map(|row| {
             let mut kinds = row.description.as_ref()?.kinds.iter();
-            kinds.find(|described| described.kind == key.kind)?;
-            row.component.as_ref()
-        });
-        owner.map_or_else(Vec::new, |component| {
-            self.components.validate(component, &key.kind, spec)
+            kinds.find(|described| described.kind == kind)?;
+            row.component.clone()
         })
     }
 }

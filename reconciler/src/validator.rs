@@ -1,5 +1,6 @@
 //! What a framework says about a specification beyond its schema.
 
+use kelson_model::id::Digest;
 use kelson_model::object::ObjectKey;
 use kelson_model::spec::Spec;
 
@@ -20,6 +21,12 @@ pub trait Validator: Send + Sync + 'static {
     /// Checks the normalised specification of one object; no problem, or no framework that could be
     /// asked: empty.
     fn validate(&self, key: &ObjectKey, spec: &Spec) -> Vec<Problem>;
+
+    /// The component that judges objects of a kind, where its verdict stands for as long as it is
+    /// the same one; `None`: for as long as all kinds are the same.
+    fn component(&self, _kind: &str) -> Option<Digest> {
+        None
+    }
 }
 
 /// Accepts what the schema accepts.

@@ -155,9 +155,13 @@ impl Components for Sandbox {
     }
 
     fn validate(&self, component: &Digest, kind: &str, spec: &Spec) -> Vec<Problem> {
-        let described = self.described.lock();
-        let described = described.unwrap_or_else(PoisonError::into_inner);
-        if described.contains(component) {
+        // Objects are judged side by side: nobody waits here for another's answer.
+        let is_described = {
+            let described = self.described.lock();
+            let described = described.unwrap_or_else(PoisonError::into_inner);
+            described.contains(component)
+        };
+        if is_described {
             ask(&self.host, component, kind, spec)
         } else {
             Vec::new()

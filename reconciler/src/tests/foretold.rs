@@ -1,9 +1,11 @@
 //! Sources that bring components, checked before a kernel has them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kelson_model::code::Code;
 use kelson_model::framework::{Description, Limits};
-use kelson_model::id::Digest;
+use kelson_model::id::{Digest, Revision};
 use kelson_model::source::SourceRecord;
 use kelson_model::spec::Spec;
 use kelson_model::time::WallTime;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::kernel::{framework, service_framework};
 use super::stand::{Stand, service};
-use crate::source::WorkTree;
+use crate::source::{Artifact, BlobId, Listing, ManifestSource, SourceError, TreeFile, WorkTree};
 use crate::{Components, Foretold, Mirror, Problem, check_source, plan_source, validation};
 
 /// A component is the JSON of a framework's row; it refuses what is named `ostrich`.
@@ -119,6 +121,97 @@ fn objects_are_judged_by_the_component_that_comes_with_them() {
         );
         assert_eq!(created(&foretold), ["birds", "robin"]);
     }
+}
+
+/// A source and a sandbox that count what they are asked.
+struct Counted<T> {
+    of: T,
+    asked: AtomicUsize,
+}
+
+impl<T> Counted<T> {
+    fn new(of: T) -> Self {
+        let asked = AtomicUsize::new(0);
+        Self { of, asked }
+    }
+
+    fn count(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn taken(&self) -> usize {
+        self.asked.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl ManifestSource for Counted<WorkTree> {
+    fn revision(&self) -> Option<Revision> {
+        self.of.revision()
+    }
+
+    fn files(&self) -> Result<Arc<Listing>, SourceError> {
+        self.of.files()
+    }
+
+    fn read(&self, file: &TreeFile) -> Result<bytes::Bytes, SourceError> {
+        self.count();
+        self.of.read(file)
+    }
+
+    fn read_at(&self, path: &str) -> Result<Artifact, SourceError> {
+        self.of.read_at(path)
+    }
+
+    fn blob_ids(&self, paths: &[&str]) -> Result<Vec<Option<BlobId>>, SourceError> {
+        self.of.blob_ids(paths)
+    }
+}
+
+impl Components for Counted<Sandbox> {
+    fn describe(&self, id: &Digest, bytes: &[u8], most: &Limits) -> Result<Description, String> {
+        self.of.describe(id, bytes, most)
+    }
+
+    fn validate(&self, component: &Digest, kind: &str, spec: &Spec) -> Vec<Problem> {
+        self.count();
+        self.of.validate(component, kind, spec)
+    }
+}
+
+#[test]
+fn a_file_is_parsed_and_an_object_is_judged_once_though_the_kinds_change() {
+    let stand = Stand::new();
+    let services = (0..100).map(|n| {
+        let command = if n % 30 == 7 {
+            "command: ostrich"
+        } else {
+            "command: web"
+        };
+        let text = service(&format!("s{n}"), 1).replace("command: web", command);
+        (format!("s{n:02}.yaml"), text)
+    });
+    stand.commit(&services.collect::<Vec<_>>());
+    let counted: Arc<Counted<Sandbox>> = Arc::new(Counted::new(Sandbox));
+    let components: Arc<dyn Components> = counted.clone();
+    let mut row: FrameworkRow = serde_json::from_value(service_framework()).unwrap();
+    row.component = Some(Digest::of(b"service"));
+    let ask = || {
+        let tree = WorkTree::open(&stand.repository.path, None).unwrap();
+        let tree = Counted::new(tree);
+        let foretold = check_source(&tree, vec![row.clone()], &components).unwrap();
+        (places(&foretold), tree.taken(), counted.taken())
+    };
+    // The faults come in the order of the files, whoever found them first.
+    let expected = ["s07.yaml", "s37.yaml", "s67.yaml", "s97.yaml"];
+    let expected = expected.map(|file| format!("{} {file}:6", Code::Rejected));
+    assert_eq!(ask(), (expected.to_vec(), 100, 100));
+    // The file of the bird has to be read again, since its kind comes with the source.
+    stand.commit(&[
+        ("birds.yaml", birds("birds")),
+        ("birds.wasm", component("birds", &["Bird"], "song")),
+        ("robin.yaml", bird("robin")),
+    ]);
+    assert_eq!(ask(), (expected.to_vec(), 103, 101));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Kind {
     pub(crate) templates: Vec<String>,
     /// Whose kind it is; `None` for `Framework` itself.
     pub(crate) framework: Option<String>,
+    /// Names the content: equal for equal kinds.
+    fingerprint: Digest,
 }
 
 /// A framework's description that cannot be used, wholly or in part.
@@ -120,6 +122,7 @@ impl Kinds {
                     schema,
                     templates: Vec::new(),
                     framework: None,
+                    fingerprint: Digest::of(FRAMEWORK.as_bytes()),
                 }),
             );
         }
@@ -139,7 +142,7 @@ impl Kinds {
                 }
             }
             for kind in &description.kinds {
-                content.push_str(&format!("\n{} {}", kind.kind, kind.schema));
+                content.push_str(&described(kind));
                 match compile(name, kind, &kinds) {
                     Ok(compiled) => {
                         kinds.insert(kind.kind.clone(), Arc::new(compiled));
@@ -229,6 +232,13 @@ impl Kinds {
         &self.fingerprint
     }
 
+    /// Whether this kind is, here and there, the same.
+    pub(crate) fn is_same(&self, other: &Self, kind: &str) -> bool {
+        let fingerprint = |kinds: &Self| kinds.get(kind).map(|kind| kind.fingerprint.clone());
+        let here = fingerprint(self);
+        here.is_some() && here == fingerprint(other)
+    }
+
     /// The name of a known kind in another spelling: `service` is `Service`.
     pub fn find(&self, kind: &str) -> Option<&str> {
         self.names().find(|name| name.eq_ignore_ascii_case(kind))
@@ -299,5 +309,11 @@ fn compile(
         schema,
         templates: described.templates.clone(),
         framework: Some(framework.to_owned()),
+        fingerprint: Digest::of(format!("{framework}{}", self::described(described)).as_bytes()),
     })
+}
+
+/// All of a kind that decides what a manifest of it comes to.
+fn described(kind: &KindDescription) -> String {
+    format!("\n{} {} {:?}", kind.kind, kind.schema, kind.templates)
 }

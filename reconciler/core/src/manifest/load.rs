@@ -121,11 +121,12 @@ impl Loaded {
     }
 }
 
-/// Remembers what files came to, by path, blob and kinds, for as long as commits have them.
+/// Remembers what files came to, by path, blob and kinds, for as long as commits have them. With
+/// other kinds, a file without fault stays known while the kinds of its own objects are the same.
 #[derive(Debug)]
 pub struct ParseCache {
     outcomes: BTreeMap<ManifestFile, Arc<Outcome>>,
-    kinds: String,
+    kinds: Option<Kinds>,
     envelope: Option<Schema>,
     parsed: u64,
     pub(crate) pinned: Pinned,
@@ -135,7 +136,7 @@ impl Default for ParseCache {
     fn default() -> Self {
         Self {
             outcomes: BTreeMap::new(),
-            kinds: String::new(),
+            kinds: None,
             // The schema is ours and a test holds it valid.
             envelope: Schema::compile(envelope_schema()).ok(),
             parsed: 0,
@@ -164,9 +165,10 @@ pub fn load(
     cache: &mut ParseCache,
     mut read: impl FnMut(&ManifestFile) -> Result<Arc<[u8]>, Unreadable>,
 ) -> Loaded {
-    if cache.kinds != kinds.fingerprint().hex() {
-        cache.outcomes.clear();
-        cache.kinds = kinds.fingerprint().hex().to_owned();
+    let before = cache.kinds.replace(kinds.clone());
+    if let Some(before) = before.filter(|before| before.fingerprint() != kinds.fingerprint()) {
+        let is_same = |kind: &str| kinds.is_same(&before, kind);
+        cache.outcomes.retain(|_, outcome| outcome.stands(is_same));
     }
     let mut outcomes = BTreeMap::new();
     for file in files {
@@ -196,6 +198,12 @@ pub fn load(
 }
 
 impl Outcome {
+    /// Whether it is the same where `is_same` kinds are: of a file with faults that is not known.
+    fn stands(&self, is_same: impl Fn(&str) -> bool) -> bool {
+        let is_good = self.faults.is_empty() && self.unjudged.is_empty();
+        is_good && self.objects.iter().all(|it| is_same(&it.desired.key.kind))
+    }
+
     fn is_unreadable(&self) -> bool {
         self.faults
             .iter()
