@@ -113,6 +113,7 @@ async fn accept(kernel: &Kernel, objects: Vec<DesiredObject>) {
         prune: Vec::new(),
         going: 0,
         released: Vec::new(),
+        hands: None,
         objects: count,
     }));
     for (sequence, request) in (1..).zip(requests) {

@@ -100,6 +100,7 @@ async fn launch(kernel: &Kernel, spec: Value, agent: AgentId, count: u32) {
         objects: 1,
         going: 0,
         released: Vec::new(),
+        hands: None,
     };
     done(kernel, Command::Accept(accept)).await;
     let workload = kernel.state().last_workload;

@@ -1,9 +1,11 @@
 //! Drift: what is, where it differs from what git asks without a commit.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::TaskId;
+use crate::id::{Digest, Digester, TaskId};
 use crate::object::{DriftPolicy, ObjectKey, Origin};
 use crate::principal::Principal;
 use crate::spec::Spec;
@@ -68,6 +70,16 @@ impl ByHand {
             .find(is_about)
             .map(|field| &field.by)
     }
+}
+
+/// Names the objects that were changed by hand among those that are given, each at the generation
+/// that the last change came to.
+pub fn hands<'a>(changed: impl IntoIterator<Item = (&'a ObjectKey, u64)>) -> Digest {
+    let mut digest = Digester::default();
+    for (key, generation) in changed.into_iter().collect::<BTreeSet<_>>() {
+        digest.update(format!("{key}@{generation}\n").as_bytes());
+    }
+    digest.finish()
 }
 
 /// Whether a JSON pointer is `other` or leads to something in it.

@@ -9,6 +9,7 @@ use kelson_reconciler_core::manifest::LoadedObject;
 use kelson_reconciler_core::plan::Plan;
 
 use crate::desired::Desired;
+use crate::observed::Mirror;
 use crate::source::{GitSource, ManifestSource as _};
 use crate::submit::{Flip, Submitter};
 use crate::tip::Lookout;
@@ -68,15 +69,17 @@ pub(crate) async fn carry_out(
     revision: &Revision,
     previous: Option<&Revision>,
     desired: &Desired,
-    submitter: &mut Submitter,
-    lookout: &mut Lookout,
+    mirror: &Mirror,
+    (submitter, lookout): (&mut Submitter, &mut Lookout),
 ) -> Result<Result<(), Refusal>, Trouble> {
+    let set = plan.to_stage(&desired.loaded).map(|object| &object.key);
     let flip = Flip {
         revision,
         previous: previous.cloned(),
         objects: plan.to_stage(&desired.loaded).cloned().collect(),
         prune: plan.to_prune().cloned().collect(),
         released: plan.released.clone(),
+        hands: mirror.hands(set.chain(plan.to_prune())),
         yields: true,
     };
     submitter.flip(flip, lookout).await

@@ -108,7 +108,7 @@ impl Drifting {
             return Ok(false);
         }
         tracing::info!(objects = objects.len(), "changes by hand are undone");
-        let flip = back(applied, objects);
+        let flip = back(applied, objects, mirror);
         if submitter.flip(flip, lookout).await?.is_err() {
             self.refused = Some(version);
             return Ok(false);
@@ -117,10 +117,11 @@ impl Drifting {
     }
 }
 
-fn back(applied: &Revision, objects: Vec<DesiredObject>) -> Flip<'_> {
+fn back<'a>(applied: &'a Revision, objects: Vec<DesiredObject>, mirror: &Mirror) -> Flip<'a> {
     Flip {
         revision: applied,
         previous: Some(applied.clone()),
+        hands: mirror.hands(objects.iter().map(|object| &object.key)),
         objects,
         prune: Vec::new(),
         released: Vec::new(),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kelson_model::drift::{DriftItem, DriftState, Plane};
-use kelson_model::id::{Index, TaskId};
+use kelson_model::drift::{self, DriftItem, DriftState, Plane};
+use kelson_model::id::{Digest, Index, TaskId};
 use kelson_model::object::ObjectKey;
 use kelson_model::source::SourceRecord;
 use kelson_model::task::{CheckState, TaskState, is_ended_by_hand};
@@ -265,6 +265,13 @@ impl Mirror {
     /// The objects, without those on their way out.
     pub fn objects(&self) -> &BTreeMap<ObjectKey, ObservedObject> {
         &self.objects
+    }
+
+    /// Names what of these objects is changed by hand, as far as these rows know.
+    pub fn hands<'a>(&self, keys: impl IntoIterator<Item = &'a ObjectKey>) -> Digest {
+        let known = keys.into_iter().filter_map(|key| self.objects.get(key));
+        let changed = known.filter(|object| object.by_hand.is_some());
+        drift::hands(changed.map(|object| (&object.key, object.generation)))
     }
 
     /// What the kernel keeps of a source.

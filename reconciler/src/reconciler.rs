@@ -294,8 +294,9 @@ impl Reconciler {
             apply::upload(&self.git, revision, desired, missing, submitter, lookout).await?;
         }
         let previous = record.applied.as_ref();
-        let (submitter, lookout) = (&mut self.submitter, &mut self.lookout);
-        let done = apply::carry_out(plan, revision, previous, desired, submitter, lookout).await?;
+        let ways = (&mut self.submitter, &mut self.lookout);
+        let done =
+            apply::carry_out(plan, revision, previous, desired, &self.mirror, ways).await?;
         if let Err(refusal) = done {
             // The next pass says so.
             self.voice.note_refusal(revision, refusal);

@@ -8,6 +8,8 @@ use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::request::{Accept, Answer, Refusal, Request, Stage};
 
 use crate::client::KernelPort;
+#[cfg(doc)]
+use crate::observed::Mirror;
 use crate::stage::parts;
 use crate::tip::Lookout;
 use crate::trouble::Trouble;
@@ -21,6 +23,10 @@ fn says_look_again(refusal: &Refusal) -> bool {
     )
 }
 
+/// A flip that came too late this often in a row overwrites what it finds: nobody keeps git's word
+/// away by changing an object again and again.
+const MOST_OVERTAKEN: u32 = 8;
+
 /// What is flipped to.
 pub(crate) struct Flip<'a> {
     pub(crate) revision: &'a Revision,
@@ -29,6 +35,8 @@ pub(crate) struct Flip<'a> {
     pub(crate) prune: Vec<ObjectKey>,
     /// The confirmations that it relies on.
     pub(crate) released: Vec<Digest>,
+    /// What of all that was changed by hand, see [`Mirror::hands`].
+    pub(crate) hands: Digest,
     /// Whether a newer revision makes it void.
     pub(crate) yields: bool,
 }
@@ -43,6 +51,8 @@ pub(crate) struct Submitter {
     has_leftovers: bool,
     /// How often in a row the kernel was not where it was thought to be.
     moved: u32,
+    /// How often in a row a flip came too late.
+    overtaken: u32,
 }
 
 impl Submitter {
@@ -53,6 +63,7 @@ impl Submitter {
             written: Index(0),
             has_leftovers: true,
             moved: 0,
+            overtaken: 0,
         }
     }
 
@@ -154,10 +165,16 @@ impl Submitter {
             objects,
             going,
             released: flip.released,
+            hands: (self.overtaken < MOST_OVERTAKEN).then_some(flip.hands),
         });
-        Ok(match self.change(accept).await? {
+        let done = self.change(accept).await;
+        if matches!(done, Err(Trouble::Moved(..))) {
+            self.overtaken = self.overtaken.saturating_add(1);
+        }
+        Ok(match done? {
             Ok(index) => {
                 self.has_leftovers = false;
+                self.overtaken = 0;
                 let revision = flip.revision.short();
                 tracing::info!(revision, objects, pruned = going, %index, "accepted");
                 Ok(())

@@ -226,6 +226,7 @@ impl Cluster {
             objects: count,
             going: 0,
             released: Vec::new(),
+            hands: None,
         };
         self.request(Request::Accept(accept)).map(drop)
     }

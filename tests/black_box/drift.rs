@@ -54,6 +54,22 @@ fn a_field_set_by_hand_is_healed_and_reported_with_both_values_and_its_line() {
 }
 
 #[test]
+fn of_two_fields_set_at_once_both_are_healed_and_reported() {
+    let (cluster, commit) = Cluster::with(&[("web", service("web").instances(2))]);
+    let fields = ["spec.stop.grace=7s", "spec.instances=3"];
+    let set = ["set", "Service/web", "-n", "shop", fields[0], fields[1]];
+    cluster.dev.ok(&set).unwrap();
+    for path in ["/spec/stop/grace", "/spec/instances"] {
+        item(&cluster, "it is healed", |item| {
+            let fields = item.pointer("/fields").and_then(Value::as_array);
+            let mut paths = fields.into_iter().flatten().map(|field| text(field, "/path"));
+            text(item, "/state") == "healed" && paths.any(|named| named == path)
+        });
+    }
+    cluster.dev.settle(&commit).unwrap();
+}
+
+#[test]
 fn a_field_set_by_hand_under_report_is_reported_and_left() {
     let (cluster, _) = Cluster::with(&[("web", service("web").lifecycle("drift: report"))]);
     cluster

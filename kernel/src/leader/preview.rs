@@ -187,6 +187,7 @@ impl Fork {
             objects,
             going: 0,
             released: Vec::new(),
+            hands: None,
         };
         for command in [Command::Stage(staged), Command::Accept(accepted)] {
             if let kelson_kernel_core::Reply::Refused(refusal) = self.apply(command) {

@@ -222,6 +222,7 @@ impl World {
             prune: Vec::new(),
             objects: 1,
             released: Vec::new(),
+            hands: None,
             going: 0,
         }));
         assert!(matches!(accepted, Reply::Done { .. }), "{accepted:?}");

@@ -38,6 +38,31 @@ async fn a_field_set_by_hand_is_put_back_and_told_with_both_values_and_its_line(
 }
 
 #[tokio::test]
+async fn what_is_set_while_another_field_is_put_back_is_told_before_it_is_put_back() {
+    let stand = Stand::with(&["web"]).await;
+    let kernel = stand.kernel.clone();
+    stand.kernel.on("accept", move || {
+        kernel.set("web", "/run/command", json!("other"));
+    });
+    stand.kernel.set("web", "/instances", json!(5));
+    stand
+        .kernel
+        .until("both are healed", |state| {
+            let item = state.ledger.first()?;
+            (item.state == DriftState::Healed).then_some(())
+        })
+        .await;
+    stand.kernel.look(|state| {
+        assert_eq!(state.ledger.len(), 1);
+        let fields = state.ledger[0].fields.iter();
+        let paths: Vec<&str> = fields.map(|field| &*field.path).collect();
+        assert_eq!(paths, ["/spec/instances", "/spec/run/command"]);
+        assert_eq!(state.spec("web").unwrap()["instances"], 1);
+        assert_ne!(state.spec("web").unwrap()["run"]["command"], "other");
+    });
+}
+
+#[tokio::test]
 async fn under_report_a_change_by_hand_is_told_and_left_until_git_changes_the_object() {
     let mut stand = Stand::new();
     let report = ", lifecycle: {drift: report}";

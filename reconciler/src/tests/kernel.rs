@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use kelson_model::code::Code;
-use kelson_model::drift::{ByHand, DriftItem, DriftState, HandField};
+use kelson_model::drift::{ByHand, DriftItem, DriftState, HandField, hands};
 use kelson_model::framework::{Description, KindDescription};
 use kelson_model::id::{Digest, Index, Revision};
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
@@ -403,6 +403,15 @@ impl State {
             None if accept.parts == 0 => Default::default(),
             _ => return Some(refused(Code::NotStaged)),
         };
+        let keys = staged.iter().map(|desired| &desired.key).chain(&going);
+        let changed = keys.filter_map(|key| {
+            let held = self.objects.get(key)?;
+            held.by_hand.as_ref()?;
+            Some((key, held.generation))
+        });
+        if accept.hands.is_some_and(|seen| seen != hands(changed)) {
+            return Some(refused(Code::StalePlan));
+        }
         let known: Vec<&Digest> = self.source.released.iter().map(|it| &it.digest).collect();
         if !accept.released.iter().all(|digest| known.contains(&digest)) {
             return Some(refused(Code::StalePlan));

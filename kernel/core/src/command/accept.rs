@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kelson_model::code::Code;
+use kelson_model::drift;
 use kelson_model::id::{Digest, TaskId};
 use kelson_model::object::{DesiredObject, ObjectKey, PrunePolicy};
 use kelson_model::request::{Accept, Refusal};
@@ -107,6 +108,15 @@ pub(super) fn apply(
             ));
         }
     }
+    let set = staged.objects.iter().map(|desired| &desired.key);
+    let seen = command.hands.as_ref();
+    if seen.is_some_and(|seen| *seen != hands_on(state, set.chain(going()))) {
+        return Err(refusal(
+            Code::StalePlan,
+            "what it sets was changed by hand since the plan was made",
+            "plan again",
+        ));
+    }
     for desired in &staged.objects {
         accept_object(state, context, command, desired);
     }
@@ -150,6 +160,13 @@ pub(super) fn apply(
         ..source
     });
     Ok(context.done(None))
+}
+
+/// Names what of these objects is changed by hand.
+fn hands_on<'a>(state: &State, keys: impl Iterator<Item = &'a ObjectKey>) -> Digest {
+    let known = keys.filter_map(|key| state.objects.get_key_value(key));
+    let changed = known.filter(|(_, object)| object.by_hand.is_some() && !object.is_removed);
+    drift::hands(changed.map(|(key, object)| (key, object.generation)))
 }
 
 fn accept_object(state: &mut State, context: &Context, command: &Accept, desired: &DesiredObject) {

@@ -125,6 +125,7 @@ fn cluster(workloads: u32) -> State {
         objects: workloads,
         going: 0,
         released: Vec::new(),
+        hands: None,
     };
     put(&mut state, Command::Stage(stage));
     put(&mut state, Command::Accept(accept));
@@ -186,6 +187,7 @@ fn cost(workloads: u32, tasks: u32) -> u64 {
                 objects: 0,
                 going: 0,
                 released: Vec::new(),
+                hands: None,
             };
             put(&mut state, Command::Accept(accept));
         }

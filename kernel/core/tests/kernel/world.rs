@@ -408,6 +408,7 @@ impl World {
             objects: count,
             going: 0,
             released: Vec::new(),
+            hands: None,
         })
     }
 

@@ -2,6 +2,7 @@ use kelson_kernel_core::assignment::{Order, assignment};
 use kelson_kernel_core::command::Command;
 use kelson_kernel_core::port::Op;
 use kelson_model::code::Code;
+use kelson_model::drift::hands;
 use kelson_model::id::Digest;
 use kelson_model::object::{DesiredObject, ObjectKey, Sync};
 use kelson_model::request::{Accept, Stage};
@@ -20,6 +21,7 @@ fn accept(world: &World, number: u32, parts: u32, objects: u32) -> Accept {
         objects,
         going: 0,
         released: Vec::new(),
+        hands: None,
     }
 }
 
@@ -54,6 +56,36 @@ fn a_plan_made_against_another_revision_is_refused() {
         world.object(&service("web")).spec.value()["run"]["command"],
         "b"
     );
+}
+
+#[test]
+fn what_was_changed_by_hand_since_the_plan_was_made_is_not_overwritten() {
+    let mut world = World::new();
+    let (web, api) = (service("web"), service("api"));
+    world.serve(&web, spec("a", 1));
+    world.serve(&api, spec("a", 1));
+    world.set_by_hand(&web, "/spec/instances", json!(5));
+    let seen = hands([(&web, world.object(&web).generation)]);
+    // What is not set by the flip may be changed as anybody likes.
+    world.set_by_hand(&api, "/spec/instances", json!(5));
+    world.set_by_hand(&web, "/spec/run/command", json!("b"));
+    let back = world.stage(SOURCE, vec![desired(&web, spec("a", 1))], vec![]);
+    let Command::Accept(back) = back else {
+        unreachable!()
+    };
+    let with = |hands| {
+        Command::Accept(Accept {
+            hands: Some(hands),
+            ..back.clone()
+        })
+    };
+    for stale in [seen, hands([])] {
+        assert_eq!(world.refused(with(stale)).code, Code::StalePlan);
+    }
+    assert_eq!(world.object(&web).spec.value()["run"]["command"], "b");
+    let seen = hands([(&web, world.object(&web).generation)]);
+    world.done(with(seen));
+    assert_eq!(world.object(&web).sync(), Sync::Synced);
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn flip(world: &World, number: u32, released: Vec<Digest>) -> Command {
         objects: 0,
         going: 0,
         released,
+        hands: None,
     })
 }
 

@@ -296,6 +296,7 @@ fn a_commit(state: &State, step: &Step, number: u32) -> Vec<Command> {
         objects: count + u32::from(second % 17 == 0),
         going: 0,
         released: Vec::new(),
+        hands: None,
     });
     vec![stage, accept]
 }
@@ -487,6 +488,7 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
             objects: 6,
             going: 0,
             released: Vec::new(),
+            hands: None,
         }),
         Command::InstallFramework(Box::new(framework_of(2))),
     ];
