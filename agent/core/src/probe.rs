@@ -11,6 +11,10 @@ use crate::moment::Moment;
 const EAGER: Millis = Millis(100);
 /// Where nothing is known of an adopted task, its first probe is made within this.
 const SOON: Millis = Millis(1000);
+/// Failures before the first success are words for people only after this: most programs refuse at
+/// first. New words come no more often than every [`NEW_WORDS`].
+const FIRST_WORDS: Millis = Millis(2000);
+const NEW_WORDS: Millis = Millis(5000);
 /// Never more often than this, whatever a manifest says.
 const SHORTEST: Millis = Millis(10);
 
@@ -69,6 +73,8 @@ pub struct ProbeSchedule {
     /// Whether the first success is looked for often.
     is_eager: bool,
     last_failure: String,
+    /// What is told of the failures, and when it was put so.
+    said: Option<(Moment, String)>,
     seed: u64,
     pauses: u64,
 }
@@ -87,6 +93,7 @@ impl ProbeSchedule {
             succeeded: false,
             is_eager: true,
             last_failure: String::new(),
+            said: None,
             seed,
             pauses: 0,
         }
@@ -148,6 +155,7 @@ impl ProbeSchedule {
                 self.failures = 0;
                 self.succeeded = true;
                 self.last_failure.clear();
+                self.said = None;
                 if self.state != CheckState::Healthy {
                     self.state = CheckState::Healthy;
                     self.since = Some(now);
@@ -163,6 +171,7 @@ impl ProbeSchedule {
                         self.since = None;
                     }
                 }
+                self.put_in_words(now, before);
             }
         }
         let pause = if self.succeeded || !self.is_eager {
@@ -175,6 +184,19 @@ impl ProbeSchedule {
         let pause = pause.saturating_sub(self.draw(width));
         self.next = Some(now.after(Millis(pause)));
         before != self.state
+    }
+
+    /// Decides whether the last failure is told in place of what was told before.
+    fn put_in_words(&mut self, now: Moment, before: CheckState) {
+        let is_due = match &self.said {
+            _ if self.state == CheckState::Healthy => false,
+            _ if self.state != before => true,
+            Some((at, said)) => *said != self.last_failure && now >= at.after(NEW_WORDS),
+            None => now >= self.started.after(FIRST_WORDS),
+        };
+        if is_due {
+            self.said = Some((now, self.last_failure.clone()));
+        }
     }
 
     /// A number from 0 to `width`, another one each time, which follows from the seed alone.
@@ -197,6 +219,11 @@ impl ProbeSchedule {
     /// Since when it has been healthy without a break.
     pub fn healthy_since(&self) -> Option<Moment> {
         self.since
+    }
+
+    /// What people are told of its failures; changes now and then only.
+    pub fn said(&self) -> Option<&str> {
+        self.said.as_ref().map(|(_, said)| said.as_str())
     }
 
     /// Why the last probe failed; empty where it did not.

@@ -3,7 +3,7 @@
 
 use kelson_model::id::TaskId;
 use kelson_model::quantity::Millis;
-use kelson_model::task::{CheckState, Exit, ExitCause, TaskState, TaskStatus};
+use kelson_model::task::{CheckState, Exit, ExitCause, StopReason, TaskState, TaskStatus};
 use kelson_model::time::WallTime;
 
 use crate::effect::{Effect, Ending, Input, StopNote, TaskNote, Which};
@@ -327,7 +327,9 @@ impl Task {
     }
 
     fn stop(&mut self, now: Moment, reason: String, effects: &mut Vec<Effect>) {
-        self.stop.get_or_insert(reason);
+        if self.stop.is_none() {
+            self.stop = Some(self.with_answer(reason));
+        }
         match self.phase {
             Phase::Running => {
                 self.phase = Phase::Stopping {
@@ -344,6 +346,15 @@ impl Task {
             | Phase::Launching { .. }
             | Phase::Stopping { .. }
             | Phase::Over { .. } => {}
+        }
+    }
+
+    /// A reason to stop; where the health check is that, with what it answered last.
+    fn with_answer(&self, reason: String) -> String {
+        let answer = self.health.as_ref().map(ProbeSchedule::last_failure);
+        match answer.filter(|answer| !answer.is_empty()) {
+            Some(answer) if reason == StopReason::Unhealthy.word() => format!("{reason}: {answer}"),
+            Some(_) | None => reason,
         }
     }
 
@@ -516,10 +527,8 @@ impl Task {
 
     fn message(&self) -> String {
         let failing = |name: &str, check: &Option<ProbeSchedule>| {
-            check
-                .as_ref()
-                .filter(|check| check.state() == CheckState::Unhealthy)
-                .map(|check| format!("{name}: {}", check.last_failure()))
+            let said = check.as_ref().and_then(ProbeSchedule::said);
+            said.map(|said| format!("{name}: {said}"))
         };
         match &self.phase {
             Phase::Unheld => "ending what is left of it".to_owned(),
@@ -617,7 +626,8 @@ impl Task {
             let same = told.state == report.status.state
                 && told.health == report.status.health
                 && told.ready == report.status.ready
-                && told.pid == report.status.pid;
+                && told.pid == report.status.pid
+                && (told.message == report.status.message || self.phase != Phase::Running);
             !same
         });
         if is_news {

@@ -104,12 +104,23 @@ pub(crate) fn how_it_ended(task: &Task, view: &View<'_>) -> String {
     match (task.state, task.exit_code) {
         (TaskState::Lost, _) => "was lost".to_owned(),
         (TaskState::Killed, _) if task.health == Check::Unhealthy => {
-            "was ended as unhealthy".to_owned()
+            let end = (view.end_of)(task.id).unwrap_or_default();
+            match answer_in(&end) {
+                Some(answer) => format!("was ended as unhealthy ({answer})"),
+                None => "was ended as unhealthy".to_owned(),
+            }
         }
         (TaskState::Killed, _) => "was ended".to_owned(),
         (_, Some(code)) => format!("exited with status {code}"),
         (_, None) => "failed".to_owned(),
     }
+}
+
+/// What the health check answered last, where the words of an end tell it: `killed by SIGTERM after
+/// it was asked to stop (unhealthy: GET / on port 80: status 404)`.
+fn answer_in(end: &str) -> Option<&str> {
+    let (_, answer) = end.split_once("(unhealthy: ")?;
+    answer.strip_suffix(')')
 }
 
 /// What is said of a Service whose specification cannot be read.
