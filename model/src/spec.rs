@@ -10,12 +10,15 @@ use serde_json::Value;
 use crate::id::Digest;
 
 /// The specification of an object, as JSON text without spaces whose keys are sorted, so that equal
-/// specifications have one text. A tree of it takes ten times as much memory, and there are as many
-/// as there are objects. A clone costs nothing.
+/// specifications have one text. A tree of it takes far more memory, and there are as many as there
+/// are objects. A clone costs nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Spec(Arc<str>);
 
 impl Spec {
+    /// How deep a specification may be nested that is set, staged or accepted.
+    pub const MAX_DEPTH: usize = 64;
+
     /// The JSON text.
     pub fn text(&self) -> &str {
         &self.0
@@ -23,8 +26,36 @@ impl Spec {
 
     /// The specification as a tree, read anew with each call.
     pub fn value(&self) -> Value {
-        // What is kept was written from a value, which always can be read.
-        serde_json::from_str(&self.0).unwrap_or_default()
+        // What is kept was written from a tree, which always can be read.
+        Value::deserialize(&mut self.reader()).unwrap_or_default()
+    }
+
+    /// A reader that goes as deep as the text does: no deeper than the tree that it was written
+    /// from, and those are bounded where they come in.
+    fn reader(&self) -> serde_json::Deserializer<serde_json::de::StrRead<'_>> {
+        let mut text = serde_json::Deserializer::from_str(&self.0);
+        text.disable_recursion_limit();
+        text
+    }
+
+    /// How many mappings and lists stand in one another at the deepest place.
+    pub fn depth(&self) -> usize {
+        let (mut depth, mut deepest) = (0_usize, 0);
+        let (mut is_text, mut is_escaped) = (false, false);
+        for byte in self.0.bytes() {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' => is_escaped = true,
+                b'"' => is_text = !is_text,
+                b'{' | b'[' if !is_text => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b'}' | b']' if !is_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        deepest
     }
 
     /// What stands at a JSON pointer; the rest is passed over.
@@ -34,8 +65,7 @@ impl Spec {
             None if pointer.is_empty() => Vec::new(),
             None => return None,
         };
-        let mut text = serde_json::Deserializer::from_str(&self.0);
-        Step(&steps).deserialize(&mut text).ok().flatten()
+        Step(&steps).deserialize(&mut self.reader()).ok().flatten()
     }
 
     /// Whether both hold the very same text, so that it takes memory once.
@@ -91,6 +121,13 @@ impl<'de> Deserialize<'de> for Spec {
     }
 }
 
+/// The place in a list that a step of a JSON pointer names: digits, without a sign or a zero before
+/// them.
+pub fn list_place(step: &str) -> Option<usize> {
+    let is_plain = step == "0" || !step.starts_with(['0', '+']);
+    is_plain.then(|| step.parse().ok()).flatten()
+}
+
 fn unescaped(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }
@@ -135,7 +172,7 @@ impl<'de> Visitor<'de> for Inside<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let wanted: Option<usize> = self.name.parse().ok();
+        let wanted = list_place(self.name);
         let mut found = None;
         let mut place = 0;
         loop {
@@ -177,6 +214,10 @@ mod tests {
             "/run/args/1/deep/1",
             "/run/args/2",
             "/run/args/-1",
+            "/run/args/+1",
+            "/run/args/01",
+            "/run/args/0",
+            "/run/args/00",
             "/run/a~1b",
             "/run/args",
             "/nothing/here",
@@ -195,6 +236,32 @@ mod tests {
         assert_eq!(serde_json::to_value(&text).unwrap(), tree);
         assert_eq!(serde_json::from_value::<Spec>(tree).unwrap(), text);
         assert_eq!(Spec::from(text.value()), text);
+    }
+
+    #[test]
+    fn equal_specifications_have_one_text_in_whichever_order_their_keys_came() {
+        let text = r#"{"b": 1, "a": {"d": 2, "c": [{"f": 3, "e": 4}]}}"#;
+        let spec = Spec::from(serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(spec.text(), r#"{"a":{"c":[{"e":4,"f":3}],"d":2},"b":1}"#);
+        assert_eq!(Spec::from(spec.value()), spec);
+    }
+
+    #[test]
+    fn however_deep_it_is_it_is_read_as_it_was_written() {
+        let mut tree = json!("[{\\\"[");
+        for n in 0..300 {
+            assert_eq!(Spec::from(&tree).depth(), n);
+            tree = match n % 2 {
+                0 => json!({ "in": tree }),
+                _ => json!([tree]),
+            };
+        }
+        let spec = Spec::from(&tree);
+        assert_eq!(spec.value(), tree);
+        assert_eq!(serde_json::to_string(&spec).unwrap(), spec.text());
+        let path = "/0/in".repeat(150);
+        assert_eq!(spec.pointer(&path).as_ref(), tree.pointer(&path));
+        assert!(spec.pointer(&path).is_some());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use kelson_model::code::Code;
 use kelson_model::id::{Digest, Revision};
 use kelson_model::object::{DesiredObject, ObjectKey};
 use kelson_model::source::Fault;
+use kelson_model::spec::Spec;
 use kelson_reconciler_core::manifest::{
     FRAMEWORK, Kinds, Loaded, LoadedObject, ManifestFile, ParseCache, Unreadable, check_frameworks,
     fault_at, load, rejected, resolve, tidy,
@@ -41,6 +42,7 @@ struct Judged {
     by: Option<Digest>,
     problems: Vec<Problem>,
     is_too_big: Option<usize>,
+    is_too_deep: Option<usize>,
 }
 
 /// Loads revisions one after another, at the cost of what has changed between them.
@@ -258,6 +260,18 @@ impl Loader {
                     "name large contents as files of the commit with `source:`".to_owned(),
                 ));
             }
+            if let Some(depth) = verdict.is_too_deep {
+                faults.push(fault_at(
+                    object,
+                    "",
+                    Code::TooBig,
+                    format!(
+                        "{key} is nested {depth} deep with its defaults; at most {} are taken",
+                        Spec::MAX_DEPTH
+                    ),
+                    "nest it less deep".to_owned(),
+                ));
+            }
             judged.insert(key.clone(), verdict);
         }
         self.judged = judged;
@@ -337,11 +351,13 @@ fn verdict(validator: &dyn Validator, object: &Arc<LoadedObject>, by: Option<Dig
         validator.validate(&desired.key, &desired.spec)
     };
     let size = serde_json::to_vec(desired).map_or(usize::MAX, |json| json.len());
+    let depth = desired.spec.depth();
     Judged {
         object: Arc::clone(object),
         by,
         problems,
         is_too_big: (size > MAX_OBJECT_BYTES).then_some(size),
+        is_too_deep: (depth > Spec::MAX_DEPTH).then_some(depth),
     }
 }
 

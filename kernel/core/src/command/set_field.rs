@@ -4,7 +4,7 @@ use kelson_model::code::Code;
 use kelson_model::drift::HandField;
 use kelson_model::object::DesiredObject;
 use kelson_model::request::{Refusal, SetField};
-use kelson_model::spec::Spec;
+use kelson_model::spec::{Spec, list_place};
 use kelson_model::template::TaskTemplate;
 use serde_json::Value;
 
@@ -69,6 +69,18 @@ pub(super) fn apply(
                 "{} would have {size} bytes; at most {} are kept of one object",
                 command.object,
                 DesiredObject::MAX_BYTES
+            ),
+            "nothing was changed",
+        ));
+    }
+    let depth = spec.depth();
+    if depth > Spec::MAX_DEPTH {
+        return Err(refusal(
+            Code::UnsettableField,
+            format!(
+                "{} would be nested {depth} deep; at most {} are taken",
+                command.object,
+                Spec::MAX_DEPTH
             ),
             "nothing was changed",
         ));
@@ -141,7 +153,7 @@ fn set_at(spec: &mut Value, pointer: &str, value: &Value) -> Option<()> {
             Some(())
         }
         Value::Array(items) => {
-            let place = name.parse::<usize>().ok()?;
+            let place = list_place(&name)?;
             let item = items.get_mut(place)?;
             if value.is_null() {
                 items.remove(place);

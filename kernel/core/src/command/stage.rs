@@ -6,6 +6,7 @@ use std::sync::Arc;
 use imbl::Vector;
 use kelson_model::code::Code;
 use kelson_model::request::{Refusal, Stage};
+use kelson_model::spec::Spec;
 
 use crate::context::Context;
 use crate::record::Staged;
@@ -54,6 +55,20 @@ pub(super) fn apply(
             ),
             "split the change into several commits",
         ));
+    }
+    for desired in &command.objects {
+        let depth = desired.spec.depth();
+        if depth > Spec::MAX_DEPTH {
+            return Err(refusal(
+                Code::TooMuchAtOnce,
+                format!(
+                    "{} is nested {depth} deep; at most {} are taken",
+                    desired.key,
+                    Spec::MAX_DEPTH
+                ),
+                "nest it less deep",
+            ));
+        }
     }
     staged.parts += 1;
     staged

@@ -5,6 +5,7 @@ use kelson_model::drift::ByHand;
 use kelson_model::object::{DesiredObject, ObjectKey, Sync};
 use kelson_model::principal::Principal;
 use kelson_model::request::SetField;
+use kelson_model::spec::Spec;
 use serde_json::{Value, json};
 
 use crate::world::{World, desired, service, spec, with_ports};
@@ -199,6 +200,51 @@ fn a_field_that_makes_an_object_too_large_is_refused() {
         world.refused(set(&web, "/spec/more", large)).code,
         Code::UnsettableField
     );
+}
+
+#[test]
+fn a_field_that_would_nest_an_object_too_deep_is_refused() {
+    let mut world = World::new();
+    let web = service("web");
+    world.serve(&web, spec("a", 1));
+    let nested = |depth: usize| (0..depth).fold(json!("x"), |inner, _| json!([inner]));
+    world.done(set(&web, "/spec/more", nested(Spec::MAX_DEPTH - 1)));
+    let before = world.object(&web).spec.clone();
+    let refused = world.refused(set(&web, "/spec/more", nested(Spec::MAX_DEPTH)));
+    assert_eq!(refused.code, Code::UnsettableField);
+    assert!(refused.message.contains("nested 65 deep"), "{refused:?}");
+    assert_eq!(world.object(&web).spec, before);
+}
+
+#[test]
+fn a_place_in_a_list_has_one_name() {
+    let mut world = World::new();
+    let web = service("web");
+    world.serve(&web, with_ports(&["a", "b"]));
+    for place in ["+1", "01"] {
+        let path = format!("/spec/ports/{place}");
+        assert_eq!(
+            world.refused(set(&web, &path, Value::Null)).code,
+            Code::UnsettableField
+        );
+    }
+}
+
+#[test]
+fn where_nobody_knows_what_git_asked_a_change_by_hand_makes_nothing_its_word() {
+    let mut world = World::new();
+    let web = service("web");
+    world.serve(&web, spec("a", 1));
+    let mut object = world.object(&web);
+    object.desired = None;
+    world.state.objects.insert(web.clone(), object.into());
+    world.set_by_hand(&web, "/spec/instances", json!(5));
+    let object = world.object(&web);
+    assert_eq!((object.sync(), object.generation), (Sync::Unknown, 2));
+    assert_eq!(object.by_hand, None);
+    world.commit(vec![desired(&web, spec("a", 1))], Vec::new());
+    let object = world.object(&web);
+    assert_eq!((object.sync(), object.generation), (Sync::Synced, 3));
 }
 
 #[test]

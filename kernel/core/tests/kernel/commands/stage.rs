@@ -2,6 +2,8 @@ use kelson_kernel_core::command::Command;
 use kelson_model::code::Code;
 use kelson_model::object::DesiredObject;
 use kelson_model::request::Stage;
+use kelson_model::spec::Spec;
+use serde_json::json;
 
 use crate::world::{SOURCE, World, desired, revision, service, spec};
 
@@ -21,6 +23,20 @@ fn what_is_staged_is_seen_by_nobody() {
     world.done(part(1, 0, vec![desired(&service("web"), spec("a", 1))]));
     assert!(world.state.objects.is_empty());
     assert_eq!(world.state.staged[SOURCE].objects.len(), 1);
+}
+
+#[test]
+fn an_object_that_is_nested_too_deep_is_refused() {
+    let mut world = World::new();
+    let nested = |depth: usize| {
+        let spec = (0..depth).fold(json!(1), |inner, _| json!({ "in": inner }));
+        vec![desired(&service("web"), spec)]
+    };
+    let refused = world.refused(part(1, 0, nested(Spec::MAX_DEPTH + 1)));
+    assert_eq!(refused.code, Code::TooMuchAtOnce);
+    assert!(refused.message.contains("nested 65 deep"), "{refused:?}");
+    assert!(world.state.staged.is_empty());
+    world.done(part(1, 0, nested(Spec::MAX_DEPTH)));
 }
 
 #[test]
