@@ -11,7 +11,7 @@ use kelson_model::object::{DesiredObject, DriftPolicy};
 use kelson_model::request::{DriftReportUpdate, Request};
 use kelson_model::source::{Fault, SourceRecord};
 use kelson_model::time::WallTime;
-use kelson_reconciler_core::drift::{Scan, Sight, scan};
+use kelson_reconciler_core::drift::{Scan, Sight, Unlisted, scan};
 use kelson_reconciler_core::manifest::{Kinds, Loaded};
 use kelson_reconciler_core::observed::ObservedObject;
 use kelson_reconciler_core::plan::is_ours;
@@ -21,6 +21,7 @@ use crate::observed::Mirror;
 use crate::submit::{Flip, Submitter};
 use crate::tip::Lookout;
 use crate::trouble::Trouble;
+use crate::verdict::refusal_fault;
 
 /// What the loop remembers of drift.
 #[derive(Debug, Default)]
@@ -67,22 +68,23 @@ impl Drifting {
         if news.is_empty() {
             self.scanned = Some(mirror.version());
         }
+        let mut wrong = too_many(unlisted);
         for items in bound::pages(news) {
             let update = Request::RecordDrift(DriftReportUpdate {
                 source: source.to_owned(),
                 items,
                 is_delta: true,
             });
-            if submitter.change(update).await?.is_err() {
-                // It has been logged, and these rows will not be taken otherwise; the other pages
-                // may be.
+            if let Err(refusal) = submitter.change(update).await? {
+                // These rows will not be taken otherwise; the other pages may be.
                 self.scanned = Some(mirror.version());
+                let fault = refusal_fault(refusal);
+                if !wrong.contains(&fault) {
+                    wrong.push(fault);
+                }
             }
         }
-        Ok((unlisted > 0)
-            .then(|| too_many(unlisted))
-            .into_iter()
-            .collect())
+        Ok(wrong)
     }
 
     /// Puts objects that were changed by hand back to what was accepted from git; says whether
@@ -132,6 +134,7 @@ fn back<'a>(applied: &'a Revision, objects: Vec<DesiredObject>, mirror: &Mirror)
 fn to_put_back(source: &str, mirror: &Mirror) -> Vec<DesiredObject> {
     let is_enforced = |live: &&ObservedObject| {
         live.by_hand.is_some()
+            && !live.is_word_unknown
             && live.lifecycle.drift == DriftPolicy::Enforce
             && is_ours(live, source)
     };
@@ -139,11 +142,16 @@ fn to_put_back(source: &str, mirror: &Mirror) -> Vec<DesiredObject> {
     objects.map(ObservedObject::as_accepted).collect()
 }
 
-fn too_many(unlisted: usize) -> Fault {
-    let message = format!(
-        "{unlisted} more things have drifted than are listed; the list has at most {} items",
-        DriftItem::KEPT_OPEN
-    );
-    let hint = "`kelson status` shows every object that is out of sync";
-    Fault::of_file(Code::TooMuchDrift, "", message, hint)
+/// What is not listed, by the limit that it is beyond.
+fn too_many(unlisted: Unlisted) -> Vec<Fault> {
+    let by_number = format!("has at most {} items", DriftItem::KEPT_OPEN);
+    let by_size = format!("holds at most {} bytes", DriftItem::KEPT_OPEN_BYTES);
+    let limits = [(unlisted.by_number, by_number), (unlisted.by_size, by_size)];
+    let beyond = limits.into_iter().filter(|(count, _)| *count > 0);
+    let fault = |(count, limit): (usize, String)| {
+        let message = format!("{count} more things have drifted than are listed; the list {limit}");
+        let hint = "`kelson status` shows every object that is out of sync";
+        Fault::of_file(Code::TooMuchDrift, "", message, hint)
+    };
+    beyond.map(fault).collect()
 }

@@ -314,7 +314,10 @@ fn of_drift_beyond_what_a_ledger_keeps_the_rest_is_counted_and_comes_in_when_the
         live.origin = None;
     }
     let first = world.scan();
-    assert_eq!(first.items.len() + first.unlisted, world.observed.len());
+    assert_eq!(
+        first.items.len() + first.unlisted.count(),
+        world.observed.len()
+    );
     assert!(first.items.len() <= DriftItem::KEPT_OPEN);
     assert!(!world.scan().is_news(), "those that are listed stay listed");
     let listed = first.items[0].object.clone();
@@ -322,7 +325,38 @@ fn of_drift_beyond_what_a_ledger_keeps_the_rest_is_counted_and_comes_in_when_the
     assert_eq!(world.scan().news[0].state, DriftState::Healed);
     let next = world.scan();
     assert_eq!((next.news.len(), next.news[0].state), (1, DriftState::Open));
-    assert_eq!(next.unlisted, first.unlisted - 1, "one came in");
+    assert_eq!(
+        next.unlisted.count(),
+        first.unlisted.count() - 1,
+        "one came in"
+    );
+}
+
+#[test]
+fn of_drift_beyond_a_ledger_it_is_said_which_limit_it_is_beyond() {
+    let mut world = World::new();
+    let mut one = world.live().clone();
+    one.key.kind = "Bird".to_owned();
+    let drifted = |count: usize, value: &str| {
+        let lives = (0..count).map(|n| {
+            let mut live = one.clone();
+            live.key.name = format!("s{n:05}");
+            live.origin = None;
+            live.by_hand = Some(Arc::new(ByHand {
+                accepted: json!({"a": value, "b": value, "c": value}).into(),
+                fields: Vec::new(),
+            }));
+            live.spec = json!({"a": 1, "b": 1, "c": 1}).into();
+            (live.key.clone(), live)
+        });
+        lives.collect()
+    };
+    world.observed = drifted(DriftItem::KEPT_OPEN, &"x".repeat(500));
+    let unlisted = world.scan().unlisted;
+    assert!(
+        unlisted.by_size > 0 && unlisted.by_number == 0,
+        "{unlisted:?}"
+    );
 }
 
 #[test]

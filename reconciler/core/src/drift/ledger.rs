@@ -7,7 +7,7 @@ use kelson_model::id::TaskId;
 use kelson_model::object::ObjectKey;
 
 use super::finding::Finding;
-use super::sight::{Scan, Sight};
+use super::sight::{Scan, Sight, Unlisted};
 use crate::plan;
 
 /// The open items of a ledger together, as JSON: it travels as one row.
@@ -48,7 +48,7 @@ pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> Scan {
     let known = Known::of(sight.ledger);
     let mut room = Room::beside(sight.ledger);
     let mut items: Vec<DriftItem> = Vec::new();
-    let mut unlisted = 0;
+    let mut unlisted = Unlisted::default();
     for Finding { mut item, is_over } in findings {
         let open = known.same_in(&item, DriftState::Open);
         if let Some(open) = open {
@@ -70,8 +70,12 @@ pub(super) fn lay(findings: Vec<Finding>, sight: Sight<'_>) -> Scan {
                 .max()
                 .unwrap_or(0);
             item.count = times.saturating_add(1);
+            if room.items == 0 {
+                unlisted.by_number += 1;
+                continue;
+            }
             if !room.takes(&item) {
-                unlisted += 1;
+                unlisted.by_size += 1;
                 continue;
             }
         }

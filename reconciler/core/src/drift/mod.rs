@@ -17,4 +17,4 @@ mod sight;
 mod specification;
 
 pub use scan::scan;
-pub use sight::{Scan, Sight};
+pub use sight::{Scan, Sight, Unlisted};

@@ -40,8 +40,24 @@ pub struct Scan {
     /// Those of them that are news to the ledger; nothing needs to be recorded where there are
     /// none. What agents found is never news: the kernel has it.
     pub news: Vec<DriftItem>,
-    /// How many open items there are beyond what a ledger keeps.
-    pub unlisted: usize,
+    /// The open items that a ledger has no room for.
+    pub unlisted: Unlisted,
+}
+
+/// Open items beyond what a ledger keeps, by the limit that they are beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unlisted {
+    /// Beyond its number of items.
+    pub by_number: usize,
+    /// Beyond its size.
+    pub by_size: usize,
+}
+
+impl Unlisted {
+    /// All of them.
+    pub fn count(self) -> usize {
+        self.by_number + self.by_size
+    }
 }
 
 impl Scan {
