@@ -220,31 +220,17 @@ fn a_field_that_would_nest_an_object_too_deep_is_refused() {
 fn a_place_in_a_list_has_one_name() {
     let mut world = World::new();
     let web = service("web");
-    world.serve(&web, with_ports(&["a", "b"]));
+    let mut listed = spec("a", 1);
+    listed["more"] = json!(["a", "b"]);
+    world.serve(&web, listed);
     for place in ["+1", "01"] {
-        let path = format!("/spec/ports/{place}");
+        let path = format!("/spec/more/{place}");
         assert_eq!(
             world.refused(set(&web, &path, Value::Null)).code,
             Code::UnsettableField
         );
     }
-}
-
-#[test]
-fn where_nobody_knows_what_git_asked_a_change_by_hand_makes_nothing_its_word() {
-    let mut world = World::new();
-    let web = service("web");
-    world.serve(&web, spec("a", 1));
-    let mut object = world.object(&web);
-    object.desired = None;
-    world.state.objects.insert(web.clone(), object.into());
-    world.set_by_hand(&web, "/spec/instances", json!(5));
-    let object = world.object(&web);
-    assert_eq!((object.sync(), object.generation), (Sync::Unknown, 2));
-    assert_eq!(object.by_hand, None);
-    world.commit(vec![desired(&web, spec("a", 1))], Vec::new());
-    let object = world.object(&web);
-    assert_eq!((object.sync(), object.generation), (Sync::Synced, 3));
+    world.done(set(&web, "/spec/more/1", Value::Null));
 }
 
 #[test]
