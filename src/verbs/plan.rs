@@ -12,13 +12,14 @@ use kelson_model::source::{Fault, SourceRecord};
 use kelson_model::time::WallTime;
 use kelson_reconciler::client::{Batch, Row, RowKind};
 use kelson_reconciler::source::{GitSource, ManifestSource, Tip};
-use kelson_reconciler::{Desired, Foretold, Mirror, plan_source};
+use kelson_reconciler::{Desired, Foretold, Mirror, plan_source, validation};
 use kelson_reconciler_core::plan::Plan as CorePlan;
 use kelson_reconciler_core::render::{Mark, Texts, plan_lines, summary};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::manifests::{Schedulers, Where, open_repository};
+use super::validate::warned;
 use crate::client::{Client, WatchBatch};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -44,6 +45,8 @@ struct Report {
     changes: bool,
     summary: String,
     errors: Vec<Fault>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Fault>,
     plan: CorePlan,
     preview: Option<Preview>,
 }
@@ -79,13 +82,15 @@ pub(crate) async fn run(arguments: &Plan, context: &Context) -> Result<Exit> {
         None
     };
     let texts = texts(&plan, &desired, source.as_ref(), place, &record);
+    let checked = validation(&desired);
     let report = Report {
         api_version: API_VERSION.to_owned(),
         kind: "Plan".to_owned(),
         revision: desired.revision.clone(),
         changes: plan.has_changes() || plan.is_blocked,
         summary: summary(&plan),
-        errors: desired.errors(),
+        errors: checked.errors,
+        warnings: checked.warnings,
         plan,
         preview,
     };
@@ -214,6 +219,9 @@ fn page(report: &Report, texts: &Texts, palette: Palette) -> String {
     for error in &report.errors {
         text.push_str(&fault(error, palette));
     }
+    for warning in &report.warnings {
+        text.push_str(&warned(warning, palette));
+    }
     for line in plan_lines(&report.plan, texts) {
         let tint = match line.mark {
             Mark::Added => Tint::Good,
@@ -286,7 +294,42 @@ fn preview_lines(preview: &Preview, palette: Palette) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use kelson_model::code::Code;
     use serde_json::json;
+
+    #[test]
+    fn warnings_stand_before_what_would_change() {
+        let plan = plan_source(
+            &Desired::default(),
+            &std::collections::BTreeMap::new(),
+            &SourceRecord::default(),
+            None,
+            false,
+            WallTime::default(),
+        );
+        let report = Report {
+            api_version: API_VERSION.to_owned(),
+            kind: "Plan".to_owned(),
+            revision: None,
+            changes: false,
+            summary: "as it is".to_owned(),
+            errors: Vec::new(),
+            warnings: vec![Fault::of_file(
+                Code::Unlikely,
+                "web.yaml",
+                "a line",
+                "words",
+            )],
+            plan,
+            preview: None,
+        };
+        let page = page(&report, &Texts::new(), Palette::plain());
+        let first = page.lines().next().unwrap();
+        assert_eq!(
+            first,
+            format!("warning: web.yaml: {} a line", Code::Unlikely)
+        );
+    }
 
     #[test]
     fn placements_are_shown_step_by_step_with_what_is_assumed() {

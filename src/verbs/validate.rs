@@ -104,8 +104,7 @@ fn page(validation: &Validation, palette: Palette) -> String {
         text.push('\n');
     }
     for warning in &validation.warnings {
-        let label = palette.paint(Tint::Warn, "warning:");
-        text.push_str(&format!("{label} {}\n", fault(warning, palette)));
+        text.push_str(&warned(warning, palette));
     }
     let files = number(validation.files, "file");
     let objects = number(validation.objects, "object");
@@ -118,6 +117,12 @@ fn page(validation: &Validation, palette: Palette) -> String {
         text.push_str(&format!("{bad}: {} in {files}\n", number(errors, "error")));
     }
     text
+}
+
+/// What is allowed and hardly ever meant, as it is told.
+pub(crate) fn warned(warning: &Fault, palette: Palette) -> String {
+    let label = palette.paint(Tint::Warn, "warning:");
+    format!("{label} {}\n", fault(warning, palette))
 }
 
 /// A count with its noun.
