@@ -115,7 +115,7 @@ fn unusable(object: &LoadedObject, message: String, hint: &str) -> Fault {
 
 /// What the frameworks come to, one after another.
 ///
-/// Two rules of the kernel are not asked here, since only it knows what they need: what its operator
+/// Two rules of the kernel are not asked here, since only it knows: what its operator
 /// allows, and whether a kind that would go has living tasks.
 struct Hearing {
     rows: Vec<FrameworkRow>,
