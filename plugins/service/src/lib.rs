@@ -27,7 +27,7 @@ pub use backoff::Backoff;
 pub use plan::{Plan, plan_removal, plan_workload};
 pub use service::Service;
 pub use spec::{OnFailure, Spec, Update};
-pub use status::Waiting;
+pub use status::{Reason, Said, Waiting};
 pub use view::{Start, View, Want};
 
 kelson_sdk::export_scheduler!(Service);

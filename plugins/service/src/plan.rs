@@ -8,12 +8,12 @@
 //! the surge, so a broken version is tried in as many slots as the surge allows and in no more.
 //! *Assumes*: what was refused of a plan is seen as rows that did not change, and so planned again.
 
-use kelson_sdk::{Check, KillReason, Status, Task, TaskState};
+use kelson_sdk::{Check, KillReason, Task, TaskState};
 
 use crate::pace::{PATIENCE, Pace};
 use crate::slots::{Slot, has_proved, is_working, sort};
 use crate::spec::OnFailure;
-use crate::status::{say_missing_offers, status_of};
+use crate::status::{Said, say_missing_offers, status_of};
 use crate::view::{Seat, Start, View};
 
 /// What is to be done about one Service now.
@@ -34,7 +34,7 @@ pub struct Plan {
     /// From when the deadline counts if something is started now, where it has waited for room.
     pub counted_from: Option<u64>,
     /// What is said about it; absent: nothing (it is being removed).
-    pub status: Option<Status>,
+    pub status: Option<Said>,
 }
 
 impl Plan {

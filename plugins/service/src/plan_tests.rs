@@ -141,7 +141,7 @@ fn said(plan: &Plan) -> (Health, Rollout, &str, &str) {
     (
         status.health,
         status.rollout,
-        status.reason.as_str(),
+        status.reason.word(),
         status.message.as_str(),
     )
 }

@@ -187,7 +187,7 @@ impl Service {
         let mut plan = match planned {
             Ok(plan) => plan,
             Err(error) => {
-                memo.say(&row, unreadable(row.generation, want, &error), turn);
+                memo.say(&row, unreadable(row.generation, want, &error).into(), turn);
                 return tasks.len();
             }
         };
@@ -205,7 +205,7 @@ impl Service {
             plan = match memo.plan(&row, want, unreachable, &tasks, turn) {
                 Ok(plan) => plan,
                 Err(error) => {
-                    memo.say(&row, unreadable(row.generation, want, &error), turn);
+                    memo.say(&row, unreadable(row.generation, want, &error).into(), turn);
                     return tasks.len();
                 }
             };
@@ -257,7 +257,7 @@ impl Service {
         }
         memo.wake_at = plan.wake_at.filter(|at| *at > turn.now);
         if let Some(status) = plan.status {
-            memo.say(&row, status, turn);
+            memo.say(&row, status.into(), turn);
         }
         let instances = memo.spec.as_ref().map_or(0, |(_, spec)| spec.instances);
         tasks

@@ -8,12 +8,70 @@ use crate::view::{Seat, Start, View, Want};
 
 /// How many failures in a row make a loop.
 const LOOP: u32 = 3;
-/// The reason of a Service that is on its way.
-const WAITING: &str = "Waiting";
-/// The reason of a Service whose tasks find their ports taken.
-const PORTS_TAKEN: &str = "PortsTaken";
-/// The reason of a Service that runs an older version than git asks for.
-const ROLLED_BACK: &str = "RolledBack";
+
+/// Why a Service is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It is as it should be.
+    None,
+    /// It is on its way.
+    Waiting,
+    /// Its tasks find their ports taken.
+    PortsTaken,
+    /// It runs an older version than git asks for.
+    RolledBack,
+    /// A task fails again and again.
+    CrashLoop,
+    /// It has made no progress for longer than it may.
+    ProgressDeadline,
+    /// No agent has room for its tasks.
+    NoOffers,
+    /// Its specification cannot be read.
+    BadSpecification,
+}
+
+impl Reason {
+    /// One word; empty where all is well.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Waiting => "Waiting",
+            Self::PortsTaken => "PortsTaken",
+            Self::RolledBack => "RolledBack",
+            Self::CrashLoop => "CrashLoop",
+            Self::ProgressDeadline => "ProgressDeadline",
+            Self::NoOffers => "NoOffers",
+            Self::BadSpecification => "BadSpecification",
+        }
+    }
+}
+
+/// What is said of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The generation that it is about.
+    pub generation: u64,
+    /// How it does.
+    pub health: Health,
+    /// Where its rollout stands.
+    pub rollout: Rollout,
+    /// Why it is not as it should be.
+    pub reason: Reason,
+    /// One sentence for people.
+    pub message: String,
+}
+
+impl From<Said> for Status {
+    fn from(said: Said) -> Self {
+        Self {
+            generation: said.generation,
+            health: said.health,
+            rollout: said.rollout,
+            reason: said.reason.word().to_owned(),
+            message: said.message,
+        }
+    }
+}
 
 /// What a slot, and so the Service, waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +182,8 @@ fn answer_in(end: &str) -> Option<&str> {
 }
 
 /// What is said of a Service whose specification cannot be read.
-pub(crate) fn unreadable(generation: u64, want: Want, error: &str) -> Status {
-    Status {
+pub(crate) fn unreadable(generation: u64, want: Want, error: &str) -> Said {
+    Said {
         generation,
         health: Health::Degraded,
         rollout: if want.is_rollback {
@@ -133,7 +191,7 @@ pub(crate) fn unreadable(generation: u64, want: Want, error: &str) -> Status {
         } else {
             Rollout::Progressing
         },
-        reason: "BadSpecification".to_owned(),
+        reason: Reason::BadSpecification,
         message: format!(
             "the specification of generation {} {error}",
             want.generation
@@ -148,7 +206,7 @@ pub(crate) fn status_of(
     seats: &[Seat<'_>],
     starts: &[Start],
     is_done: bool,
-) -> Status {
+) -> Said {
     let proved = seats.iter().filter(|seat| seat.is_fresh_proved).count();
     let instances = view.spec.instances;
     let count = if instances == 0 {
@@ -157,11 +215,11 @@ pub(crate) fn status_of(
         format!("{proved} of {instances} healthy")
     };
     if view.want.is_rollback {
-        Status {
+        Said {
             generation: view.row.generation,
             health: Health::Degraded,
             rollout: Rollout::RolledBack,
-            reason: ROLLED_BACK.to_owned(),
+            reason: Reason::RolledBack,
             message: format!(
                 "generation {} {} and was rolled back; generation {} runs: {count}",
                 view.row.generation,
@@ -170,11 +228,11 @@ pub(crate) fn status_of(
             ),
         }
     } else if is_done {
-        Status {
+        Said {
             generation: view.row.generation,
             health: Health::Healthy,
             rollout: Rollout::Complete,
-            reason: String::new(),
+            reason: Reason::None,
             message: count,
         }
     } else {
@@ -220,12 +278,12 @@ fn on_the_way(
     seats: &[Seat<'_>],
     starts: &[Start],
     count: &str,
-) -> Status {
-    let mut status = Status {
+) -> Said {
+    let mut status = Said {
         generation: view.row.generation,
         health: Health::Progressing,
         rollout: rollout_of(view, pace.is_paused),
-        reason: WAITING.to_owned(),
+        reason: Reason::Waiting,
         message: count.to_owned(),
     };
     let mut starting: Vec<u32> = starts.iter().map(|start| start.slot).collect();
@@ -262,17 +320,17 @@ fn on_the_way(
     }
     if looping.is_some() {
         status.health = Health::Degraded;
-        status.reason = "CrashLoop".to_owned();
+        status.reason = Reason::CrashLoop;
     } else if let Some(task) = refused {
-        status.reason = PORTS_TAKEN.to_owned();
+        status.reason = Reason::PortsTaken;
         if task.attempts >= LOOP {
             status.health = Health::Degraded;
         }
     }
     if pace.is_overdue {
         status.health = Health::Degraded;
-        if status.reason == WAITING {
-            status.reason = "ProgressDeadline".to_owned();
+        if status.reason == Reason::Waiting {
+            status.reason = Reason::ProgressDeadline;
         }
         status.message = format!(
             "{}; no progress for {}",
@@ -306,14 +364,14 @@ fn wait_of(view: &View<'_>, seat: &Seat<'_>, starting: &[u32]) -> Waiting {
 }
 
 /// Says that no offers come for `unmet` tasks of this shape.
-pub(crate) fn say_missing_offers(status: &mut Status, unmet: usize, shape: &str) {
-    if status.reason == ROLLED_BACK {
+pub(crate) fn say_missing_offers(status: &mut Said, unmet: usize, shape: &str) {
+    if status.reason == Reason::RolledBack {
         return;
     }
     let tasks = if unmet == 1 { "task" } else { "tasks" };
     let counted = status.message.split(';').next().unwrap_or_default();
     status.message = format!("{counted}; no offers for {unmet} {tasks} of {shape}");
-    if status.reason == WAITING || status.reason == PORTS_TAKEN {
-        status.reason = "NoOffers".to_owned();
+    if matches!(status.reason, Reason::Waiting | Reason::PortsTaken) {
+        status.reason = Reason::NoOffers;
     }
 }
