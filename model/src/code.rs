@@ -145,6 +145,12 @@ codes! {
 }
 
 impl Code {
+    /// Whether a fault of this code keeps something of a revision back. The others say something of
+    /// a source that is applied all the same.
+    pub fn keeps_back(self) -> bool {
+        !matches!(self, Self::TooMuchDrift | Self::Unlikely)
+    }
+
     /// The codes of an area, in the order of their numbers.
     pub fn of(area: Area) -> impl Iterator<Item = Code> {
         let all = Self::ALL.iter().copied();

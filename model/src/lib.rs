@@ -17,6 +17,7 @@ pub mod object;
 pub mod preview;
 pub mod principal;
 pub mod quantity;
+pub mod reason;
 pub mod report;
 pub mod request;
 pub mod session;

@@ -103,6 +103,9 @@ pub struct SourceStatus {
     /// Objects that are left as they are although `observed` asks for something else, or that wait.
     #[serde(default)]
     pub kept: Vec<Kept>,
+    /// How many objects wait for a framework beside those in `kept`.
+    #[serde(default, skip_serializing_if = "crate::source::is_zero")]
+    pub waiting_more: u32,
 }
 
 /// One object in a status report.

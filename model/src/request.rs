@@ -127,6 +127,9 @@ pub struct SourceReport {
     /// What the plan for `observed` leaves as it is; of very many, the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Kept>,
+    /// How many objects wait for a framework beside those in `kept`.
+    #[serde(default, skip_serializing_if = "crate::source::is_zero")]
+    pub waiting_more: u32,
     /// Who made `observed`, as git says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_by: Option<String>,

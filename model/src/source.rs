@@ -3,10 +3,11 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::code::ToldCode;
+use crate::code::{Code, ToldCode};
 use crate::id::{Digest, Revision};
 use crate::object::{ObjectKey, Sync};
 use crate::quantity::Millis;
+use crate::reason::{HoldReason, KeptReason};
 use crate::time::WallTime;
 
 /// One thing that is wrong with a manifest, a commit or a request; every one has a page under
@@ -48,6 +49,12 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether it keeps something of its revision back, by [`Code::keeps_back`]; one of a newer
+    /// kernel does.
+    pub fn keeps_back(&self) -> bool {
+        self.code.known().is_none_or(Code::keeps_back)
+    }
+
     /// Most places that one fault names besides its own.
     pub const MAX_RELATED: usize = 4;
 
@@ -112,7 +119,7 @@ impl Replacement {
     pub const MAX_TEXT: usize = 2000;
 }
 
-fn is_zero(number: &u32) -> bool {
+pub(crate) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
@@ -120,9 +127,8 @@ fn is_zero(number: &u32) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Held {
-    /// `PruneGuard`, `PruneConfirm`, `ForcePush`, `BranchMissing`, `RepositoryMissing`, `Unborn`,
-    /// `EmptyTree`.
-    pub reason: String,
+    /// `PruneGuard`, `ForcePush`, …
+    pub reason: HoldReason,
     /// The command that releases it, where one does.
     pub confirm: Option<String>,
     /// A sentence for people.
@@ -137,18 +143,11 @@ pub struct Held {
 }
 
 impl Held {
-    /// The reason of a hold because too much would go at once.
-    pub const PRUNE_GUARD: &str = "PruneGuard";
-    /// The reason of a hold of objects that go only with a person's word.
-    pub const PRUNE_CONFIRM: &str = "PruneConfirm";
-    /// The reason of a hold because history was rewritten.
-    pub const FORCE_PUSH: &str = "ForcePush";
-
     /// Names what a confirmation of a hold releases: the kind of hold, the revision, and the
     /// objects that would go, in any order. A confirmation that was given for other objects is one
     /// of another digest.
     pub fn digest_of<'a>(
-        reason: &str,
+        reason: &HoldReason,
         revision: &Revision,
         objects: impl IntoIterator<Item = &'a ObjectKey>,
     ) -> Digest {
@@ -163,7 +162,7 @@ impl Held {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Release {
     /// The hold's reason.
-    pub reason: String,
+    pub reason: HoldReason,
     /// What it releases, [`Held::digest`].
     pub digest: Digest,
 }
@@ -184,17 +183,10 @@ pub struct Pruned {
 pub struct Kept {
     /// The object; it may never have been accepted.
     pub object: ObjectKey,
-    /// One word: `WaitsForFramework`, `PruneNever`, `DriftReported`.
-    pub reason: String,
+    /// `WaitsForFramework`, `PruneNever`, `DriftReported`, …
+    pub reason: KeptReason,
     /// A sentence, and what ends the wait.
     pub message: String,
-}
-
-impl Kept {
-    /// The reason of an object whose kind a framework of the same commit is still to bring.
-    pub const WAITS_FOR_FRAMEWORK: &str = "WaitsForFramework";
-    /// The reason of an object whose newest version was rolled back.
-    pub const ROLLED_BACK: &str = "RolledBack";
 }
 
 /// A field of earlier versions that says nothing any more: it is read, and not written.
@@ -244,6 +236,9 @@ pub struct SourceRecord {
     /// What the plan for `observed` leaves as it is; of very many, the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Kept>,
+    /// How many objects wait for a framework beside those in `kept`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting_more: u32,
     /// Who made `observed`, as git says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_by: Option<String>,
@@ -293,11 +288,20 @@ mod tests {
         let (Ok(one), Ok(two)) = (revision("1"), revision("2")) else {
             unreachable!()
         };
-        let digest = Held::digest_of("PruneGuard", &one, [&a, &b]);
-        assert_eq!(digest, Held::digest_of("PruneGuard", &one, [&b, &a]));
-        assert_ne!(digest, Held::digest_of("PruneGuard", &two, [&a, &b]));
-        assert_ne!(digest, Held::digest_of("ForcePush", &one, [&a, &b]));
-        assert_ne!(digest, Held::digest_of("PruneGuard", &one, [&a]));
+        let digest = Held::digest_of(&HoldReason::PruneGuard, &one, [&a, &b]);
+        assert_eq!(
+            digest,
+            Held::digest_of(&HoldReason::PruneGuard, &one, [&b, &a])
+        );
+        assert_ne!(
+            digest,
+            Held::digest_of(&HoldReason::PruneGuard, &two, [&a, &b])
+        );
+        assert_ne!(
+            digest,
+            Held::digest_of(&HoldReason::ForcePush, &one, [&a, &b])
+        );
+        assert_ne!(digest, Held::digest_of(&HoldReason::PruneGuard, &one, [&a]));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::id::{Digest, Index, Revision};
 use crate::object::{Health, Lifecycle, Namespace, ObjectKey, Origin, Sync};
 use crate::principal::Principal;
 use crate::quantity::Resources;
+use crate::reason::HoldReason;
 use crate::report::{API_VERSION, LoopReport, LoopState, ObjectStatus, Rollout, TaskCounts};
 use crate::request::Refusal;
 use crate::spec::Spec;
@@ -357,10 +358,6 @@ pub struct WhyReport {
     pub object: ObjectKey,
     /// Never empty.
     pub lines: Vec<Explanation>,
-    /// Whether nobody has it: no object has this name, and no source says that it wants one. The
-    /// lines then say what keeps a revision back that may bring it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_missing: bool,
 }
 
 /// One link of the chain from an object to what it waits for.
@@ -479,6 +476,87 @@ impl Readiness {
     }
 }
 
+/// What was changed by hand, `kelson set -o json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetAnswer {
+    /// The object.
+    pub object: ObjectKey,
+    /// Its version after the last change.
+    pub generation: Option<u64>,
+    /// Each change, in the order of the command line.
+    pub changes: Vec<SetChange>,
+}
+
+/// One field that was changed by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetChange {
+    /// A JSON pointer, `/spec/instances`.
+    pub path: String,
+    /// What was there; null: nothing.
+    pub before: Value,
+    /// What is there; null: nothing.
+    pub after: Value,
+}
+
+/// What was waited for and came, `kelson wait -o json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitAnswer {
+    /// `healthy`, `synced`, `gone`.
+    #[serde(rename = "for")]
+    pub wanted: String,
+    /// The revision that was waited for.
+    pub revision: Option<String>,
+    /// The state in which it was so.
+    pub index: u64,
+}
+
+/// What was released, `kelson confirm -o json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfirmAnswer {
+    /// The revision, as many digits of it as were given.
+    pub revision: String,
+    /// The hold that was released, where it was known before.
+    pub hold: Option<HoldReason>,
+    /// What still holds the revision.
+    pub left: Vec<HoldReason>,
+}
+
+/// What was asked to end, `kelson stop -o json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopAnswer {
+    /// `tsk_7`.
+    pub task: String,
+}
+
+/// What was made, `kelson init -o json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitAnswer {
+    /// Its top folder.
+    pub repository: PathBuf,
+    /// Whether there was none.
+    pub created: bool,
+    /// The files that were written.
+    pub written: Vec<String>,
+    /// The files that were there and are left as they are.
+    pub left: Vec<String>,
+    /// Whether they were committed.
+    pub committed: bool,
+}
+
+/// `kelson version -o json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionAnswer {
+    /// `0.1.0`.
+    pub version: String,
+}
+
 /// An answer that is no: every one over HTTP but those of POST /v1/requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -532,6 +610,42 @@ mod tests {
             json!(line),
             json!({"namespace": "default", "turnNo": 3, "at": "2026-01-01T00:00:00Z",
                 "level": "warn", "text": "no birds", "isVoid": true})
+        );
+    }
+
+    #[test]
+    fn the_answers_of_verbs_keep_their_form() {
+        let wait = WaitAnswer {
+            wanted: "healthy".to_owned(),
+            revision: None,
+            index: 88,
+        };
+        assert_eq!(
+            json!(wait),
+            json!({"for": "healthy", "revision": null, "index": 88})
+        );
+        let confirm = ConfirmAnswer {
+            revision: "abcdef0".to_owned(),
+            hold: None,
+            left: vec![HoldReason::PruneGuard],
+        };
+        assert_eq!(
+            json!(confirm),
+            json!({"revision": "abcdef0", "hold": null, "left": ["PruneGuard"]})
+        );
+        let set = SetAnswer {
+            object: ObjectKey::new("Service", Namespace::default_namespace(), "web"),
+            generation: Some(2),
+            changes: vec![SetChange {
+                path: "/spec/instances".to_owned(),
+                before: json!(1),
+                after: Value::Null,
+            }],
+        };
+        assert_eq!(
+            json!(set),
+            json!({"object": {"kind": "Service", "namespace": "default", "name": "web"},
+                "generation": 2, "changes": [{"path": "/spec/instances", "before": 1, "after": null}]})
         );
     }
 

@@ -2,8 +2,9 @@
 
 use kelson_model::code::Code;
 use kelson_model::drift::DriftItem;
+use kelson_model::reason::KeptReason;
 use kelson_model::source::{Fault, Held, Kept};
-use kelson_reconciler_core::plan::ReportLine;
+use kelson_reconciler_core::plan::{Plan, Step, StepKind};
 use serde::Serialize;
 
 /// All faults of a report together, or all items of an update, as JSON.
@@ -19,6 +20,8 @@ const HELD_BYTES: usize = 60 << 10;
 const KEPT: usize = 300;
 /// What is said of them together, as JSON.
 const KEPT_BYTES: usize = 16 << 10;
+/// Characters of what is said of one of them.
+const KEPT_CHARS: usize = 300;
 
 /// Cuts what is said of a source.
 pub(crate) fn report(holds: &mut [Held], errors: &mut Vec<Fault>) {
@@ -58,19 +61,39 @@ pub(crate) fn pages(items: Vec<DriftItem>) -> Vec<Vec<DriftItem>> {
     pages
 }
 
-/// Why objects are left as they are, as much of it as is told.
-pub(crate) fn kept(report: &[ReportLine]) -> Vec<Kept> {
-    let mut kept: Vec<Kept> = report
-        .iter()
-        .take(KEPT)
-        .map(|line| Kept {
+/// Why objects are left as they are, as much of it as is told, and how many that wait for a
+/// framework are not among them. Those come first: whoever waits for an object needs to know. What is
+/// new in a revision that is held as a whole is told too.
+pub(crate) fn kept(plan: &Plan) -> (Vec<Kept>, u32) {
+    let reasons = plan.report.iter().map(|line| (line, line.why.reason()));
+    let (waiting, others): (Vec<_>, Vec<_>) = reasons.partition(|(_, reason)| reason.waits());
+    let count = waiting.len();
+    let lines = waiting
+        .into_iter()
+        .chain(others)
+        .map(|(line, reason)| Kept {
             object: line.object.clone(),
-            reason: line.why.word().to_owned(),
-            message: line.message.clone(),
-        })
-        .collect();
+            reason,
+            message: shortened(&line.message),
+        });
+    let is_new = |step: &&Step| plan.is_blocked && step.kind == StepKind::Create;
+    let new = plan.steps.iter().filter(is_new).map(|step| Kept {
+        object: step.object.clone(),
+        reason: KeptReason::RevisionHeld,
+        message: "it is new in a revision that is held as a whole".to_owned(),
+    });
+    let mut kept: Vec<Kept> = lines.chain(new).take(KEPT).collect();
     kept.truncate(fitting_in(&kept, KEPT_BYTES));
-    kept
+    let more = count.saturating_sub(kept.len());
+    (kept, u32::try_from(more).unwrap_or(u32::MAX))
+}
+
+/// A sentence of at most [`KEPT_CHARS`] characters.
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(KEPT_CHARS) {
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+        None => message.to_owned(),
+    }
 }
 
 fn fitting<T: Serialize>(list: &[T]) -> usize {
@@ -98,29 +121,75 @@ mod tests {
     use kelson_model::drift::{DriftState, Plane};
     use kelson_model::object::{DriftPolicy, Namespace, ObjectKey};
     use kelson_model::principal::Principal;
+    use kelson_model::reason::HoldReason;
     use kelson_model::time::WallTime;
+    use kelson_reconciler_core::plan::{ReportLine, Why};
 
     #[test]
     fn holds_of_very_many_objects_name_the_first_and_keep_their_digests() {
         let revision = "a".repeat(40).parse().unwrap();
-        let hold = |reason: &str| {
+        let hold = |reason: HoldReason| {
             let namespace = vec!["n".repeat(63); 8].join("/").parse().unwrap();
             let key = ObjectKey::new("Service", namespace, &"x".repeat(60));
             let objects = vec![key; 2 * HELD];
             Held {
-                reason: reason.to_owned(),
-                digest: Some(Held::digest_of(reason, &revision, &objects)),
+                digest: Some(Held::digest_of(&reason, &revision, &objects)),
+                reason,
                 objects,
                 ..Held::default()
             }
         };
-        let mut holds = [hold(Held::PRUNE_GUARD), hold(Held::PRUNE_CONFIRM)];
+        let mut holds = [hold(HoldReason::PruneGuard), hold(HoldReason::PruneConfirm)];
         let digests = holds.clone().map(|held| held.digest);
         report(&mut holds, &mut Vec::new());
         let sizes = holds.iter().map(|held| json_size(&held.objects));
         assert!(sizes.sum::<usize>() <= HELD_BYTES + 4);
         assert!(holds.iter().all(|held| !held.objects.is_empty()));
         assert_eq!(holds.map(|held| held.digest), digests);
+    }
+
+    #[test]
+    fn what_waits_is_told_first_and_what_is_cut_of_it_is_counted() {
+        let line = |n: usize, why: Why| ReportLine {
+            object: ObjectKey::new("Bird", Namespace::default_namespace(), &format!("b{n}")),
+            why,
+            message: "é".repeat(1000),
+        };
+        let mut lines: Vec<ReportLine> = (0..KEPT).map(|n| line(n, Why::PruneNever)).collect();
+        lines.push(line(KEPT, Why::WaitsForFramework));
+        let of = |lines: &Vec<ReportLine>| Plan {
+            report: lines.clone(),
+            ..Plan::default()
+        };
+        let (few, more) = kept(&of(&lines));
+        assert_eq!((&*few[0].object.name, more), ("b300", 0));
+        assert!(few[0].message.chars().count() <= KEPT_CHARS + 1);
+        lines.extend((0..KEPT).map(|n| line(1000 + n, Why::FrameworkHeld)));
+        let (many, more) = kept(&of(&lines));
+        assert!(json_size(&many) <= KEPT_BYTES + 2);
+        assert!(many.iter().all(|it| it.reason.waits()));
+        assert_eq!(many.len() + usize::try_from(more).unwrap(), KEPT + 1);
+    }
+
+    #[test]
+    fn what_is_new_in_a_revision_that_is_held_as_a_whole_is_named() {
+        let step = Step {
+            wave: 1,
+            kind: StepKind::Create,
+            object: ObjectKey::new("Bird", Namespace::default_namespace(), "wren"),
+            fields: Vec::new(),
+            origin: None,
+            is_drift: false,
+            held: None,
+        };
+        let of = |is_blocked: bool| Plan {
+            steps: vec![step.clone()],
+            is_blocked,
+            ..Plan::default()
+        };
+        assert_eq!(kept(&of(false)).0, []);
+        let told = kept(&of(true)).0.into_iter().map(|it| it.reason);
+        assert_eq!(told.collect::<Vec<_>>(), [KeptReason::RevisionHeld]);
     }
 
     #[test]

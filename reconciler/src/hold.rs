@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
+use kelson_model::reason::HoldReason;
 use kelson_model::source::Held;
 
-fn held(reason: &str, message: String) -> Held {
+fn held(reason: HoldReason, message: String) -> Held {
     Held {
-        reason: reason.to_owned(),
+        reason,
         message,
         ..Held::default()
     }
@@ -16,7 +17,7 @@ fn held(reason: &str, message: String) -> Held {
 /// The branch has no commit yet.
 pub(crate) fn unborn(branch: &str) -> Held {
     held(
-        "Unborn",
+        HoldReason::Unborn,
         format!("the branch {branch} has no commit yet; the first one is applied"),
     )
 }
@@ -24,7 +25,7 @@ pub(crate) fn unborn(branch: &str) -> Held {
 /// The branch was there and is not there now.
 pub(crate) fn branch_missing(branch: &str) -> Held {
     held(
-        "BranchMissing",
+        HoldReason::BranchMissing,
         format!("the branch {branch} is not there; what was applied stays until it is back"),
     )
 }
@@ -32,7 +33,7 @@ pub(crate) fn branch_missing(branch: &str) -> Held {
 /// The repository was there and is not there now.
 pub(crate) fn repository_missing(path: &Path) -> Held {
     held(
-        "RepositoryMissing",
+        HoldReason::RepositoryMissing,
         format!(
             "the repository {} is not there; what was applied stays until it is back",
             path.display()
@@ -42,5 +43,5 @@ pub(crate) fn repository_missing(path: &Path) -> Held {
 
 /// The folder that `--path` names is not in the revision: that is no wish to have nothing.
 pub(crate) fn no_folder(message: String) -> Held {
-    held("EmptyTree", message)
+    held(HoldReason::EmptyTree, message)
 }

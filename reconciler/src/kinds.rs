@@ -26,12 +26,18 @@ pub fn of_rows<'a>(
     let mut described: Vec<(&str, &Description)> = Vec::new();
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
     let mut refused: BTreeSet<(String, Digest)> = BTreeSet::new();
+    let mut held: BTreeMap<(String, Digest), String> = BTreeMap::new();
     let mut rows: Vec<&FrameworkRow> = frameworks.into_iter().collect();
     // A name is one in the cluster; where two have it all the same, the one in the box comes first.
     rows.sort_by_key(|row| !row.built_in);
     for row in rows {
-        if let (Some(component), false) = (&row.fault_of, row.fault_cause == FaultCause::Held) {
-            refused.insert((row.name.clone(), component.clone()));
+        if let Some(component) = &row.fault_of {
+            let of = (row.name.clone(), component.clone());
+            if row.fault_cause == FaultCause::Held {
+                held.insert(of, row.fault.clone().unwrap_or_default());
+            } else {
+                refused.insert(of);
+            }
         }
         let Some(description) = &row.description else {
             continue;
@@ -50,5 +56,6 @@ pub fn of_rows<'a>(
     }
     described.sort_by_key(|(name, _)| *name);
     let (kinds, errors) = Kinds::new(described);
-    (kinds.standing(standings).refusing(refused), errors)
+    let kinds = kinds.standing(standings).refusing(refused).holding(held);
+    (kinds, errors)
 }

@@ -240,10 +240,12 @@ impl Reconciler {
         } else {
             plan.sync(&desired.loaded)
         };
+        let (kept, waiting_more) = bound::kept(&plan);
         let verdict = Verdict {
             observed: Some(revision.clone()),
             sync,
-            kept: bound::kept(&plan.report),
+            kept,
+            waiting_more,
             holds: plan.holds,
             errors: desired.loaded.faults.clone(),
         };
@@ -274,9 +276,9 @@ impl Reconciler {
         record: &SourceRecord,
     ) -> Result<(), Trouble> {
         let missing = apply::missing_files(plan, desired, &self.submitter).await?;
-        let kept = bound::kept(&plan.report);
-        let waits = |kept: &Kept| kept.reason == Kept::WAITS_FOR_FRAMEWORK;
-        let has_news = kept.iter().any(|it| waits(it) && !record.kept.contains(it));
+        let (kept, waiting_more) = bound::kept(plan);
+        let is_news = |it: &Kept| it.reason.waits() && !record.kept.contains(it);
+        let has_news = kept.iter().any(is_news) || waiting_more > record.waiting_more;
         if !missing.is_empty() || has_news {
             // It takes a while, and people should see what for; and nobody should take what waits
             // for done because its revision is applied.
@@ -285,6 +287,7 @@ impl Reconciler {
                 sync: Sync::OutOfSync,
                 holds: plan.holds.clone(),
                 kept,
+                waiting_more,
                 // Errors are told once the good files have gone ahead: with them, a revision is
                 // done with.
                 ..Verdict::default()

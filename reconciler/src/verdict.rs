@@ -18,6 +18,7 @@ pub(crate) struct Verdict {
     pub(crate) holds: Vec<Held>,
     pub(crate) errors: Vec<Fault>,
     pub(crate) kept: Vec<Kept>,
+    pub(crate) waiting_more: u32,
 }
 
 /// Who made the commits that are told, as git says.
@@ -73,6 +74,7 @@ impl Voice {
             mut holds,
             mut errors,
             kept,
+            waiting_more,
         } = verdict;
         match &self.refused {
             Some((of, fault)) if observed.as_ref() == Some(of) => {
@@ -93,6 +95,7 @@ impl Voice {
             && record.prune_window == prune_window
             && record.errors == errors
             && record.kept == kept
+            && record.waiting_more == waiting_more
             && record.observed_by == makers.observed
             && record.applied_by == makers.applied;
         (!is_known).then(|| SourceReport {
@@ -105,6 +108,7 @@ impl Voice {
             errors,
             prune_window,
             kept,
+            waiting_more,
             observed_by: makers.observed,
             applied_by: makers.applied,
         })

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use kelson_model::request::{Confirm as ConfirmRequest, Request};
 use kelson_model::source::Held;
+use kelson_model::view::ConfirmAnswer;
 use kelson_reconciler::source::{GitSource, SourceError};
-use serde_json::json;
 
 use super::manifests::open_repository;
 use super::status::short;
@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> 
     if let Some(held) = hold {
         say(&format!(
             "{}: {}",
-            plain(&held.reason),
+            plain(held.reason.word()),
             plain(&held.message)
         ));
         for object in &held.objects {
@@ -65,10 +65,12 @@ pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> 
                 .unwrap_or_default(),
         }))
         .await?;
-    let reason = hold.map(|held| held.reason.clone());
     let left: Vec<&Held> = holds.iter().filter(|held| Some(*held) != hold).collect();
-    let answer = json!({"revision": revision, "hold": reason,
-        "left": left.iter().map(|held| &held.reason).collect::<Vec<_>>()});
+    let answer = ConfirmAnswer {
+        revision: revision.clone(),
+        hold: hold.map(|held| held.reason.clone()),
+        left: left.iter().map(|held| held.reason.clone()).collect(),
+    };
     print(context.format(), &answer, |_| page(&revision, hold, &left))?;
     Ok(Exit::Done)
 }
@@ -98,7 +100,7 @@ fn meant(
 fn chosen<'a>(holds: &'a [Held], reason: Option<&str>) -> Option<&'a Held> {
     let mut releasable = holds.iter().filter(|held| held.digest.is_some());
     match reason {
-        Some(reason) => releasable.find(|held| held.reason.eq_ignore_ascii_case(reason)),
+        Some(reason) => releasable.find(|held| held.reason.word().eq_ignore_ascii_case(reason)),
         None => {
             let first = releasable.next();
             first.filter(|_| releasable.next().is_none())
@@ -107,12 +109,14 @@ fn chosen<'a>(holds: &'a [Held], reason: Option<&str>) -> Option<&'a Held> {
 }
 
 fn page(revision: &str, hold: Option<&Held>, left: &[&Held]) -> String {
-    let from = hold.map_or_else(String::new, |held| format!(" from {}", plain(&held.reason)));
+    let from = hold.map_or_else(String::new, |held| {
+        format!(" from {}", plain(held.reason.word()))
+    });
     let mut text = format!("revision {} is released{from}\n", short(revision));
     for held in left {
         text.push_str(&format!(
             "it is still held: {}: {}\n",
-            plain(&held.reason),
+            plain(held.reason.word()),
             plain(&held.message)
         ));
         if let Some(confirm) = &held.confirm {
@@ -127,11 +131,12 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use kelson_model::id::Digest;
+    use kelson_model::reason::HoldReason;
     use kelson_testkit::TestRepo;
 
     fn hold(reason: &str, is_releasable: bool) -> Held {
         Held {
-            reason: reason.to_owned(),
+            reason: reason.to_owned().into(),
             message: "it would go".to_owned(),
             confirm: Some(format!("kelson confirm abc --hold {reason}")),
             digest: is_releasable.then(|| Digest::of(reason.as_bytes())),
@@ -159,12 +164,12 @@ mod tests {
     #[test]
     fn the_only_hold_needs_no_name_and_of_several_one_has_to_be_named() {
         let one = [hold("BranchMissing", false), hold("PruneGuard", true)];
-        assert_eq!(chosen(&one, None).unwrap().reason, "PruneGuard");
+        assert_eq!(chosen(&one, None).unwrap().reason, HoldReason::PruneGuard);
         let two = [hold("ForcePush", true), hold("PruneGuard", true)];
         assert_eq!(chosen(&two, None), None);
         assert_eq!(
             chosen(&two, Some("pruneguard")).unwrap().reason,
-            "PruneGuard"
+            HoldReason::PruneGuard
         );
         assert_eq!(chosen(&two, Some("PruneConfirm")), None);
     }

@@ -161,7 +161,8 @@ pub(crate) fn source(source: &SourceStatus, palette: Palette) -> String {
             by(&source.observed_by)
         );
         // Its good files go ahead, so that such a revision may be the applied one.
-        match u64::try_from(source.errors.len()).unwrap_or(u64::MAX) {
+        let keeping = source.errors.iter().filter(|error| error.keeps_back());
+        match u64::try_from(keeping.count()).unwrap_or(u64::MAX) {
             0 if applied == Some(observed) => {}
             0 => text.push_str(&format!("{newest} is not applied\n")),
             errors => text.push_str(&format!(
@@ -175,7 +176,7 @@ pub(crate) fn source(source: &SourceStatus, palette: Palette) -> String {
         text.push_str(&format!(
             "{} {}: {}\n",
             palette.paint(Tint::Warn, "held"),
-            plain(&held.reason),
+            plain(held.reason.word()),
             plain(&held.message)
         ));
         if let Some(confirm) = &held.confirm {
@@ -254,8 +255,8 @@ the loop rounds has ended; see the kernel's log
     #[test]
     fn a_revision_with_errors_is_said_to_have_them_whatever_of_it_went_ahead() {
         let (old, new) = ("1".repeat(40), "2".repeat(40));
-        let shown = |applied: &str, errors: usize| {
-            let fault = json!({"code": Code::UnknownField, "file": "", "line": 0, "column": 0, "message": "", "hint": ""});
+        let of = |code: Code, applied: &str, errors: usize| {
+            let fault = json!({"code": code, "file": "", "line": 0, "column": 0, "message": "", "hint": ""});
             let report = serde_json::from_value(
                 json!({"name": "dev", "branch": "main", "observed": new, "applied": applied,
                 "sync": "OutOfSync", "held": null, "errors": vec![fault; errors]}),
@@ -263,6 +264,8 @@ the loop rounds has ended; see the kernel's log
             let text = source(&report.unwrap(), Palette::plain());
             text.lines().nth(1).unwrap_or_default().to_owned()
         };
+        let shown = |applied: &str, errors| of(Code::UnknownField, applied, errors);
+        assert!(!of(Code::TooMuchDrift, &new, 1).starts_with("newest"));
         let bad =
             "newest revision 2222222 has 1 error; nothing of a file with an error is accepted";
         assert_eq!((&*shown(&old, 1), &*shown(&new, 1)), (bad, bad));

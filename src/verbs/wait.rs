@@ -10,9 +10,9 @@ use anyhow::Result;
 use clap::Args;
 use kelson_model::id::Revision;
 use kelson_model::quantity::Millis;
-use kelson_model::report::StatusReport;
+use kelson_model::report::{ObjectStatus, Standing, StatusReport};
+use kelson_model::view::WaitAnswer;
 use kelson_reconciler::source::{GitSource, Tip};
-use serde_json::json;
 use tokio::time::timeout;
 
 use self::verdict::{Question, Verdict, Wanted, is_nothing_asked, judge};
@@ -84,7 +84,11 @@ pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
             } else {
                 format!("{name} is {word}\n")
             };
-            let answer = json!({"for": word, "revision": revision, "index": report.index});
+            let answer = WaitAnswer {
+                wanted: word.to_owned(),
+                revision: revision.clone(),
+                index: report.index,
+            };
             print(context.format(), &answer, |_| line)?;
             Ok(Exit::Done)
         }
@@ -128,6 +132,10 @@ fn contains(repository: Option<&GitSource>, revision: Option<&str>, other: &str)
     }
 }
 
+/// How long a framework is held after what held it has ended, at most: the kernel tries it again
+/// every second.
+const PASSING: Duration = Duration::from_secs(5);
+
 /// Looks again at every change until the verdict is final. A kernel that restarts is waited for.
 async fn ask(client: &Client, question: &Question<'_>, last: &mut String) -> Result<StatusReport> {
     const AWAY: Duration = Duration::from_secs(30);
@@ -154,10 +162,35 @@ async fn listen(
     heard: &mut Option<Instant>,
 ) -> Result<StatusReport> {
     let mut changes = client.watch("object,task,source", None).await?;
-    while changes.changed().await? {
+    let mut held_since: Option<Instant> = None;
+    loop {
+        // What is held is looked at again even if nothing changes.
+        let next = match held_since {
+            Some(since) => {
+                timeout(PASSING.saturating_sub(since.elapsed()), changes.changed()).await
+            }
+            None => Ok(changes.changed().await),
+        };
+        if !next.unwrap_or(Ok(true))? {
+            break;
+        }
         *heard = Some(Instant::now());
         let report = status(client, None).await?;
-        match judge(&report, question)? {
+        let verdict = judge(&report, question)?;
+        if !matches!(verdict, Verdict::FrameworkHeld(..)) {
+            held_since = None;
+        }
+        match verdict {
+            Verdict::FrameworkHeld(why, hint) => {
+                let is_ending = |it: &ObjectStatus| it.standing == Some(Standing::Removed);
+                let since = held_since.get_or_insert_with(Instant::now);
+                if report.objects.iter().any(is_ending) {
+                    *since = Instant::now();
+                } else if since.elapsed() >= PASSING {
+                    return Err(Failure::new(Exit::Refused, why).with_hint(hint).into());
+                }
+                *last = why;
+            }
             Verdict::Yes => return Ok(report),
             Verdict::NotYet(why) => *last = why,
             Verdict::No(why) => {

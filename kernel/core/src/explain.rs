@@ -2,7 +2,8 @@
 
 use kelson_model::agent::AgentState;
 use kelson_model::object::{Health, Namespace, ObjectKey, Sync};
-use kelson_model::source::{Fault, Kept, SourceRecord};
+use kelson_model::reason::KeptReason;
+use kelson_model::source::{Fault, SourceRecord};
 use kelson_model::time::ClusterTime;
 pub use kelson_model::view::Explanation;
 
@@ -46,8 +47,8 @@ pub fn explain_object(
         // A rollback is told below, with what runs instead.
         let kept = record.kept.iter().filter(|kept| kept.object == *key);
         lines.extend(
-            kept.filter(|kept| kept.reason != Kept::ROLLED_BACK)
-                .map(|kept| line(&kept.reason, kept.message.clone())),
+            kept.filter(|kept| kept.reason != KeptReason::RolledBack)
+                .map(|kept| line(kept.reason.word(), kept.message.clone())),
         );
     }
     if object.is_removed {
@@ -210,14 +211,13 @@ const MAX_FAULTS: usize = 20;
 pub struct Absent {
     /// The object, as well as it is known.
     pub key: ObjectKey,
-    /// What a source says of it; else what keeps back a revision that may bring it.
+    /// What a source says of it, and what keeps back a revision that may bring it.
     pub lines: Vec<Explanation>,
-    /// Whether no source says that it wants it.
-    pub is_missing: bool,
 }
 
 /// Why an object that is named by its kind (in any case, where it is known), namespace and name was
-/// never accepted; `None` where nothing is known that could be the reason.
+/// never accepted. `None` where there is no such object: no source names it, and every newest
+/// revision is accepted as a whole.
 pub fn explain_absent(
     state: &State,
     kind: Option<&str>,
@@ -229,19 +229,20 @@ pub fn explain_absent(
         is_kind && key.namespace == *namespace && key.name == name
     };
     let mut key = ObjectKey::new(kind.unwrap_or_default(), namespace.clone(), name);
-    let mut is_missing = true;
+    let mut is_named = false;
     let mut lines = Vec::new();
     for record in state.sources.values() {
         for kept in record.kept.iter().filter(|kept| is_meant(&kept.object)) {
             key = kept.object.clone();
-            is_missing = false;
-            lines.push(line(&kept.reason, kept.message.clone()));
+            is_named = true;
+            lines.push(line(kept.reason.word(), kept.message.clone()));
         }
         lines.extend(explain_holds(record));
         let Some(observed) = &record.observed else {
             continue;
         };
-        if let count @ 1.. = record.errors.len() {
+        let faults = || record.errors.iter().filter(|fault| fault.keeps_back());
+        if let count @ 1.. = faults().count() {
             let noun = if count == 1 { "error" } else { "errors" };
             lines.push(line(
                 "NotAccepted",
@@ -250,7 +251,7 @@ pub fn explain_absent(
                     observed.short()
                 ),
             ));
-            lines.extend(record.errors.iter().take(MAX_FAULTS).map(explain_fault));
+            lines.extend(faults().take(MAX_FAULTS).map(explain_fault));
         } else if record.applied.as_ref() != Some(observed) && record.held.is_none() {
             lines.push(line(
                 "NotAccepted",
@@ -258,11 +259,11 @@ pub fn explain_absent(
             ));
         }
     }
-    (!lines.is_empty()).then_some(Absent {
-        key,
-        lines,
-        is_missing,
-    })
+    if !is_named && !lines.is_empty() {
+        let message = "no object that is known has this name; the newest revision may bring it, and is not accepted as a whole";
+        lines.insert(0, line("NotKnown", message));
+    }
+    (!lines.is_empty()).then_some(Absent { key, lines })
 }
 
 fn explain_holds(record: &SourceRecord) -> impl Iterator<Item = Explanation> + '_ {
@@ -274,7 +275,7 @@ fn explain_holds(record: &SourceRecord) -> impl Iterator<Item = Explanation> + '
             .map(|confirm| format!("; `{confirm}` releases it"))
             .unwrap_or_default();
         line(
-            &held.reason,
+            held.reason.word(),
             format!("the newest revision is held: {}{cure}", held.message),
         )
     })

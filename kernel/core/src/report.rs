@@ -54,6 +54,7 @@ fn source_status(state: &State, record: &SourceRecord) -> SourceStatus {
         observed_by: record.observed_by.clone(),
         applied_by: record.applied_by.clone(),
         kept: record.kept.clone(),
+        waiting_more: record.waiting_more,
         applied: record.applied.as_ref().map(ToString::to_string),
         sync,
         held: record.held.clone(),

@@ -292,11 +292,7 @@ async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
             let key = object.key.clone();
             let lines =
                 explain_object(&state, &kernel.memory(), &key, kernel.now()).unwrap_or_default();
-            return reply(WhyReport {
-                object: key,
-                lines,
-                is_missing: false,
-            });
+            return reply(WhyReport { object: key, lines });
         }
         Err(missing) => missing,
     };
@@ -311,7 +307,6 @@ async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
         Some(absent) => reply(WhyReport {
             object: absent.key,
             lines: absent.lines,
-            is_missing: absent.is_missing,
         }),
         None => Err(missing),
     }

@@ -3,10 +3,13 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use kelson_model::object::{ObjectKey, PrunePolicy};
-use kelson_model::source::{Held, Release};
+use kelson_model::reason::HoldReason;
+use kelson_model::source::Release;
 use kelson_reconciler_core::manifest::Loaded;
-use kelson_reconciler_core::plan::Plan;
+use kelson_reconciler_core::plan::{Plan, Why};
 use kelson_reconciler_core::render::{Texts, summary};
 use support::plans::*;
 use support::*;
@@ -22,9 +25,9 @@ fn what_an_amended_commit_takes_away_is_shown_and_the_word_is_for_just_that() {
     let plan = rewritten(&loaded, &observed, &[]);
     assert!(plan.is_blocked);
     let held = plan.held.clone().unwrap();
-    assert_eq!(held.reason, Held::FORCE_PUSH);
+    assert_eq!(held.reason, HoldReason::ForcePush);
     assert_eq!(held.objects, [key("b")]);
-    assert_eq!(deletions(&plan), [("b", Some(Held::FORCE_PUSH))]);
+    assert_eq!(deletions(&plan), [("b", Some("ForcePush"))]);
     assert_eq!(plan.to_prune().count(), 0);
     assert_eq!(summary(&plan), "1 to delete once confirmed, 1 unchanged");
     let lines = told(&plan, &Texts::new());
@@ -51,8 +54,8 @@ fn a_deletion_that_waits_for_a_word_of_its_own_still_does() {
     let plan = rewritten(&loaded, &observed, &[]);
     let held = plan.held.clone().unwrap();
     assert_eq!(held.objects, [key("ask"), key("go")]);
-    let asks = ("ask", Some(Held::PRUNE_CONFIRM));
-    assert_eq!(deletions(&plan), [asks, ("go", Some(Held::FORCE_PUSH))]);
+    let asks = ("ask", Some("PruneConfirm"));
+    assert_eq!(deletions(&plan), [asks, ("go", Some("ForcePush"))]);
     let confirmed = rewritten(&loaded, &observed, &[release(&held)]);
     assert!(!confirmed.is_blocked);
     assert_eq!(deletions(&confirmed), [asks, ("go", None)]);
@@ -65,4 +68,16 @@ fn with_a_fault_nothing_goes_and_the_history_is_held_all_the_same() {
     let plan = rewritten(&loaded, &observed, &[]);
     assert!(plan.is_blocked && deletions(&plan).is_empty());
     assert_eq!(plan.held.unwrap().objects, Vec::<ObjectKey>::new());
+}
+
+#[test]
+fn what_is_new_beside_a_fault_in_its_file_is_named() {
+    let whys = |plan: &Plan| -> Vec<(String, Why)> {
+        let lines = plan.report.iter();
+        lines.map(|it| (it.object.name.clone(), it.why)).collect()
+    };
+    let both = format!("{}---\n{}", service("new"), "kind: Service\n");
+    let faulty = load_commit(&[("both.yaml", both.as_bytes())]);
+    let plan = plan_in(&faulty, &BTreeMap::new(), &[], false);
+    assert_eq!(whys(&plan), [("new".to_owned(), Why::BadFile)]);
 }

@@ -4,6 +4,7 @@
 mod support;
 
 use kelson_model::object::{DriftPolicy, PrunePolicy, Sync};
+use kelson_model::reason::HoldReason;
 use kelson_model::source::Release;
 use kelson_reconciler_core::diff::diff;
 use kelson_reconciler_core::manifest::Loaded;
@@ -271,7 +272,7 @@ fn an_empty_tree_is_held_its_deletions_are_shown_and_a_confirmation_of_just_that
     );
     assert_eq!(plan.to_prune().count(), 0, "held ones are not carried out");
     let held = plan.held.unwrap();
-    assert_eq!(held.reason, "PruneGuard");
+    assert_eq!(held.reason, HoldReason::PruneGuard);
     assert_eq!(
         held.confirm.clone().unwrap(),
         format!("kelson confirm {}", revision('b'))
@@ -295,7 +296,10 @@ fn each_hold_of_a_revision_is_released_by_itself() {
     let loaded = load_commit(&[]);
     let all = plan_in(&loaded, &observed, &[], true);
     let reasons = |plan: &Plan| -> Vec<String> {
-        plan.holds.iter().map(|held| held.reason.clone()).collect()
+        plan.holds
+            .iter()
+            .map(|held| held.reason.to_string())
+            .collect()
     };
     assert_eq!(reasons(&all), ["ForcePush", "PruneGuard", "PruneConfirm"]);
     assert_eq!(all.held, all.holds.first().cloned());
@@ -405,7 +409,7 @@ fn prune_never_keeps_and_prune_confirm_asks_while_the_rest_goes_ahead() {
     assert_eq!(whys(&plan), [("keep".to_owned(), Why::PruneNever)]);
     assert!(!plan.is_blocked);
     let held = plan.held.as_ref().unwrap();
-    assert_eq!(held.reason, "PruneConfirm");
+    assert_eq!(held.reason, HoldReason::PruneConfirm);
     let confirmed = plan_with(&loaded, &observed, &[release(held)]);
     assert_eq!(confirmed.to_prune().count(), 2);
     assert!(confirmed.held.is_none());

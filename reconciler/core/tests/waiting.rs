@@ -115,6 +115,30 @@ fn nothing_waits_for_a_component_that_does_not_come_into_force() {
 }
 
 #[test]
+fn what_waits_for_a_component_that_is_held_says_so() {
+    let files = [("birds.yaml", FRAMEWORK), ("geese.yaml", GEESE)];
+    let why = "it would handle kind Swan no more".to_owned();
+    let held = [(("birds".to_owned(), Digest::of(COMPONENT)), why)];
+    for before in [birds(b"another", silent()), nobody()] {
+        let loaded = checked(&files, &before.holding(held.clone().into()));
+        assert_eq!(waiting(&loaded), ["geese"]);
+        let plan = plan(&loaded, &[].into(), Context::default());
+        let geese = plan.report.iter().find(|it| it.object.name == "geese");
+        let geese = geese.unwrap();
+        assert_eq!(geese.why, Why::FrameworkHeld);
+        for word in ["framework birds", "held", "kind Swan no more"] {
+            assert!(geese.message.contains(word), "{}", geese.message);
+        }
+    }
+    // Another component of it is not the one that is held.
+    let other = [(("birds".to_owned(), Digest::of(b"third")), String::new())];
+    let loaded = checked(&files, &birds(b"another", silent()).holding(other.into()));
+    let plan = plan(&loaded, &[].into(), Context::default());
+    let mut told = plan.report.iter();
+    assert!(told.any(|it| it.why == Why::WaitsForFramework));
+}
+
+#[test]
 fn what_is_wrong_whoever_judges_it_is_a_fault_beside_an_upgrade() {
     let before = birds(b"another", silent());
     let slip = GEESE.replace("metadata", "metdata");

@@ -213,7 +213,7 @@ async fn the_kernel_is_told_who_made_the_commits_and_what_waits_for_what() {
     stand.kernel.look(|state| {
         let source = &state.source;
         assert_eq!(source.kept[0].object.name, "robin");
-        assert_eq!(source.kept[0].reason, "WaitsForFramework");
+        assert_eq!(source.kept[0].reason.word(), "WaitsForFramework");
         assert_eq!(source.observed_by.as_deref(), Some(author.trim()));
         assert_eq!(source.applied_by.as_deref(), Some(author.trim()));
     });

@@ -177,7 +177,7 @@ async fn an_upgrade_and_the_use_of_its_new_field_are_one_good_commit() {
         // Whoever sees the revision applied sees what waits, too.
         let kept = &state.source.kept[0];
         assert_eq!(
-            (&*kept.object.name, &*kept.reason),
+            (&*kept.object.name, kept.reason.word()),
             ("robin", "WaitsForFramework")
         );
         assert!(kept.message.contains("`song`"), "{}", kept.message);

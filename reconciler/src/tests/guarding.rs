@@ -28,7 +28,12 @@ async fn a_word_for_a_rewritten_history_does_not_let_everything_go() {
     stand.repository.git(["branch", "-f", "main", "other"]);
     stand.held("ForcePush").await;
     stand.kernel.look(|state| {
-        let reasons: Vec<&str> = state.source.holds.iter().map(|it| &*it.reason).collect();
+        let reasons: Vec<&str> = state
+            .source
+            .holds
+            .iter()
+            .map(|it| it.reason.word())
+            .collect();
         assert_eq!(reasons, ["ForcePush", "PruneGuard"]);
     });
     stand.kernel.confirm("ForcePush");

@@ -113,7 +113,7 @@ fn a_folder_is_validated_and_planned_without_a_commit() {
     assert_eq!(plan.report[0].why, Why::RolledBack);
     let plan = plan_with(&mirror, true);
     assert!(plan.is_blocked);
-    assert_eq!(plan.held.unwrap().reason, "ForcePush");
+    assert_eq!(plan.held.unwrap().reason.word(), "ForcePush");
     stand.repository.write("api.yaml", "kind: Servise\n");
     let desired = Loader::new(Arc::new(SchemaOnly))
         .load(&tree, &kinds())

@@ -239,7 +239,7 @@ impl Kernel {
     pub(super) fn confirm(&self, reason: &str) {
         self.change(|state| {
             state.index += 1;
-            let held = |held: &&source::Held| held.reason == reason;
+            let held = |held: &&source::Held| held.reason.word() == reason;
             let held = state.source.holds.iter().find(held).unwrap();
             state.source.released.push(Release {
                 reason: held.reason.clone(),
@@ -317,7 +317,7 @@ impl State {
     }
 
     pub(super) fn held(&self) -> Option<&str> {
-        self.source.held.as_ref().map(|held| held.reason.as_str())
+        self.source.held.as_ref().map(|held| held.reason.word())
     }
 
     pub(super) fn open(&self) -> usize {
@@ -343,6 +343,7 @@ impl State {
                 self.source.holds = report.holds;
                 self.source.prune_window = report.prune_window;
                 self.source.errors = report.errors;
+                self.source.waiting_more = report.waiting_more;
                 self.source.kept = report.kept;
                 self.source.observed_by = report.observed_by;
                 self.source.applied_by = report.applied_by;

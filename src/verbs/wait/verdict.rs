@@ -5,6 +5,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use kelson_model::code::Code;
 use kelson_model::object::{Health, Namespace, RolloutState, Sync};
+use kelson_model::reason::KeptReason;
 use kelson_model::report::{ObjectStatus, SourceStatus, Standing, StatusReport};
 use kelson_model::source::{Fault, Kept};
 use kelson_reconciler_core::manifest::FRAMEWORK;
@@ -46,6 +47,9 @@ pub(super) enum Verdict {
     No(String),
     /// A person must release the revision first.
     Held(String, Option<String>),
+    /// The framework that it waits for is held. Where that lasts, somebody has to do what the
+    /// second part says; it goes by itself where all that it needs is tasks that are ending.
+    FrameworkHeld(String, String),
 }
 
 /// What is waited for, and where to look.
@@ -95,7 +99,7 @@ pub(super) fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Ve
             Verdict::Yes => {}
             Verdict::NotYet(why) => not_yet = not_yet.or(Some(why)),
             Verdict::No(why) => no.push(why),
-            held @ Verdict::Held(..) => return Ok(held),
+            held @ (Verdict::Held(..) | Verdict::FrameworkHeld(..)) => return Ok(held),
         }
     }
     if !no.is_empty() {
@@ -119,7 +123,9 @@ pub(super) fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Ve
         if !(is_applied && is_source_synced) {
             return Ok(Verdict::NotYet("there are no objects".to_owned()));
         }
-        if let Some(waiting) = source.and_then(|source| waits_for_framework(source, question)) {
+        if let Some(waiting) =
+            source.and_then(|source| waits_for_framework(source, &objects, question))
+        {
             return Ok(waiting);
         }
     }
@@ -156,12 +162,17 @@ fn of_revision(
         .observed
         .as_deref()
         .filter(|observed| *observed == wanted || (!is_applied && (question.is_in)(observed)));
-    if let Some(seen) = seen
-        && !source.errors.is_empty()
-    {
+    if !is_applied && let (Some(seen), Some(held)) = (seen, &source.held) {
+        return Some(Verdict::Held(
+            format!("revision {} is held: {}", short(seen), held.message),
+            held.confirm.clone(),
+        ));
+    }
+    let errors = source.errors.iter().filter(|error| error.keeps_back());
+    let count = u64::try_from(errors.count()).unwrap_or(u64::MAX);
+    if let (Some(seen), 1..) = (seen, count) {
         // Errors are told once the good files have gone ahead, so that nothing is left to wait for
         // but the objects themselves.
-        let count = u64::try_from(source.errors.len()).unwrap_or(u64::MAX);
         let errors = number(count, "error");
         return match question.what {
             Wanted::Gone
@@ -180,17 +191,13 @@ fn of_revision(
                     short(seen)
                 )))
             }
-            Wanted::Gone | Wanted::Healthy | Wanted::Synced => None,
+            Wanted::Gone | Wanted::Healthy | Wanted::Synced => {
+                waits_for_framework(source, objects, question)
+            }
         };
     }
     if is_applied {
-        return waits_for_framework(source, question);
-    }
-    if let (Some(seen), Some(held)) = (seen, &source.held) {
-        return Some(Verdict::Held(
-            format!("revision {} is held: {}", short(seen), held.message),
-            held.confirm.clone(),
-        ));
+        return waits_for_framework(source, objects, question);
     }
     Some(Verdict::NotYet(format!(
         "revision {} is not applied; {} is",
@@ -199,8 +206,18 @@ fn of_revision(
     )))
 }
 
+/// How a framework that is held is released.
+const UNHOLD: &str = "do what the message says and commit it: `kelson why Framework/NAME` tells when the framework goes ahead";
+
 /// What is accepted without an object that waits for the framework of its kind.
-fn waits_for_framework(source: &SourceStatus, question: &Question<'_>) -> Option<Verdict> {
+fn waits_for_framework(
+    source: &SourceStatus,
+    objects: &[&ObjectStatus],
+    question: &Question<'_>,
+) -> Option<Verdict> {
+    if question.what == Wanted::Gone {
+        return None;
+    }
     let is_meant = |kept: &&Kept| {
         let object = &kept.object;
         let is_here = question
@@ -210,23 +227,29 @@ fn waits_for_framework(source: &SourceStatus, question: &Question<'_>) -> Option
         let target = question.target;
         is_here && target.is_none_or(|target| target.is(&object.kind, &object.name))
     };
-    let mut waiting = source
-        .kept
-        .iter()
-        .filter(|kept| kept.reason == Kept::WAITS_FOR_FRAMEWORK);
-    let kept = waiting
-        .find(is_meant)
-        .filter(|_| question.what != Wanted::Gone)?;
-    Some(Verdict::NotYet(format!(
-        "{}: {}",
-        kept.object, kept.message
-    )))
+    let mut waiting = source.kept.iter().filter(|kept| kept.reason.waits());
+    if let Some(kept) = waiting.find(is_meant) {
+        let why = format!("{}: {}", kept.object, kept.message);
+        return Some(match kept.reason {
+            KeptReason::FrameworkHeld => Verdict::FrameworkHeld(why, UNHOLD.to_owned()),
+            _ => Verdict::NotYet(why),
+        });
+    }
+    // What waits and is not listed may be any object that is not of the wanted revision.
+    let is_in = |object: &&ObjectStatus| object.revision.as_deref().is_some_and(question.is_in);
+    let may_be = objects.is_empty() || !objects.iter().all(is_in);
+    (source.waiting_more > 0 && may_be).then(|| {
+        let more = source.waiting_more;
+        Verdict::NotYet(format!("{more} more objects wait for a framework"))
+    })
 }
 
 /// Whether the errors of a source are in the way of what is waited for: those of its own file are,
 /// and those of no file stop everything.
 fn concerns(source: &SourceStatus, objects: &[&ObjectStatus], question: &Question<'_>) -> bool {
-    let is_whole = |error: &Fault| error.file.is_empty() && error.code != Code::TooManyFaults;
+    let is_whole = |error: &Fault| {
+        error.file.is_empty() && error.code != Code::TooManyFaults && error.keeps_back()
+    };
     let is_in = |file: &str| source.errors.iter().any(|error| error.file == file);
     question.target.is_none()
         || objects.is_empty()
@@ -378,6 +401,58 @@ mod tests {
             asked(&report, Some("web"), Wanted::Healthy),
             Verdict::NotYet(_)
         ));
+    }
+
+    #[test]
+    fn a_held_revision_that_is_not_applied_is_held_whatever_else_is_wrong_with_it() {
+        let report = report(
+            json!({"applied": OLD, "sync": "OutOfSync", "errors": fault(),
+                "held": {"reason": "ForcePush", "confirm": "kelson confirm 2222222", "message": "rewritten", "objects": []}}),
+            json!({"revision": OLD, "origin": {"file": "other.yaml", "line": 1}}),
+        );
+        for target in [None, Some("web")] {
+            let verdict = asked(&report, target, Wanted::Healthy);
+            assert!(matches!(verdict, Verdict::Held(..)), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_keeps_nothing_back_is_in_nobodys_way() {
+        let drift = json!([{"code": Code::TooMuchDrift, "file": "", "line": 0, "column": 0, "message": "", "hint": ""}]);
+        let report = report(json!({"errors": drift}), json!({}));
+        for target in [None, Some("web")] {
+            assert_eq!(asked(&report, target, Wanted::Healthy), Verdict::Yes);
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_framework_is_not_yet_and_a_framework_that_is_held_is_told() {
+        let of = |reason: &str, errors: serde_json::Value| {
+            let web = json!({"kind": "Service", "namespace": "shop", "name": "web"});
+            let kept = json!([{"object": web, "reason": reason, "message": "so it is"}]);
+            report(
+                json!({"kept": kept, "errors": errors}),
+                json!({"revision": OLD, "origin": {"file": "other.yaml", "line": 1}}),
+            )
+        };
+        for errors in [json!([]), fault()] {
+            let waits = of("WaitsForFramework", errors.clone());
+            let verdict = asked(&waits, Some("web"), Wanted::Healthy);
+            assert!(matches!(verdict, Verdict::NotYet(_)), "{verdict:?}");
+            let held = of("FrameworkHeld", errors);
+            let verdict = asked(&held, Some("web"), Wanted::Healthy);
+            assert!(matches!(verdict, Verdict::FrameworkHeld(..)), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_wait_behind_the_end_of_the_list_is_not_yet_unless_it_is_of_the_revision() {
+        let of = |revision: &str| report(json!({"waitingMore": 3}), json!({"revision": revision}));
+        for target in [None, Some("web")] {
+            let verdict = asked(&of(OLD), target, Wanted::Healthy);
+            assert!(matches!(verdict, Verdict::NotYet(_)), "{verdict:?}");
+            assert_eq!(asked(&of(NEW), target, Wanted::Healthy), Verdict::Yes);
+        }
     }
 
     #[test]

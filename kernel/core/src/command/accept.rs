@@ -6,8 +6,9 @@ use kelson_model::code::Code;
 use kelson_model::drift;
 use kelson_model::id::{Digest, TaskId};
 use kelson_model::object::{DesiredObject, ObjectKey, PrunePolicy};
+use kelson_model::reason::HoldReason;
 use kelson_model::request::{Accept, Refusal};
-use kelson_model::source::{Held, Pruned, Release, SourceRecord};
+use kelson_model::source::{Pruned, Release, SourceRecord};
 use kelson_model::spec::Spec;
 use kelson_model::task::StopReason;
 use kelson_model::time::WallTime;
@@ -143,7 +144,7 @@ pub(super) fn apply(
         .partition(|release| command.released.contains(&release.digest));
     let pruned = if used
         .iter()
-        .any(|release| release.reason == Held::PRUNE_GUARD)
+        .any(|release| release.reason == HoldReason::PruneGuard)
     {
         // A person has seen what went and what goes: the count begins anew.
         Vec::new()

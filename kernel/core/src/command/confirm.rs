@@ -72,7 +72,7 @@ fn chosen(record: &SourceRecord, revision: &Revision, hold: &str) -> Result<Rele
             })
         })
         .collect();
-    let reasons: Vec<&str> = holds.iter().map(|hold| hold.reason.as_str()).collect();
+    let reasons: Vec<&str> = holds.iter().map(|hold| hold.reason.word()).collect();
     match holds.as_slice() {
         [] => Err(refusal(
             Code::NotHeld,
@@ -99,7 +99,7 @@ fn chosen(record: &SourceRecord, revision: &Revision, hold: &str) -> Result<Rele
         )),
         [_, ..] => holds
             .iter()
-            .find(|known| known.reason == hold || known.digest.to_string() == hold)
+            .find(|known| known.reason.word() == hold || known.digest.to_string() == hold)
             .cloned()
             .ok_or_else(|| {
                 refusal(

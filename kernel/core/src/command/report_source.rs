@@ -1,7 +1,7 @@
 //! ReportSource: what the reconciler sees of its source.
 
 use kelson_model::request::{Refusal, SourceReport};
-use kelson_model::source::{Held, SourceRecord};
+use kelson_model::source::{Fault, Held, SourceRecord};
 
 use crate::context::Context;
 use crate::reply::Reply;
@@ -51,6 +51,7 @@ pub(super) fn apply(
         errors: command.errors.iter().take(MAX_FAULTS).cloned().collect(),
         prune_window: command.prune_window.or(before.prune_window),
         kept: command.kept.iter().take(MAX_KEPT).cloned().collect(),
+        waiting_more: command.waiting_more,
         observed_by: command.observed_by.clone(),
         applied_by: command.applied_by.clone(),
         ..before.clone()
@@ -64,8 +65,17 @@ pub(super) fn apply(
         .map_or_else(String::new, |revision| {
             format!("revision {} ", revision.short())
         });
-    if after.errors != before.errors && !after.errors.is_empty() {
-        let count = after.errors.len();
+    let keeping = |record: &SourceRecord| -> Vec<Fault> {
+        record
+            .errors
+            .iter()
+            .filter(|it| it.keeps_back())
+            .cloned()
+            .collect()
+    };
+    let errors = keeping(&after);
+    if !errors.is_empty() && errors != keeping(&before) {
+        let count = errors.len();
         state.push_event(context.event(
             "RevisionRefused",
             None,

@@ -75,6 +75,8 @@ pub struct Kinds {
     standings: BTreeMap<String, Standing>,
     /// Components that are known not to come into force, with the name of their framework.
     refused: BTreeSet<(String, Digest)>,
+    /// Components that are held, with the name of their framework, and why.
+    held: BTreeMap<(String, Digest), String>,
     fingerprint: Digest,
 }
 
@@ -159,6 +161,7 @@ impl Kinds {
                 configs,
                 standings: BTreeMap::new(),
                 refused: BTreeSet::new(),
+                held: BTreeMap::new(),
                 fingerprint,
             },
             errors,
@@ -205,6 +208,20 @@ impl Kinds {
     #[must_use]
     pub fn refusing(self, refused: BTreeSet<(String, Digest)>) -> Self {
         Self { refused, ..self }
+    }
+
+    /// The same kinds, with the components that are held, each with the name of its framework, and
+    /// why: what waits for them says so.
+    #[must_use]
+    pub fn holding(self, held: BTreeMap<(String, Digest), String>) -> Self {
+        Self { held, ..self }
+    }
+
+    /// Why a framework's new component is held.
+    pub(crate) fn held(&self, name: &str, component: Option<&str>) -> Option<&str> {
+        let mut held = self.held.iter();
+        let is = |of: &(String, Digest)| of.0 == name && Some(&*of.1.to_string()) == component;
+        held.find_map(|(of, why)| is(of).then_some(why.as_str()))
     }
 
     pub(crate) fn standing_of(&self, framework: &str) -> Option<&Standing> {

@@ -73,6 +73,10 @@ pub struct Loaded {
     /// The frameworks that they wait for: those of this commit that are still to say what they
     /// handle.
     pub awaited: BTreeSet<String>,
+    /// Those of `awaited` that are held, and why.
+    pub held: BTreeMap<String, String>,
+    /// What is known to be in `bad_files`: keys, each with its file.
+    pub in_bad_files: BTreeMap<ObjectKey, String>,
     /// Everything that is wrong, ordered by file and place; at most [`super::MAX_FAULTS`].
     pub faults: Vec<Fault>,
     /// Files with a fault: none of their objects is in `objects`.
@@ -111,7 +115,17 @@ impl Loaded {
         }
         let bad = faults.iter().filter(|fault| !fault.file.is_empty());
         self.bad_files.extend(bad.map(|fault| fault.file.clone()));
+        let objects = self
+            .objects
+            .iter()
+            .map(|it| (&it.desired.key, &it.desired.origin.file));
+        let waiting = self.waiting.iter().map(|it| (&it.key, &it.origin.file));
         let bad_files = &self.bad_files;
+        let leaving = objects
+            .chain(waiting)
+            .filter(|(_, file)| bad_files.contains(*file));
+        self.in_bad_files
+            .extend(leaving.map(|(key, file)| (key.clone(), file.clone())));
         self.objects
             .retain(|object| !bad_files.contains(&object.desired.origin.file));
         self.waiting
@@ -254,7 +268,14 @@ fn gather(outcomes: &BTreeMap<ManifestFile, Arc<Outcome>>) -> Loaded {
         }
     }
     let bad_files: BTreeSet<String> = faults.iter().map(|fault| fault.file.clone()).collect();
+    let in_bad_files = first
+        .values()
+        .map(|object| (&object.desired.key, &object.desired.origin.file))
+        .filter(|(_, file)| bad_files.contains(*file))
+        .map(|(key, file)| (key.clone(), file.clone()))
+        .collect();
     Loaded {
+        in_bad_files,
         objects: first
             .into_values()
             .filter(|object| !bad_files.contains(&object.desired.origin.file))

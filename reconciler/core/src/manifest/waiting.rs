@@ -68,7 +68,13 @@ impl Loaded {
     /// Decides who waits, now that the components of the commit's frameworks are pinned, and makes
     /// faults of the others.
     pub(super) fn settle(&mut self, kinds: &Kinds) {
-        self.awaited = self.still_to_be_heard(kinds);
+        let awaited = self.still_to_be_heard(kinds);
+        let held = awaited.iter().filter_map(|(name, pinned)| {
+            let why = kinds.held(name, pinned.as_deref())?;
+            Some((name.clone(), why.to_owned()))
+        });
+        self.held = held.collect();
+        self.awaited = awaited.into_keys().collect();
         let mut faults: Vec<Fault> = Vec::new();
         for document in std::mem::take(&mut self.unjudged) {
             match &document.object {
@@ -119,7 +125,7 @@ impl Loaded {
 
     /// The frameworks of the commit that may yet say something else than what is known of them. Of
     /// one in a bad file nothing is known but its name, which is enough where it is a new one.
-    fn still_to_be_heard(&self, kinds: &Kinds) -> BTreeSet<String> {
+    fn still_to_be_heard(&self, kinds: &Kinds) -> BTreeMap<String, Option<String>> {
         let objects = self.objects.iter().map(|object| &object.desired);
         let pinned: BTreeMap<&str, Option<Value>> = objects
             .filter(|desired| desired.key.kind == FRAMEWORK)
@@ -127,11 +133,28 @@ impl Loaded {
             .collect();
         let names = self.frameworks.iter().map(|it| &it.desired.key.name);
         names
-            .filter(|name| match pinned.get(name.as_str()) {
-                Some(pinned) => kinds.is_to_be_heard(name, pinned.as_ref().and_then(Value::as_str)),
-                None => !kinds.has_framework(name),
+            .filter_map(|name| {
+                let component = pinned.get(name.as_str());
+                let digest = component.and_then(|it| it.as_ref().and_then(Value::as_str));
+                let is_awaited = match component {
+                    Some(_) => kinds.is_to_be_heard(name, digest),
+                    None => !kinds.has_framework(name),
+                };
+                is_awaited.then(|| (name.clone(), digest.map(str::to_owned)))
             })
-            .cloned()
             .collect()
+    }
+
+    /// The framework that is held and that an object waits for, and why it is held. An object of no
+    /// framework's kind waits for any of them.
+    pub(crate) fn held_for(&self, waiting: &Waiting) -> Option<(&str, &str)> {
+        let mut held = self.held.iter();
+        let (framework, why) = match &waiting.framework {
+            Some(framework) => self.held.get_key_value(framework)?,
+            None => held
+                .next()
+                .filter(|_| self.held.len() == self.awaited.len())?,
+        };
+        Some((framework, why))
     }
 }

@@ -2,6 +2,7 @@
 
 use kelson_model::id::Digest;
 use kelson_model::object::ObjectKey;
+use kelson_model::reason::HoldReason;
 use kelson_model::source::Held;
 
 use super::shape::Context;
@@ -26,7 +27,7 @@ impl<'a> Holds<'a> {
     /// Whether this holds: it does unless a person has released just that.
     pub(super) fn is_held(
         &mut self,
-        reason: &str,
+        reason: HoldReason,
         going: &[&ObservedObject],
         message: String,
     ) -> bool {
@@ -34,7 +35,7 @@ impl<'a> Holds<'a> {
         let digest = self
             .context
             .revision
-            .map(|revision| Held::digest_of(reason, revision, &objects));
+            .map(|revision| Held::digest_of(&reason, revision, &objects));
         if let Some(digest) = &digest
             && self
                 .context
@@ -46,7 +47,7 @@ impl<'a> Holds<'a> {
             return false;
         }
         self.found.push(Held {
-            reason: reason.to_owned(),
+            reason,
             confirm: None,
             message,
             objects,

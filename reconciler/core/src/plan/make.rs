@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kelson_model::id::Revision;
 use kelson_model::object::{DesiredObject, DriftPolicy, ObjectKey};
-use kelson_model::source::Held;
+use kelson_model::reason::HoldReason;
 
 use super::holds::Holds;
 use super::prune::{leaving, prune};
@@ -29,16 +29,19 @@ pub fn plan(
         );
     }
     for waiting in &loaded.waiting {
-        plan.report.push(line(
-            &waiting.key,
-            Why::WaitsForFramework,
-            waiting.message(),
-        ));
+        plan.report.push(match loaded.held_for(waiting) {
+            Some((framework, held)) => line(
+                &waiting.key,
+                Why::FrameworkHeld,
+                format!("the new version of framework {framework} that it needs is held: {held}"),
+            ),
+            None => line(&waiting.key, Why::WaitsForFramework, waiting.message()),
+        });
     }
     let mut holds = Holds::new(context);
     let is_history_held = context.is_rewritten
         && holds.is_held(
-            Held::FORCE_PUSH,
+            HoldReason::ForcePush,
             &leaving(loaded, observed, context),
             rewritten(context),
         );
@@ -48,6 +51,15 @@ pub fn plan(
         wait_for_history(&mut plan);
     }
     (plan.holds, plan.released) = holds.end();
+    for key in loaded
+        .in_bad_files
+        .iter()
+        .filter(|(key, _)| !observed.contains_key(*key))
+    {
+        let (key, file) = key;
+        let message = format!("{file} has a fault; nothing of it is accepted");
+        plan.report.push(line(key, Why::BadFile, message));
+    }
     plan.held = plan.holds.first().cloned();
     plan.steps
         .sort_by(|a, b| (a.wave, a.kind, &a.object).cmp(&(b.wave, b.kind, &b.object)));
@@ -157,7 +169,7 @@ fn paths(differences: &[Difference]) -> String {
 fn wait_for_history(plan: &mut Plan) {
     for step in &mut plan.steps {
         if step.kind == StepKind::Delete && step.held.is_none() {
-            step.held = Some(Held::FORCE_PUSH.to_owned());
+            step.held = Some(HoldReason::ForcePush);
         }
     }
 }

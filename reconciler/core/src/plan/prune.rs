@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kelson_model::object::{ObjectKey, PrunePolicy};
-use kelson_model::source::Held;
+use kelson_model::reason::HoldReason;
 
 use super::holds::Holds;
 use super::shape::{Context, Plan, Step, StepKind, Why, is_ours, line};
@@ -78,14 +78,14 @@ pub(super) fn prune(
     };
     let is_guarded = guard::holds(toll)
         && holds.is_held(
-            Held::PRUNE_GUARD,
+            HoldReason::PruneGuard,
             &going,
             takes_away(toll, wanted.is_empty()),
         );
     plan.is_blocked |= is_guarded;
     let is_asking =
-        !asking.is_empty() && holds.is_held(Held::PRUNE_CONFIRM, &asking, asks(asking.len()));
-    let mut delete = |live: &ObservedObject, held: Option<&str>| {
+        !asking.is_empty() && holds.is_held(HoldReason::PruneConfirm, &asking, asks(asking.len()));
+    let mut delete = |live: &ObservedObject, held: Option<HoldReason>| {
         plan.steps.push(Step {
             wave: if live.key.kind == FRAMEWORK { 3 } else { 2 },
             kind: StepKind::Delete,
@@ -93,14 +93,14 @@ pub(super) fn prune(
             fields: Vec::new(),
             origin: live.origin.clone(),
             is_drift: false,
-            held: held.map(str::to_owned),
+            held,
         });
     };
     for live in going {
-        delete(live, is_guarded.then_some(Held::PRUNE_GUARD));
+        delete(live, is_guarded.then_some(HoldReason::PruneGuard));
     }
     for live in asking {
-        delete(live, is_asking.then_some(Held::PRUNE_CONFIRM));
+        delete(live, is_asking.then_some(HoldReason::PruneConfirm));
     }
 }
 

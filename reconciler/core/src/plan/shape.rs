@@ -2,7 +2,8 @@
 
 use kelson_model::id::{Digest, Revision};
 use kelson_model::object::{DesiredObject, ObjectKey, Origin, Sync};
-use kelson_model::source::{Held, Kept, Release};
+use kelson_model::reason::{HoldReason, KeptReason};
+use kelson_model::source::{Held, Release};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -88,7 +89,7 @@ pub struct Step {
     pub is_drift: bool,
     /// The reason of the hold that this deletion waits for; absent: nothing holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<String>,
+    pub held: Option<HoldReason>,
 }
 
 /// Why an object is left as it is.
@@ -102,6 +103,8 @@ pub enum Why {
     PruneNever,
     /// Its kind may come with a framework that is not there yet.
     WaitsForFramework,
+    /// The new version of its framework comes with the same commit, and is held.
+    FrameworkHeld,
     /// It was changed by hand, and `lifecycle.drift` is `report`.
     DriftReported,
     /// Another source, named in the message, has accepted an object of this key.
@@ -111,16 +114,17 @@ pub enum Why {
 }
 
 impl Why {
-    /// The word that scripts see: `BadFile`.
-    pub fn word(self) -> &'static str {
+    /// As it is said of the source.
+    pub fn reason(self) -> KeptReason {
         match self {
-            Self::BadFile => "BadFile",
-            Self::FaultsElsewhere => "FaultsElsewhere",
-            Self::PruneNever => "PruneNever",
-            Self::WaitsForFramework => Kept::WAITS_FOR_FRAMEWORK,
-            Self::DriftReported => "DriftReported",
-            Self::OtherSource => "OtherSource",
-            Self::RolledBack => Kept::ROLLED_BACK,
+            Self::BadFile => KeptReason::BadFile,
+            Self::FaultsElsewhere => KeptReason::FaultsElsewhere,
+            Self::PruneNever => KeptReason::PruneNever,
+            Self::WaitsForFramework => KeptReason::WaitsForFramework,
+            Self::FrameworkHeld => KeptReason::FrameworkHeld,
+            Self::DriftReported => KeptReason::DriftReported,
+            Self::OtherSource => KeptReason::OtherSource,
+            Self::RolledBack => KeptReason::RolledBack,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kelson_model::id::Revision;
 use kelson_model::object::ObjectKey;
+use kelson_model::reason::HoldReason;
 use kelson_model::source::{Held, Release};
 use kelson_reconciler_core::manifest::Loaded;
 use kelson_reconciler_core::observed::ObservedObject;
@@ -65,7 +66,12 @@ pub(crate) fn release(held: &Held) -> Release {
 pub(crate) fn deletions(plan: &Plan) -> Vec<(&str, Option<&str>)> {
     let deletions = plan.steps.iter().filter(|it| it.kind == StepKind::Delete);
     deletions
-        .map(|step| (step.object.name.as_str(), step.held.as_deref()))
+        .map(|step| {
+            (
+                step.object.name.as_str(),
+                step.held.as_ref().map(HoldReason::word),
+            )
+        })
         .collect()
 }
 

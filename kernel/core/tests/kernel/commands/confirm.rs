@@ -2,6 +2,7 @@ use kelson_kernel_core::command::Command;
 use kelson_model::code::Code;
 use kelson_model::id::Digest;
 use kelson_model::object::Sync;
+use kelson_model::reason::HoldReason;
 use kelson_model::request::{Accept, Confirm, SourceReport};
 use kelson_model::source::{Held, SourceRecord};
 
@@ -22,8 +23,12 @@ fn confirm_hold(source: &str, revision: &str, hold: &str) -> Command {
 fn hold(number: u32, reason: &str, objects: &[&str]) -> Held {
     let objects: Vec<_> = objects.iter().map(|name| service(name)).collect();
     Held {
-        reason: reason.to_owned(),
-        digest: Some(Held::digest_of(reason, &revision(number), &objects)),
+        reason: reason.to_owned().into(),
+        digest: Some(Held::digest_of(
+            &reason.to_owned().into(),
+            &revision(number),
+            &objects,
+        )),
         objects,
         ..Held::default()
     }
@@ -55,7 +60,7 @@ fn held(number: u32) -> World {
 
 fn released(world: &World) -> Vec<String> {
     let released = &world.state.sources[SOURCE].released;
-    released.iter().map(|it| it.reason.clone()).collect()
+    released.iter().map(|it| it.reason.to_string()).collect()
 }
 
 fn flip(world: &World, number: u32, released: Vec<Digest>) -> Command {
@@ -145,7 +150,7 @@ fn a_confirmation_expires_when_its_hold_is_about_something_else() {
 fn a_hold_that_no_word_ends_is_not_released() {
     let mut world = World::new();
     let branch = Held {
-        reason: "BranchMissing".to_owned(),
+        reason: HoldReason::BranchMissing,
         message: "the branch is not there".to_owned(),
         ..Held::default()
     };

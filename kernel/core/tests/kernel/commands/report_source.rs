@@ -1,8 +1,9 @@
 use kelson_kernel_core::command::Command;
 use kelson_kernel_core::round::RoundMemory;
-use kelson_kernel_core::{explain_absent, explain_object};
+use kelson_kernel_core::{Absent, explain_absent, explain_object};
 use kelson_model::code::Code;
 use kelson_model::object::{ObjectKey, Sync};
+use kelson_model::reason::{HoldReason, KeptReason};
 use kelson_model::request::SourceReport;
 use kelson_model::source::{Fault, Held, Kept};
 
@@ -56,7 +57,7 @@ fn faults_and_holds_are_told_once() {
     let bad = SourceReport {
         errors: (0..2000).map(fault).collect(),
         held: Some(Held {
-            reason: "PruneGuard".to_owned(),
+            reason: HoldReason::PruneGuard,
             confirm: None,
             message: "everything would go".to_owned(),
             objects: Vec::new(),
@@ -88,26 +89,50 @@ fn an_object_that_was_never_accepted_is_explained_by_what_its_source_says() {
     world.done(Command::ReportSource(SourceReport {
         kept: vec![Kept {
             object: robin.clone(),
-            reason: Kept::WAITS_FOR_FRAMEWORK.to_owned(),
+            reason: KeptReason::WaitsForFramework,
             message: "it waits for birds".to_owned(),
         }],
         errors: vec![fault(3)],
         ..report(9)
     }));
     let told = absent(&world, "robin").unwrap();
-    assert_eq!((&told.key, told.is_missing), (&robin, false));
+    assert_eq!(told.key, robin);
     let lines = told.lines;
     let reasons: Vec<&str> = lines.iter().map(|line| line.reason.as_str()).collect();
     assert_eq!(reasons, ["WaitsForFramework", "NotAccepted", "Invalid"]);
     assert!(lines[2].message.starts_with("web.yaml:3:3: K0102"));
-    // Of a name that nobody wrote, an error says no more than that it may be to blame.
-    let told = absent(&world, "wbe").unwrap();
-    assert!(told.is_missing, "{told:?}");
+    // A name that is not known may stand in the bad file.
+    let reasons =
+        |told: Absent| -> Vec<String> { told.lines.into_iter().map(|line| line.reason).collect() };
+    let told = absent(&world, "wren").unwrap();
+    assert_eq!(reasons(told), ["NotKnown", "NotAccepted", "Invalid"]);
+    // Or in a revision that is held, or that is not applied yet.
+    let held = Held {
+        reason: HoldReason::ForcePush,
+        ..Held::default()
+    };
+    world.done(Command::ReportSource(SourceReport {
+        holds: vec![held],
+        ..report(8)
+    }));
+    let told = absent(&world, "wren").unwrap();
+    assert_eq!(reasons(told), ["NotKnown", "ForcePush"]);
+    world.done(Command::ReportSource(report(7)));
+    let told = absent(&world, "wren").unwrap();
+    assert_eq!(reasons(told), ["NotKnown", "NotAccepted"]);
+    // Where all is accepted, there is no such object, whatever else is said of the source.
+    let drift = Fault::of_file(Code::TooMuchDrift, "", "5 more things have drifted", "");
+    world.done(Command::ReportSource(SourceReport {
+        observed: world.applied(SOURCE),
+        errors: vec![drift],
+        ..report(7)
+    }));
+    assert_eq!(absent(&world, "wren"), None);
     // What the plan says of an accepted object is among its reasons.
     world.done(Command::ReportSource(SourceReport {
         kept: vec![Kept {
             object: service("web"),
-            reason: "DriftReported".to_owned(),
+            reason: KeptReason::DriftReported,
             message: "left so".to_owned(),
         }],
         ..report(9)
