@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use kelson_model::view::InitAnswer;
 use kelson_reconciler_core::manifest::editor_schema;
-use serde_json::json;
 
 use super::manifests::Schedulers;
 use super::schema::pretty;
@@ -92,9 +92,14 @@ pub(crate) fn run(arguments: &Init, context: &Context) -> Result<Exit> {
     if is_new {
         commit(&top, &written)?;
     }
-    let answer = json!({
-        "repository": top, "created": is_new, "written": written, "left": left, "committed": is_new,
-    });
+    let owned = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect();
+    let answer = InitAnswer {
+        repository: top,
+        created: is_new,
+        written: owned(&written),
+        left: owned(&left),
+        committed: is_new,
+    };
     print(context.format(), &answer, |_| {
         let mut text = String::new();
         for path in &written {

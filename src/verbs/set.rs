@@ -7,9 +7,9 @@ use clap::Args;
 use kelson_model::framework::Description;
 use kelson_model::object::ObjectKey;
 use kelson_model::request::{Request, SetField};
-use kelson_model::view::{KindView, List, ObjectView};
+use kelson_model::view::{KindView, List, ObjectView, SetAnswer, SetChange};
 use kelson_reconciler_core::manifest::{Kinds, Unfit};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::drift::{field_path, short};
 use super::target::{Target, query_of};
@@ -99,7 +99,11 @@ pub(crate) async fn run(arguments: &Set, context: &Context) -> Result<Exit> {
         let (value, after) = judge(&kinds, &key, &spec, change)?;
         let own = change.pointer.strip_prefix("/spec").unwrap_or_default();
         let before = spec.pointer(own).cloned().unwrap_or_default();
-        told.push(json!({"path": change.pointer, "before": before, "after": value}));
+        told.push(SetChange {
+            path: change.pointer.clone(),
+            before,
+            after: value.clone(),
+        });
         requests.push(SetField {
             object: key.clone(),
             path: change.pointer.clone(),
@@ -113,22 +117,25 @@ pub(crate) async fn run(arguments: &Set, context: &Context) -> Result<Exit> {
             .await?
             .or(generation);
     }
-    let answer = json!({"object": key, "generation": generation, "changes": told});
-    print(context.format(), &answer, |_| page(&key, &told))?;
+    let answer = SetAnswer {
+        object: key,
+        generation,
+        changes: told,
+    };
+    print(context.format(), &answer, |_| page(&answer))?;
     say("this was done by hand: it is drift until git says the same (see `kelson drift`)");
     Ok(Exit::Done)
 }
 
-fn page(key: &ObjectKey, changes: &[Value]) -> String {
+fn page(answer: &SetAnswer) -> String {
     let mut text = String::new();
-    for change in changes {
-        let part = |name: &str| change.get(name).cloned().unwrap_or_default();
-        let path = part("path");
+    for change in &answer.changes {
         text.push_str(&format!(
-            "{key}: {} {} → {}\n",
-            field_path(path.as_str().unwrap_or_default()),
-            short(&part("before")),
-            short(&part("after"))
+            "{}: {} {} → {}\n",
+            answer.object,
+            field_path(&change.path),
+            short(&change.before),
+            short(&change.after)
         ));
     }
     text
@@ -238,6 +245,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use kelson_model::framework::KindDescription;
+    use serde_json::json;
 
     fn kinds() -> Kinds {
         let description = Description {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use kelson_model::id::TaskId;
 use kelson_model::request::{Request, StopTask};
-use serde_json::json;
+use kelson_model::view::StopAnswer;
 
 use super::target::task;
 use crate::context::Context;
@@ -31,7 +31,10 @@ pub(crate) async fn run(arguments: &Stop, context: &Context) -> Result<Exit> {
     client
         .submit(Request::StopTask(StopTask { task: id }))
         .await?;
-    print(context.format(), &json!({"task": id.to_string()}), |_| {
+    let answer = StopAnswer {
+        task: id.to_string(),
+    };
+    print(context.format(), &answer, |_| {
         format!("{name} is asked to end; its scheduler replaces it, and it is in `kelson drift`\n")
     })?;
     Ok(Exit::Done)

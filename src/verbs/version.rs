@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use kelson_model::view::VersionAnswer;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -16,8 +16,9 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) struct Version {}
 
 pub(crate) fn run(_: &Version, context: &Context) -> Result<Exit> {
-    print(context.format(), &json!({"version": VERSION}), |_| {
-        format!("kelson {VERSION}\n")
-    })?;
+    let answer = VersionAnswer {
+        version: VERSION.to_owned(),
+    };
+    print(context.format(), &answer, |_| format!("kelson {VERSION}\n"))?;
     Ok(Exit::Done)
 }
