@@ -62,8 +62,8 @@ pub(crate) fn pages(items: Vec<DriftItem>) -> Vec<Vec<DriftItem>> {
 }
 
 /// Why objects are left as they are, as much of it as is told, and how many that wait for a
-/// framework are not among them. Those come first: whoever waits for an object needs to know. What is
-/// new in a revision that is held as a whole is told too.
+/// framework are not among them. Those come first: whoever waits for an object needs to know. What
+/// is new in a revision that is held as a whole is told too.
 pub(crate) fn kept(plan: &Plan) -> (Vec<Kept>, u32) {
     let reasons = plan.report.iter().map(|line| (line, line.why.reason()));
     let (waiting, others): (Vec<_>, Vec<_>) = reasons.partition(|(_, reason)| reason.waits());
@@ -162,8 +162,9 @@ mod tests {
             ..Plan::default()
         };
         let (few, more) = kept(&of(&lines));
-        assert_eq!((&*few[0].object.name, more), ("b300", 0));
-        assert!(few[0].message.chars().count() <= KEPT_CHARS + 1);
+        let first = few.first().unwrap();
+        assert_eq!((&*first.object.name, more), ("b300", 0));
+        assert!(first.message.chars().count() <= KEPT_CHARS + 1);
         lines.extend((0..KEPT).map(|n| line(1000 + n, Why::FrameworkHeld)));
         let (many, more) = kept(&of(&lines));
         assert!(json_size(&many) <= KEPT_BYTES + 2);
