@@ -303,6 +303,53 @@ impl Scheduler for Talker {
     }
 }
 
+/// Writes down what it starts, alone or together, and never looks at the room.
+#[derive(Debug, Default)]
+struct Flood;
+
+impl Scheduler for Flood {
+    fn describe() -> Description {
+        Simple::describe()
+    }
+
+    fn turn(&mut self, _cluster: &Cluster, turn: &mut Turn<'_>) -> Result<(), String> {
+        turn.set_state("alone", b"all is ended");
+        turn.together(|turn| {
+            turn.set_state("together", b"1 is ended");
+            turn.kill(1, KillReason::Removed);
+        });
+        turn.together(|turn| {
+            turn.set_state("cut", b"99 are ended");
+            for task in 2..=99 {
+                turn.kill(task, KillReason::Removed);
+            }
+        });
+        Ok(())
+    }
+}
+
+#[test]
+fn of_a_full_turn_as_much_counts_as_in_the_sandbox() {
+    let mut stage = Stage::default();
+    let mut runner = Runner::<Flood>::default();
+    stage.turn_bytes = TurnBytes(2000);
+    runner.turn(&stage, 100, 0, 1).unwrap();
+    let asked = stage.take();
+    assert!(asked.is_full);
+    assert_eq!(
+        asked.kills.len(),
+        1,
+        "the other group has no room as a whole"
+    );
+    let pairs = ["alone", "together", "cut"].map(|key| stage.pair(key).is_some());
+    assert_eq!(pairs, [false, true, false]);
+    stage.turn_bytes = TurnBytes::default();
+    runner.turn(&stage, 100, 0, 2).unwrap();
+    let asked = stage.take();
+    assert_eq!((asked.is_full, asked.kills.len()), (false, 99));
+    assert!(stage.pair("alone").is_some() && stage.pair("cut").is_some());
+}
+
 #[test]
 fn who_looks_at_the_room_of_a_turn_says_no_more_than_fits() {
     let mut stage = Stage::default();
