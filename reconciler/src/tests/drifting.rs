@@ -132,6 +132,30 @@ async fn a_page_of_drift_that_is_refused_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn drift_that_the_kernel_does_not_list_is_said_of_the_source() {
+    let mut stand = Stand::new();
+    let text = manifest("web", 1, ", lifecycle: {drift: report}");
+    let commit = stand.commit(&[("web.yaml", text)]);
+    stand.start();
+    stand.settled(&commit).await;
+    for _ in 0..100 {
+        stand
+            .kernel
+            .mishap("drift", Mishap::Refused(Code::TooMuchAtOnce));
+    }
+    stand.kernel.set("web", "/instances", json!(5));
+    stand
+        .kernel
+        .until("the source says so", |state| {
+            let mut errors = state.source.errors.iter();
+            let is_said = errors.any(|fault| fault.code == Code::TooMuchAtOnce);
+            is_said.then_some(())
+        })
+        .await;
+    stand.kernel.look(|state| assert_eq!(state.open(), 0));
+}
+
+#[tokio::test]
 async fn drift_is_put_back_while_a_newer_revision_is_held() {
     let stand = Stand::with(&["web", "api"]).await;
     stand.remove(&["web.yaml", "api.yaml"]);
