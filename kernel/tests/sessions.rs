@@ -40,7 +40,7 @@ fn key(kind: &str, name: &str) -> ObjectKey {
 async fn done(kernel: &Kernel, command: Command) {
     let reply = kernel.propose(command).await.unwrap();
     let is_done = matches!(&reply, Reply::Done { .. })
-        || matches!(&reply, Reply::Counted { refusals } if refusals.is_empty());
+        || matches!(&reply, Reply::Counted { refusals, .. } if refusals.is_empty());
     assert!(is_done, "{reply:?}");
 }
 
@@ -68,6 +68,7 @@ async fn launch(kernel: &Kernel, spec: Value, agent: AgentId, count: u32) {
         config: "null".to_owned(),
         is_built_in: true,
         ceiling: None,
+        generation: None,
     };
     done(kernel, Command::InstallFramework(Box::new(install))).await;
     let revision: Revision = format!("{:040x}", 1).parse().unwrap();

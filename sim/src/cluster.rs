@@ -159,6 +159,7 @@ impl Cluster {
             config: "null".to_owned(),
             is_built_in: true,
             ceiling: None,
+            generation: None,
         })));
         Ok(())
     }
@@ -264,6 +265,7 @@ impl Cluster {
             self.memory.turn_counted(&turn, &self.state);
             return;
         }
+        let is_full = outcome.is_full;
         let command = turn.commit(outcome);
         if !fits(&command) {
             let message = "its outcome is larger than an entry of the log".to_owned();
@@ -271,8 +273,9 @@ impl Cluster {
         }
         match fault {
             None => {
-                self.apply(command);
-                self.memory.turn_counted(&turn, &self.state);
+                let reply = self.apply(command);
+                let (memory, now) = (&mut self.memory, self.now);
+                memory.turn_committed(&turn, &self.state, is_full, &reply, now);
             }
             Some(Fault::Trap) => {
                 let trap = TurnFault::Trapped {
@@ -297,6 +300,11 @@ impl Cluster {
                 self.memory.turn_counted(&turn, &self.state);
             }
         }
+    }
+
+    /// What is remembered from round to round.
+    pub fn memory(&self) -> &RoundMemory {
+        &self.memory
     }
 
     /// Forgets everything that is not replicated, as a new leader has never known it.

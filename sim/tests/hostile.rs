@@ -79,14 +79,19 @@ fn a_turn_that_is_void_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_turn_that_asks_for_too_much_counts_as_far_as_it_goes() {
+fn a_turn_that_asks_for_too_much_counts_as_far_as_it_goes_and_a_flood_is_slowed() {
     let cluster = beside("too-many-operations", "Flood");
     let seat = &cluster.state.seats[&seat("too-many-operations")];
-    assert!(seat.turn_no >= 1);
+    // After one second, then 2, 4, 8, 16 and 32, as after turns that are void.
+    assert!((1..=6).contains(&seat.turn_no), "{} turns", seat.turn_no);
+    let pause = &cluster.memory().pauses()[&seat.id];
+    assert_eq!(u64::from(pause.failures), seat.turn_no);
+    assert!(pause.fault.contains("full"), "{pause:?}");
+    // What an entry holds is 6451 operations, each of them refused.
+    assert_eq!(seat.refusals.len(), 1001);
     assert_eq!(
-        seat.refusals.len(),
-        6451,
-        "what an entry holds, each refused"
+        seat.refusals.last().unwrap().reason,
+        "5451 more were refused"
     );
 }
 

@@ -70,6 +70,12 @@ pub fn explain_object(
                 quarantine.generation, quarantine.reason
             ),
         ));
+    } else if object.sync() == Sync::Unknown {
+        lines.push(line(
+            "WordUnknown",
+            "nobody here knows what git asked when it was last accepted; the next revision that is \
+             accepted with it says so",
+        ));
     } else if object.sync() == Sync::OutOfSync {
         lines.push(line(
             "ChangedByHand",
@@ -88,7 +94,7 @@ pub fn explain_object(
             ),
         )),
         None => {
-            let fault = framework_fault(state, key, |_| true);
+            let fault = framework_fault(state, key, |_, _| true);
             lines.extend(fault.map(|(cause, reason)| line(cause.reason(), reason)));
         }
         Some(seat) => {
@@ -171,6 +177,13 @@ fn explain_seat(
             format!(
                 "a turn of the scheduler of {seat} is under way for {} s",
                 seconds(since, now)
+            ),
+        ),
+        Standing::Slowed { until } => line(
+            "SchedulerPaced",
+            format!(
+                "the scheduler of {seat} says more than a turn may, turn after turn, and gets the next one in {} s",
+                seconds(now, until)
             ),
         ),
         Standing::Paced { until } => line(
@@ -361,4 +374,26 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
             demand.count
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::tests::object;
+    use serde_json::json;
+
+    #[test]
+    fn of_an_object_of_which_nobody_knows_what_git_asked_it_is_said() {
+        let mut state = State::default();
+        let mut unknown = object(json!({"instances": 1}).into());
+        unknown.desired = None;
+        let key = unknown.key.clone();
+        state.put_object(unknown);
+        let lines = explain_object(&state, &RoundMemory::default(), &key, ClusterTime(0));
+        let first = lines.into_iter().flatten().next();
+        assert_eq!(
+            first.map(|line| line.reason).as_deref(),
+            Some("WordUnknown")
+        );
+    }
 }

@@ -153,8 +153,11 @@ impl Object {
     }
 
     /// Keeps who set a field by hand, after [`Object::put_spec`] has put it in force in place of
-    /// `before`.
+    /// `before`. Where nobody knows what git asked, nobody knows what differs from it.
     pub(crate) fn note_hand(&mut self, before: &Spec, field: HandField) {
+        if self.desired.is_none() {
+            return;
+        }
         let known = self.by_hand.take().map(Arc::unwrap_or_clone);
         let mut by_hand = known.unwrap_or_else(|| ByHand {
             accepted: before.clone(),
@@ -177,8 +180,14 @@ impl Object {
 
     /// The record with what was changed by hand, where it is from before that was kept: the
     /// accepted specification is among the generations. Where it is not, nobody here knows what git
-    /// asked, until it is accepted anew. `None`: there is nothing to add.
+    /// asked, until it is accepted anew, nor what was changed since. `None`: the record is whole.
     pub(crate) fn completed(&self) -> Option<Self> {
+        if self.desired.is_none() && self.by_hand.is_some() && !self.is_removed {
+            return Some(Self {
+                by_hand: None,
+                ..self.clone()
+            });
+        }
         let desired = self.desired.as_ref().filter(|_| self.by_hand.is_none())?;
         if *desired == self.spec.digest() {
             return None;
@@ -288,13 +297,14 @@ impl Object {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use kelson_model::object::Namespace;
     use serde_json::json;
 
-    fn object(spec: Spec) -> Object {
+    /// A Service as it was accepted from git.
+    pub(crate) fn object(spec: Spec) -> Object {
         let by = Principal::reconciler();
         let mut object = Object {
             key: ObjectKey::new("Service", Namespace::default_namespace(), "web"),
@@ -348,6 +358,24 @@ mod tests {
         let completed = object.completed().unwrap();
         assert_eq!(completed.sync(), Sync::Unknown);
         assert!(completed.completed().is_none());
+        // What was noted by hand since is taken back: it was laid over what is unknown.
+        let mut noted = completed.clone();
+        noted.by_hand = Some(Arc::new(ByHand {
+            accepted: json!({"instances": 3}).into(),
+            fields: Vec::new(),
+        }));
+        assert_eq!(noted.completed().unwrap().by_hand, None);
+        // Nor does a change by hand make anything git's word.
+        let mut changed = completed.clone();
+        let by_hand = json!({"instances": 99}).into();
+        changed.put_spec(&by_hand, &[], ClusterTime(99), &alice, WallTime(99));
+        let field = HandField {
+            path: "/spec/instances".to_owned(),
+            by: alice,
+            at: WallTime(99),
+        };
+        changed.note_hand(&completed.spec, field);
+        assert_eq!((&changed.by_hand, changed.sync()), (&None, Sync::Unknown));
         // Git's word ends that.
         let mut accepted = completed.clone();
         let digest = accepted.spec.digest();

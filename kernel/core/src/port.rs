@@ -342,6 +342,8 @@ pub struct TurnOutcome {
     pub log: Vec<(LogLevel, String)>,
     /// Fuel that was used; the same for the same input.
     pub fuel: u64,
+    /// Whether it said more than a turn may, so that this is a part of it.
+    pub is_full: bool,
 }
 
 /// Why a call was void. Nothing of it has happened.

@@ -227,6 +227,9 @@ pub struct Framework {
     /// What kind of fault that is.
     #[serde(default, skip_serializing_if = "FaultCause::is_default")]
     pub cause: FaultCause,
+    /// The generation of its object that has the fault, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_generation: Option<u64>,
 }
 
 impl Framework {

@@ -39,6 +39,9 @@ pub enum Reply {
     Counted {
         /// The refused ones.
         refusals: Vec<RefusalRow>,
+        /// Whether anything of it was not refused, beside what people are told.
+        #[serde(default)]
+        has_changed: bool,
     },
     /// A turn was void and has changed nothing.
     Void {

@@ -155,7 +155,12 @@ fn framework_health(
 
 /// Why the component that a Framework names, as it is now, is not in force.
 fn own_fault(state: &State, object: &Object) -> Option<(FaultCause, String)> {
-    framework_fault(state, &object.key, |digest| names(object, digest))
+    let generation = Some(object.generation);
+    framework_fault(state, &object.key, |digest, of| match of {
+        Some(_) => of == generation,
+        // An object that names no component that could be loaded has the fault of no bytes.
+        None => names(object, digest) || *digest == Digest::of(b""),
+    })
 }
 
 /// Whether a Framework names this component.
@@ -164,21 +169,19 @@ fn names(object: &Object, component: &Digest) -> bool {
     named.is_some_and(|named| named.as_str() == Some(component.to_string().as_str()))
 }
 
-/// Why the framework of an object from git is not in force, where its fault is one of a component
-/// that is meant.
+/// Why the framework of an object from git is not in force, where its fault is one that is meant:
+/// of this component, and of this generation of the object where that is known.
 pub(crate) fn framework_fault(
     state: &State,
     key: &ObjectKey,
-    is_meant: impl Fn(&Digest) -> bool,
+    is_meant: impl Fn(&Digest, Option<u64>) -> bool,
 ) -> Option<(FaultCause, String)> {
     if let Some(reason) = place_objection(state, key) {
         return Some((FaultCause::NotAllowed, reason));
     }
     let framework = state.frameworks.get(key)?;
     let (digest, reason) = framework.fault.as_ref()?;
-    // An object that names no component that could be loaded has the fault of no bytes.
-    let is_own = is_meant(digest) || *digest == Digest::of(b"");
-    is_own.then(|| (framework.cause, reason.clone()))
+    is_meant(digest, framework.fault_generation).then(|| (framework.cause, reason.clone()))
 }
 
 fn task_counts(state: &State, object: &Object) -> TaskCounts {

@@ -104,7 +104,7 @@ pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> 
         }
         let reasons = match memory.standing(state, id, now) {
             Standing::NoComponent | Standing::UnderWay { .. } => continue,
-            Standing::Paused { until } | Standing::Paced { until } => {
+            Standing::Paused { until } | Standing::Slowed { until } | Standing::Paced { until } => {
                 note_wake(until);
                 continue;
             }

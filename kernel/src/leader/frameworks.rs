@@ -20,16 +20,18 @@ use serde::Deserialize;
 use tracing::{info, warn};
 
 use crate::blobs::BlobError;
+use crate::heart::Heart;
 use crate::kernel::{BuiltIn, Kernel, SubmitError};
 use crate::raft::ProposeError;
 
 /// How long it waits before it tries again what the log did not take.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long loading one framework may take before somebody should look: compiling it, and what is
-/// beside that.
-const LOADING: Duration =
-    Duration::from_millis(COMPILATION.0).saturating_add(Duration::from_secs(60));
+/// How long one step may take before somebody should look: reading a component, or putting one in
+/// force.
+const STEP: Duration = Duration::from_secs(60);
+/// The same for a component that is compiled.
+const COMPILING: Duration = Duration::from_millis(COMPILATION.0).saturating_add(STEP);
 
 /// What came of looking at one framework.
 enum Looked {
@@ -55,13 +57,13 @@ pub async fn run_frameworks(kernel: Kernel) {
         let mut is_late = false;
         let mut left = Vec::new();
         for (boxed, waiting) in built_in {
-            heart.works(&format!("loads {}", boxed.name), LOADING);
+            heart.works(&format!("loads {}", boxed.name), STEP);
             let came = match waiting {
                 Some(install) if framework_objection(&state, &install).is_some() => {
                     Ok(Looked::Waiting(install))
                 }
                 Some(install) => put_in_force(&kernel, *install).await,
-                None => install_built_in(&kernel, boxed.clone()).await,
+                None => install_built_in(&kernel, &heart, boxed.clone()).await,
             };
             match came {
                 Ok(Looked::Settled) => {}
@@ -81,14 +83,14 @@ pub async fn run_frameworks(kernel: Kernel) {
         built_in = left;
         looked.retain(|key, _| state.objects.contains_key(key));
         for (key, generation) in to_look_at(&state, &looked) {
-            heart.works(&format!("loads {key}"), LOADING);
+            heart.works(&format!("loads {key}"), STEP);
             let waiting = match looked.remove(&key) {
                 Some((known, Looked::Waiting(install))) if known == generation => Some(install),
                 Some(_) | None => None,
             };
             let came = match waiting {
                 Some(install) => put_in_force(&kernel, *install).await,
-                None => install_object(&kernel, &state, &key).await,
+                None => install_object(&kernel, &heart, &state, &key).await,
             };
             match came {
                 Ok(Looked::Again) => is_late = true,
@@ -128,15 +130,20 @@ fn to_look_at(state: &State, looked: &BTreeMap<ObjectKey, (u64, Looked)>) -> Vec
         .collect()
 }
 
-async fn install_built_in(kernel: &Kernel, built_in: BuiltIn) -> Result<Looked, SubmitError> {
+async fn install_built_in(
+    kernel: &Kernel,
+    heart: &Heart,
+    built_in: BuiltIn,
+) -> Result<Looked, SubmitError> {
     let key = ObjectKey::new("Framework", Namespace::default_namespace(), &built_in.name);
     let asked = Asked {
         namespaces: Vec::new(),
         limits: built_in.limits,
         config: "null".to_owned(),
+        generation: None,
         is_built_in: true,
     };
-    load(kernel, key, built_in.component, asked).await
+    load(kernel, heart, key, built_in.component, asked).await
 }
 
 /// What a framework asks for beside its component.
@@ -144,41 +151,38 @@ struct Asked {
     namespaces: Vec<Namespace>,
     limits: Limits,
     config: String,
+    /// Of which generation of its object that is.
+    generation: Option<u64>,
     is_built_in: bool,
 }
 
 async fn install_object(
     kernel: &Kernel,
+    heart: &Heart,
     state: &State,
     key: &ObjectKey,
 ) -> Result<Looked, SubmitError> {
     let Some(object) = state.objects.get(key) else {
         return Ok(Looked::Settled);
     };
+    let generation = Some(object.generation);
+    let refuse = |component: Digest, reason: String| {
+        let fault = FailFramework {
+            generation,
+            ..FailFramework::new(key.clone(), component, FaultCause::BadComponent, &reason)
+        };
+        say(kernel, fault)
+    };
     let spec = match FrameworkSpec::deserialize(object.spec.value()) {
         Ok(spec) => spec,
         Err(error) => {
             let reason = format!("the specification cannot be read: {error}");
-            return fail(
-                kernel,
-                key,
-                Digest::of(b""),
-                FaultCause::BadComponent,
-                &reason,
-            )
-            .await;
+            return refuse(Digest::of(b""), reason).await;
         }
     };
     let Some(digest) = spec.digest else {
         let reason = format!("{} is not pinned by a digest", spec.component.path);
-        return fail(
-            kernel,
-            key,
-            Digest::of(b""),
-            FaultCause::BadComponent,
-            &reason,
-        )
-        .await;
+        return refuse(Digest::of(b""), reason).await;
     };
     let blobs = kernel.blobs().clone();
     let wanted = digest.clone();
@@ -189,9 +193,10 @@ async fn install_object(
                 namespaces: spec.namespaces,
                 limits: spec.limits,
                 config: spec.config.to_string(),
+                generation,
                 is_built_in: false,
             };
-            return load(kernel, key.clone(), component, asked).await;
+            return load(kernel, heart, key.clone(), component, asked).await;
         }
         Ok(Err(error @ BlobError::Io { .. })) => {
             warn!(framework = %key, %error, "the component cannot be read, and is tried again");
@@ -200,12 +205,13 @@ async fn install_object(
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    fail(kernel, key, digest, FaultCause::BadComponent, &reason).await
+    refuse(digest, reason).await
 }
 
 /// Compiles and describes a component, in the background, and puts it in force.
 async fn load(
     kernel: &Kernel,
+    heart: &Heart,
     key: ObjectKey,
     component: Vec<u8>,
     asked: Asked,
@@ -213,8 +219,10 @@ async fn load(
     let host = kernel.host().clone();
     let digest = Digest::of(&component);
     let wanted = (digest.clone(), asked.limits.clone());
+    heart.works(&format!("compiles {key}"), COMPILING);
     let loaded =
         tokio::task::spawn_blocking(move || host.load(&wanted.0, &component, &wanted.1)).await;
+    heart.works(&format!("puts {key} in force"), STEP);
     let reason = match loaded {
         Ok(Ok(description)) => {
             info!(framework = %key.name, component = %digest, "component loaded");
@@ -227,6 +235,7 @@ async fn load(
                 config: asked.config,
                 is_built_in: asked.is_built_in,
                 ceiling: Some(kernel.config().ceiling.clone()),
+                generation: asked.generation,
             };
             return put_in_force(kernel, install).await;
         }
@@ -239,6 +248,7 @@ async fn load(
     };
     let fault = FailFramework {
         is_built_in: asked.is_built_in,
+        generation: asked.generation,
         ..FailFramework::new(key, digest, FaultCause::BadComponent, &reason)
     };
     say(kernel, fault).await
@@ -264,6 +274,7 @@ async fn put_in_force(kernel: &Kernel, install: InstallFramework) -> Result<Look
             );
             let fault = FailFramework {
                 is_built_in: install.is_built_in,
+                generation: install.generation,
                 ..FailFramework::new(
                     install.key,
                     install.component,
@@ -275,20 +286,6 @@ async fn put_in_force(kernel: &Kernel, install: InstallFramework) -> Result<Look
         }
         Err(error) => Err(error),
     }
-}
-
-async fn fail(
-    kernel: &Kernel,
-    key: &ObjectKey,
-    component: Digest,
-    cause: FaultCause,
-    reason: &str,
-) -> Result<Looked, SubmitError> {
-    say(
-        kernel,
-        FailFramework::new(key.clone(), component, cause, reason),
-    )
-    .await
 }
 
 async fn say(kernel: &Kernel, fault: FailFramework) -> Result<Looked, SubmitError> {

@@ -230,9 +230,10 @@ impl Fork {
                     Ok(outcome) => {
                         let last_task = self.state.last_task;
                         self.note(&outcome.operations, step, statuses, last_real);
-                        self.apply(turn.commit(outcome));
+                        let is_full = outcome.is_full;
+                        let reply = self.apply(turn.commit(outcome));
                         note_launches(last_task, &self.state, step);
-                        memory.turn_counted(&turn, &self.state);
+                        memory.turn_committed(&turn, &self.state, is_full, &reply, self.now);
                     }
                 }
             }

@@ -233,11 +233,12 @@ async fn settle(
             return Ok(());
         }
     }
+    let is_full = outcome.is_full;
     match ground.propose(turn.commit(outcome)).await {
-        Ok(Reply::Counted { .. }) => {
+        Ok(reply @ Reply::Counted { .. }) => {
             let mut memory = ground.memory();
             let state = ground.watch().borrow().clone();
-            memory.turn_counted(turn, &state);
+            memory.turn_committed(turn, &state, is_full, &reply, ground.now());
             Ok(())
         }
         Ok(reply) => {

@@ -157,6 +157,7 @@ impl World {
             config: "null".to_owned(),
             is_built_in: true,
             ceiling: None,
+            generation: None,
         })));
         let heart = world.inner.hearts.start("rounds");
         tokio::spawn(run_rounds_on(world.clone(), heart, 2));

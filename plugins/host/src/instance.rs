@@ -172,8 +172,9 @@ impl Instance {
             wake_at: outcome.wake_at,
             log: Vec::new(),
             fuel,
+            is_full: said.full().is_some(),
         };
-        self.is_full = said.full().is_some();
+        self.is_full = outcome.is_full;
         if let Some(limit) = said.full() {
             cut(&mut outcome, &said, limit, request.now)?;
         }
@@ -238,8 +239,9 @@ impl Instance {
 }
 
 /// Makes a whole of what a full turn has said: without the groups of which a part is missing, and
-/// with the wish for the next turn. Where nothing is left, the turn is void: what it says first is
-/// larger than any turn.
+/// with the wish for the next turn. State that is written alone does not count: it would say that
+/// is done what was not noted. Where nothing is left, the turn is void: what it says first is larger
+/// than any turn.
 fn cut(
     outcome: &mut TurnOutcome,
     said: &Said,
@@ -249,7 +251,9 @@ fn cut(
     outcome
         .operations
         .retain(|operation| !said.is_cut(operation.group));
-    outcome.writes.retain(|write| !said.is_cut(write.group));
+    outcome
+        .writes
+        .retain(|write| write.group != 0 && !said.is_cut(write.group));
     let is_empty = outcome.operations.is_empty()
         && outcome.writes.is_empty()
         && outcome.demand.is_none()
@@ -346,4 +350,49 @@ impl Warm {
 
 fn is_note(operation: &kelson_kernel_core::port::Operation) -> bool {
     matches!(operation.op, Op::Note { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use kelson_kernel_core::port::{Operation, StateWrite};
+    use kelson_model::id::TaskId;
+
+    use super::*;
+
+    fn write(group: u32) -> StateWrite {
+        StateWrite {
+            group,
+            key: format!("k{group}"),
+            value: None,
+        }
+    }
+
+    #[test]
+    fn state_that_was_written_alone_does_not_count_in_a_full_turn() {
+        let mut said = Said::default();
+        for group in [0, 1, 2] {
+            assert!(said.takes(group, 10));
+        }
+        said.fill(2, || "too much".to_owned());
+        let mut outcome = TurnOutcome {
+            operations: vec![Operation {
+                group: 0,
+                op: Op::Forget { task: TaskId(1) },
+            }],
+            writes: vec![write(0), write(1), write(2)],
+            ..TurnOutcome::default()
+        };
+        let now = ClusterTime(7);
+        cut(&mut outcome, &said, "too much", now).unwrap();
+        assert_eq!(outcome.writes, [write(1)]);
+        assert_eq!((outcome.operations.len(), outcome.wake_at), (1, Some(now)));
+        // Nothing is left of a turn that wrote nothing but state.
+        let mut alone = TurnOutcome {
+            writes: vec![write(0)],
+            ..TurnOutcome::default()
+        };
+        let void = cut(&mut alone, &said, "too much", now);
+        assert!(matches!(void, Err(TurnFault::Malformed { .. })));
+    }
 }

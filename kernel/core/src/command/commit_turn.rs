@@ -24,6 +24,8 @@ use crate::state::State;
 
 /// Longest key of a seat's pairs, in bytes.
 const MAX_PAIR_KEY: usize = 256;
+/// Refusals of one turn that are kept; of more, the last row says how many.
+const KEPT_REFUSALS: usize = 1000;
 /// Shortest time to a wake-up that a scheduler asks for.
 const SHORTEST_WAKE: Millis = Millis(10);
 
@@ -78,30 +80,37 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
         .get(&command.seat.framework)
         .map_or(0, |framework| framework.limits.state.0);
     let mut refusals = Vec::new();
+    let mut has_changed = false;
     for (group, (operations, writes)) in by_group(command) {
         let before = (group != 0).then(|| state.clone());
         let refused_before = refusals.len();
+        let mut changes = false;
         for operation in operations {
-            if let Err(reason) = carry_out(state, context, &command.seat, &operation.op) {
-                refusals.push(RefusalRow {
+            match carry_out(state, context, &command.seat, &operation.op) {
+                // What people are told changes nothing.
+                Ok(_) => changes |= !matches!(operation.op, Op::Note { .. }),
+                Err(reason) => refusals.push(RefusalRow {
                     group,
                     subject: subject(&operation.op),
                     reason,
-                });
+                }),
             }
         }
         for write in writes {
-            if let Err(reason) = write_pair(state, &command.seat, write, size_limit) {
-                refusals.push(RefusalRow {
+            match write_pair(state, &command.seat, write, size_limit) {
+                Ok(_) => changes = true,
+                Err(reason) => refusals.push(RefusalRow {
                     group,
                     subject: 0,
                     reason,
-                });
+                }),
             }
         }
         if let Some(before) = before.filter(|_| refusals.len() > refused_before) {
             *state = before;
+            continue;
         }
+        has_changed |= changes;
     }
     let Some(seat) = state.seats.get(&command.seat) else {
         return void("the seat is gone");
@@ -122,6 +131,7 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
         Ok(Some(demand)) => {
             seat.demand = Arc::new(demand);
             seat.demand_version += 1;
+            has_changed = true;
         }
         Err(reason) => refusals.push(RefusalRow {
             group: 0,
@@ -129,9 +139,27 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
             reason,
         }),
     }
+    let refusals = kept_refusals(refusals);
     seat.refusals = Arc::new(refusals.clone());
     state.put_seat(seat);
-    Reply::Counted { refusals }
+    Reply::Counted {
+        refusals,
+        has_changed,
+    }
+}
+
+/// The first refusals, and a row that counts the rest.
+fn kept_refusals(mut refusals: Vec<RefusalRow>) -> Vec<RefusalRow> {
+    let more = refusals.len().saturating_sub(KEPT_REFUSALS);
+    if more > 0 {
+        refusals.truncate(KEPT_REFUSALS);
+        refusals.push(RefusalRow {
+            group: 0,
+            subject: 0,
+            reason: format!("{more} more were refused"),
+        });
+    }
+    refusals
 }
 
 /// The operations and writes of each group, in order. A turn may have as many groups as operations.

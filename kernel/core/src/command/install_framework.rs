@@ -40,6 +40,9 @@ pub struct InstallFramework {
     /// What the proposer's operator allows frameworks from git; absent: anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<Ceiling>,
+    /// The generation of the object that was looked at; absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
 /// Says that a component could not be loaded; the one before stays in force.
@@ -58,6 +61,9 @@ pub struct FailFramework {
     /// Whether it came in the box.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_built_in: bool,
+    /// The generation of the object that was looked at; absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
 }
 
 impl FailFramework {
@@ -69,6 +75,7 @@ impl FailFramework {
             reason: text::message(reason),
             cause,
             is_built_in: false,
+            generation: None,
         }
     }
 }
@@ -192,6 +199,7 @@ pub(super) fn apply(
         let (key, component) = (command.key.clone(), command.component.clone());
         let fault = FailFramework {
             is_built_in: command.is_built_in,
+            generation: command.generation,
             ..FailFramework::new(key, component, cause, &reason)
         };
         return apply_fault(state, context, &fault);
@@ -206,6 +214,7 @@ pub(super) fn apply(
         is_built_in: command.is_built_in,
         fault: None,
         cause: FaultCause::default(),
+        fault_generation: None,
     };
     if state
         .frameworks
@@ -300,11 +309,19 @@ pub(super) fn apply_fault(
             is_built_in: command.is_built_in,
             fault: None,
             cause: FaultCause::default(),
+            fault_generation: None,
         },
     };
     let reason = text::message(&command.reason);
     let fault = Some((command.component.clone(), reason.clone()));
-    if framework.fault == fault && framework.cause == command.cause {
+    let is_known = framework.fault == fault && framework.cause == command.cause;
+    if is_known && framework.fault_generation == command.generation {
+        return Ok(context.done(None));
+    }
+    framework.fault_generation = command.generation;
+    if is_known {
+        // Of another generation of its object, and no news for people.
+        state.put_framework(framework);
         return Ok(context.done(None));
     }
     framework.fault = fault;

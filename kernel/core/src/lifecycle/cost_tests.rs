@@ -66,6 +66,7 @@ fn cluster(workloads: u32) -> State {
         config: "null".to_owned(),
         is_built_in: true,
         ceiling: None,
+        generation: None,
     };
     put(&mut state, Command::InstallFramework(Box::new(install)));
     let register = RegisterAgent {
@@ -149,7 +150,7 @@ fn turn(state: &mut State, ops: impl Iterator<Item = Op>) {
         demand_changes: Vec::new(),
         wake_at: None,
     };
-    let Reply::Counted { refusals } = put(state, Command::CommitTurn(turn)) else {
+    let Reply::Counted { refusals, .. } = put(state, Command::CommitTurn(turn)) else {
         panic!("the turn does not count");
     };
     assert_eq!(refusals.first(), None);

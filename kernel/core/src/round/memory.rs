@@ -9,9 +9,10 @@ use kelson_model::template::TaskTemplate;
 use kelson_model::time::ClusterTime;
 
 use super::PlannedTurn;
-use super::pace::Pace;
+use super::pace::{Full, Pace};
 use crate::allocator::Held;
 use crate::port::{Offer, SeatId, TurnFault, TurnOutcome, WorkloadRow};
+use crate::reply::Reply;
 use crate::rows::Changes;
 use crate::state::State;
 
@@ -49,6 +50,8 @@ pub(super) struct SeatMemory {
     pub(super) woken: Option<u64>,
     pub(super) refused: Option<Refused>,
     pub(super) pace: Pace,
+    /// Its last turns, where they were full.
+    pub(super) full: Option<Full>,
     /// When its last turn that ended well asked to be woken.
     pub(super) wish: Option<ClusterTime>,
     /// Up to which entry its last turn that ended well had seen changes.
@@ -117,6 +120,9 @@ impl RoundMemory {
     /// Lets a paused seat be tried again at once.
     pub fn reset(&mut self, seat: &SeatId) {
         self.pauses.remove(seat);
+        if let Some(known) = self.seats.get_mut(seat) {
+            known.full = None;
+        }
     }
 
     /// The seats whose turns are under way, and since when.
@@ -132,20 +138,59 @@ impl RoundMemory {
 
     /// Says that a turn was void: its changes are shown again after a pause.
     pub fn turn_was_void(&mut self, turn: &PlannedTurn, fault: &TurnFault, now: ClusterTime) {
-        let seat = &turn.request.seat;
-        let before = self
-            .pauses
-            .get(seat)
-            .filter(|pause| pause.component == turn.request.component);
+        let before = self.pauses.remove(&turn.request.seat);
+        self.pause(turn, before, fault.to_string(), now);
+        self.show_again(turn);
+    }
+
+    fn pause(
+        &mut self,
+        turn: &PlannedTurn,
+        before: Option<Pause>,
+        fault: String,
+        now: ClusterTime,
+    ) {
+        let component = &turn.request.component;
+        let before = before.filter(|pause| pause.component == *component);
         let failures = before.map_or(0, |pause| pause.failures).saturating_add(1);
         let pause = Pause {
-            fault: fault.to_string(),
+            fault,
             failures,
             until: now.after(pause_after(failures)),
-            component: turn.request.component.clone(),
+            component: component.clone(),
         };
-        self.pauses.insert(seat.clone(), pause);
-        self.show_again(turn);
+        self.pauses.insert(turn.request.seat.clone(), pause);
+    }
+
+    /// Says that a turn counts whose entry was answered with `reply`. Where full ones follow each
+    /// other, the seat is asked ever later; a full one that has changed nothing is as good as void.
+    pub fn turn_committed(
+        &mut self,
+        turn: &PlannedTurn,
+        after: &State,
+        is_full: bool,
+        reply: &Reply,
+        now: ClusterTime,
+    ) {
+        if !is_full {
+            return self.turn_counted(turn, after);
+        }
+        let seat = &turn.request.seat;
+        let known = self.seat(seat);
+        let full = Full::after(known.full.take(), &turn.request.component, now);
+        let pause = self.pauses.remove(seat);
+        self.turn_counted(turn, after);
+        self.seat(seat).full = Some(full);
+        if !matches!(
+            reply,
+            Reply::Counted {
+                has_changed: true,
+                ..
+            }
+        ) {
+            let fault = "the turn is full, and nothing of it could be done";
+            self.pause(turn, pause, fault.to_owned(), now);
+        }
     }
 
     /// Says that a turn was not committed for no fault of its own: it is shown again at once.
@@ -189,6 +234,7 @@ impl RoundMemory {
         }
         let known = self.seat(seat);
         known.flight = None;
+        known.full = None;
         known.seen = turn.cursor;
         if known.declined.demand_version != turn.demand_version {
             known.declined = Declined {
@@ -258,7 +304,7 @@ impl SeatMemory {
 }
 
 /// The pause after this many failures in a row.
-fn pause_after(failures: u32) -> Millis {
+pub(super) fn pause_after(failures: u32) -> Millis {
     let doubled = FIRST_PAUSE
         .0
         .checked_shl(failures.saturating_sub(1).min(16))

@@ -30,7 +30,9 @@ pub fn overlooked_seats(
         let known = memory.seats.get(id).unwrap_or(&unknown);
         let due = match memory.standing(state, id, now) {
             Standing::NoComponent | Standing::UnderWay { .. } => continue,
-            Standing::Paused { until } | Standing::Paced { until } => Some(until),
+            Standing::Paused { until } | Standing::Slowed { until } | Standing::Paced { until } => {
+                Some(until)
+            }
             Standing::Due(_) | Standing::Waits { .. } => {
                 let reasons = [
                     unseen(state, id, known),

@@ -2,10 +2,14 @@
 //!
 //! A scheduler that answers its own words, with a status that has the time in it or a demand that
 //! is keyed by the turn, would fill the log with turns about nothing. Such turns are paid from a
-//! budget that fills with cluster time.
+//! budget that fills with cluster time. One whose turns are full one after another, each of them a
+//! large entry, is asked ever later, whatever is new.
 
+use kelson_model::id::Digest;
 use kelson_model::quantity::Millis;
 use kelson_model::time::ClusterTime;
+
+use super::memory::pause_after;
 
 /// Turns that may follow each other at once.
 const MOST: u64 = 200;
@@ -44,9 +48,64 @@ impl Pace {
     }
 }
 
+/// Full turns in a row that may follow each other at once.
+const MOST_FULL: u32 = 8;
+
+/// The full turns of one seat, one after another.
+#[derive(Debug, Clone)]
+pub(super) struct Full {
+    turns: u32,
+    /// The component whose turns they were; another one begins anew.
+    component: Digest,
+    until: ClusterTime,
+}
+
+impl Full {
+    /// One more than `before`.
+    pub(super) fn after(before: Option<Self>, component: &Digest, now: ClusterTime) -> Self {
+        let before = before.filter(|before| before.component == *component);
+        let turns = before.map_or(0, |before| before.turns).saturating_add(1);
+        let until = match turns.saturating_sub(MOST_FULL) {
+            0 => now,
+            beyond => now.after(pause_after(beyond)),
+        };
+        Self {
+            turns,
+            component: component.clone(),
+            until,
+        }
+    }
+
+    /// Until when the seat is not asked; nothing where that is over, or was another component's.
+    pub(super) fn lasting(&self, component: &Digest, now: ClusterTime) -> Option<ClusterTime> {
+        (self.until > now && self.component == *component).then_some(self.until)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_that_are_full_one_after_another_come_ever_later() {
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        let now = ClusterTime(5000);
+        let mut full = None;
+        let mut pauses = Vec::new();
+        for _ in 0..20 {
+            let next = Full::after(full.take(), &one, now);
+            pauses.push(
+                next.lasting(&one, now)
+                    .map_or(0, |until| until.since(now).0),
+            );
+            assert_eq!(next.lasting(&other, now), None);
+            full = Some(next);
+        }
+        let seconds = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60];
+        assert_eq!(pauses[..8], [0; 8]);
+        assert_eq!(pauses[8..], seconds.map(|second| second * 1000));
+        assert_eq!(Full::after(full, &other, now).lasting(&other, now), None);
+    }
 
     #[test]
     fn a_burst_is_free_and_then_a_second_gives_so_many() {

@@ -24,6 +24,11 @@ pub enum Standing {
         /// When it is tried again.
         until: ClusterTime,
     },
+    /// Its last turns were full, one after another.
+    Slowed {
+        /// When it is asked again.
+        until: ClusterTime,
+    },
     /// It has spent its budget of turns that answer nothing new.
     Paced {
         /// When the budget has room for the next one.
@@ -115,6 +120,10 @@ impl RoundMemory {
         let pause = self.pauses.get(&seat.id);
         if let Some(until) = pause.and_then(|pause| lasting(pause, component, now)) {
             return Standing::Paused { until };
+        }
+        let full = known.full.as_ref().filter(|_| !self.is_unpaced);
+        if let Some(until) = full.and_then(|full| full.lasting(component, now)) {
+            return Standing::Slowed { until };
         }
         let wake = seat.wake_at.filter(|_| known.woken != Some(seat.turn_no));
         let refusals = known.refused.as_ref().map(|refused| refused.at);

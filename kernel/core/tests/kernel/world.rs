@@ -89,6 +89,7 @@ pub(crate) fn install(version: &str) -> InstallFramework {
         config: "null".to_owned(),
         is_built_in: true,
         ceiling: None,
+        generation: None,
     }
 }
 
@@ -236,7 +237,7 @@ pub(crate) fn session_over(reply: Reply) -> SessionEnd {
 /// What was refused of a turn that must count.
 pub(crate) fn counted(reply: Reply) -> Vec<RefusalRow> {
     match reply {
-        Reply::Counted { refusals } => refusals,
+        Reply::Counted { refusals, .. } => refusals,
         other => panic!("does not count: {other:?}"),
     }
 }

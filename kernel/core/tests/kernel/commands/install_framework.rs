@@ -10,6 +10,7 @@ use kelson_model::framework::{Ceiling, FaultCause, Limits};
 use kelson_model::id::Digest;
 use kelson_model::object::{Health, ObjectKey};
 use kelson_model::quantity::Bytes;
+use kelson_model::report::Standing;
 use kelson_model::task::{StopReason, TaskState};
 use kelson_model::text::MESSAGE_BYTES;
 use serde_json::json;
@@ -337,6 +338,39 @@ fn a_reason_is_cut_to_what_is_kept() {
     assert_eq!(fault(&world, &birds).unwrap().1.len(), MESSAGE_BYTES);
     let event = world.state.events.back().unwrap();
     assert_eq!(event.message.len(), MESSAGE_BYTES);
+}
+
+#[test]
+fn a_fault_is_one_of_the_generation_that_has_it() {
+    let birds = from_git("birds", "Flock");
+    let mut world = world_with(&[&birds]);
+    let fail = |generation| {
+        Command::FailFramework(FailFramework {
+            generation: Some(generation),
+            ..FailFramework::new(
+                birds.key.clone(),
+                Digest::of(b""),
+                FaultCause::BadComponent,
+                "birds.wasm is not pinned by a digest",
+            )
+        })
+    };
+    let stands = |world: &World| {
+        let status = object_status(&world.state, &world.object(&birds.key));
+        (status.health, status.standing)
+    };
+    world.done(fail(1));
+    assert_eq!(stands(&world), (Health::Degraded, Some(Standing::Refused)));
+    let events = world.state.events.len();
+    let mended = json!({"digest": birds.component.to_string()});
+    world.commit(vec![desired(&birds.key, mended)], Vec::new());
+    assert_eq!(stands(&world), (Health::Progressing, None));
+    // What is wrong still is said of the new one.
+    let said = world.state.events.len();
+    assert!(said > events);
+    world.done(fail(2));
+    assert_eq!(stands(&world).0, Health::Degraded);
+    assert_eq!(world.state.events.len(), said, "it is no news for people");
 }
 
 #[test]

@@ -207,7 +207,7 @@ proptest! {
     #[test]
     fn a_group_is_accepted_or_refused_whole(steps in steps(40)) {
         for one in run(&steps) {
-            let (Command::CommitTurn(turn), Reply::Counted { refusals }) = (&one.entry.command, &one.reply) else {
+            let (Command::CommitTurn(turn), Reply::Counted { refusals, .. }) = (&one.entry.command, &one.reply) else {
                 continue;
             };
             let refused: BTreeSet<u32> = refusals.iter().map(|refusal| refusal.group).filter(|group| *group != 0).collect();
@@ -275,7 +275,7 @@ fn random_entries_reach_what_the_promises_are_about() {
                 |refusals: &Vec<RefusalRow>| refusals.iter().any(|refusal| refusal.group != 0);
             note(
                 "group refused",
-                matches!(&one.reply, Reply::Counted { refusals } if of_group(refusals)),
+                matches!(&one.reply, Reply::Counted { refusals, .. } if of_group(refusals)),
             );
             let has_ports = |state: &State| {
                 state
