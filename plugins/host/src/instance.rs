@@ -240,8 +240,8 @@ impl Instance {
 
 /// Makes a whole of what a full turn has said: without the groups of which a part is missing, and
 /// with the wish for the next turn. State that is written alone does not count: it would say that
-/// is done what was not noted. Where nothing is left, the turn is void: what it says first is larger
-/// than any turn.
+/// is done what was not noted. Where nothing is left, the turn is void: what it says first is
+/// larger than any turn.
 fn cut(
     outcome: &mut TurnOutcome,
     said: &Said,
