@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::id::Digest;
 
@@ -126,6 +126,32 @@ impl<'de> Deserialize<'de> for Spec {
 pub fn list_place(step: &str) -> Option<usize> {
     let is_plain = step == "0" || !step.starts_with(['0', '+']);
     is_plain.then(|| step.parse().ok()).flatten()
+}
+
+/// Gives every number of a value its one form: a float that is whole and within what a float holds
+/// exactly (2^53 on either side of 0) becomes an integer, so that `2.0` is 2 and `-0.0` is 0. Equal
+/// numbers have equal texts then.
+///
+/// It is for values that come in, and not for what is kept: that reads as it was written.
+pub fn plain_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(whole) = whole(number) {
+                *value = Value::from(whole);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(plain_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// The integer that a float is, read off its text, in which every such float ends in `.0`.
+fn whole(number: &Number) -> Option<i64> {
+    const EXACT: u64 = 1 << 53;
+    let text = number.is_f64().then(|| number.to_string())?;
+    let whole: i64 = text.strip_suffix(".0")?.parse().ok()?;
+    (whole.unsigned_abs() <= EXACT).then_some(whole)
 }
 
 fn unescaped(part: &str) -> String {
@@ -262,6 +288,36 @@ mod tests {
         let path = "/0/in".repeat(150);
         assert_eq!(spec.pointer(&path).as_ref(), tree.pointer(&path));
         assert!(spec.pointer(&path).is_some());
+    }
+
+    #[test]
+    fn numbers_that_are_equal_have_one_form() {
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        for (text, plain) in [
+            ("2.0", "2"),
+            ("2.0e0", "2"),
+            ("2e3", "2000"),
+            ("-0.0", "0"),
+            ("-7.0", "-7"),
+            ("9007199254740992.0", "9007199254740992"),
+            ("-9007199254740992.0", "-9007199254740992"),
+            ("9007199254740994.0", "9007199254740994.0"),
+            ("1e300", "1e+300"),
+            ("1.5", "1.5"),
+            ("18446744073709551615", "18446744073709551615"),
+            (r#"[{"a": 1.0, "b": "1.0"}]"#, r#"[{"a":1,"b":"1.0"}]"#),
+        ] {
+            let mut value = read(text);
+            plain_numbers(&mut value);
+            assert_eq!(value.to_string(), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_reads_as_it_was_written() {
+        let kept = r#"{"instances":2.0}"#;
+        let spec: Spec = serde_json::from_str(kept).unwrap();
+        assert_eq!(spec.text(), kept);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl From<Request> for Command {
             Request::Accept(accept) => Self::Accept(accept),
             Request::ReportSource(report) => Self::ReportSource(report),
             Request::RecordDrift(update) => Self::RecordDrift(update),
-            Request::SetField(set) => Self::SetField(set),
+            Request::SetField(set) => Self::SetField(set_field::of_request(set)),
             Request::StopTask(stop) => Self::StopTask(stop),
             Request::Confirm(confirm) => Self::Confirm(confirm),
             Request::SetNamespace(set) => Self::SetNamespace(set),

@@ -4,7 +4,7 @@ use kelson_model::code::Code;
 use kelson_model::drift::HandField;
 use kelson_model::object::DesiredObject;
 use kelson_model::request::{Refusal, SetField};
-use kelson_model::spec::{Spec, list_place};
+use kelson_model::spec::{Spec, list_place, plain_numbers};
 use kelson_model::template::TaskTemplate;
 use serde_json::Value;
 
@@ -12,6 +12,13 @@ use crate::context::Context;
 use crate::object::Object;
 use crate::reply::{Reply, refusal};
 use crate::state::State;
+
+/// What a client asks for, with the value in the form that git's values have. An entry of the log
+/// holds what it was made with, and so gives the same state whenever it is applied.
+pub(super) fn of_request(mut request: SetField) -> SetField {
+    plain_numbers(&mut request.value);
+    request
+}
 
 pub(super) fn apply(
     state: &mut State,

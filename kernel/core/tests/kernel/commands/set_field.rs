@@ -4,7 +4,7 @@ use kelson_model::code::Code;
 use kelson_model::drift::ByHand;
 use kelson_model::object::{DesiredObject, ObjectKey, Sync};
 use kelson_model::principal::Principal;
-use kelson_model::request::SetField;
+use kelson_model::request::{Request, SetField};
 use kelson_model::spec::Spec;
 use serde_json::{Value, json};
 
@@ -37,6 +37,28 @@ fn a_change_by_hand_makes_a_generation_and_is_out_of_sync_until_git_says_the_sam
     world.commit(vec![desired(&web, spec("a", 5))], Vec::new());
     let object = world.object(&web);
     assert_eq!((object.sync(), object.generation), (Sync::Synced, 2));
+}
+
+#[test]
+fn a_number_has_the_form_that_git_gives_it_whoever_sends_it() {
+    let mut world = World::new();
+    let web = service("web");
+    world.serve(&web, spec("a", 2));
+    for (value, generation, text) in [("2.0", 1, "2"), ("3.0e0", 2, "3"), ("-0.0", 3, "0")] {
+        let request = Request::SetField(SetField {
+            object: web.clone(),
+            path: "/spec/instances".to_owned(),
+            value: serde_json::from_str(value).unwrap(),
+        });
+        world.done(Command::from(request));
+        let object = world.object(&web);
+        let instances = object.spec.pointer("/instances").unwrap();
+        assert_eq!(
+            (object.generation, instances.to_string().as_str()),
+            (generation, text),
+            "{value}"
+        );
+    }
 }
 
 #[test]
