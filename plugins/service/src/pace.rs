@@ -2,7 +2,8 @@
 //!
 //! The deadline runs while a slot is tried: while a task of the wanted version is there, ends, or
 //! pauses after a failure. Where all that is missing waits for room, the clock stands still:
-//! waiting is not failing.
+//! waiting is not failing. Neither is to find a port taken that was picked for the task; one that
+//! the version asks for by its number is the version's own matter.
 
 use crate::spec::OnFailure;
 use crate::view::{Seat, View};
@@ -43,9 +44,8 @@ impl Pace {
             progress_at
         };
         let unproved = || seats.iter().filter(|seat| !seat.is_fresh_proved);
-        // To find a port taken says nothing about the version.
         let pause_of = |seat: &Seat<'_>| {
-            let was_tried = seat.slot.last_try.is_some_and(|task| !task.is_port_taken);
+            let was_tried = seat.slot.last_try.is_some_and(|task| view.is_telling(task));
             view.retry_at(seat).filter(|_| was_tried)
         };
         let is_in_pause = |seat: &Seat<'_>| pause_of(seat).is_some_and(|at| at > view.now);

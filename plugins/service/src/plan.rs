@@ -174,7 +174,7 @@ fn retire(view: &View<'_>, seats: &mut [Seat<'_>], plan: &mut Plan) {
         .filter(|seat| !seat.is_fresh_proved && seat.stale.is_none())
         .count();
     let unserved = seats.iter().filter(|seat| !seat.is_served()).count();
-    let most = usize::try_from(view.spec.update.max_unavailable).unwrap_or(usize::MAX);
+    let most = usize::try_from(view.update().max_unavailable).unwrap_or(usize::MAX);
     // A working task may go while enough others serve; one that does not serve, while few enough
     // are on their way.
     let mut working_may_go = most.saturating_sub(unserved);
@@ -210,7 +210,7 @@ fn fill(view: &View<'_>, pace: &Pace, seats: &[Seat<'_>], plan: &mut Plan) {
         return;
     }
     // A slot that was tried before holds its place in the surge, also while it pauses.
-    let mut room = view.spec.update.max_surge;
+    let mut room = view.update().max_surge;
     let held = |seat: &&Seat<'_>| !seat.is_open() || seat.slot.last_try.is_some();
     let surging = seats.iter().filter(|seat| seat.stale.is_some());
     let (started, waiting): (Vec<_>, Vec<_>) = surging.partition(held);

@@ -4,7 +4,7 @@ use kelson_sdk::{Health, Rollout, Workload};
 
 use super::*;
 use crate::backoff::Backoff;
-use crate::spec::{Spec, Update};
+use crate::spec::{Ports, Spec, Update};
 use crate::view::Want;
 
 const OLD: u64 = 100;
@@ -26,6 +26,7 @@ fn spec(instances: u32) -> Spec {
             deadline: 600_000,
             on_failure: OnFailure::Rollback,
         },
+        ports: Ports::default(),
         shape: "0.5 cpus and 256Mi".into(),
     }
 }
@@ -119,6 +120,8 @@ fn plan_at(row: &Workload, spec: &Spec, tasks: &[Task], unreachable: Option<u32>
         row,
         want: Want::of(row),
         spec,
+        is_port_shared: false,
+        is_port_fixed: !spec.ports.fixed.is_empty(),
         name: "web",
         now: NOW,
         counted_from: None,
@@ -361,6 +364,38 @@ fn a_program_that_was_not_started_for_want_of_its_port_is_in_no_loop_and_its_por
     let late = plan(&row, &spec(1), &[task(1, 0, OLD), refused(9)]);
     assert!(!late.is_given_up, "{late:?}");
     assert_eq!(said(&late).2, "PortsTaken");
+}
+
+#[test]
+fn a_version_whose_own_port_is_taken_is_given_up_in_time_and_is_in_no_loop() {
+    let refused = Task {
+        is_port_taken: true,
+        exit_code: None,
+        ..failed(4, 0, NEW, 9, 0)
+    };
+    let mut fixed = spec(1);
+    fixed.ports.fixed.insert(9090);
+    let row = |ago| Workload {
+        generation_since: NOW - ago,
+        ..updated()
+    };
+    let tasks = [task(1, 0, OLD), refused];
+    let early = plan(&row(599_000), &fixed, &tasks);
+    assert_eq!(
+        (early.is_given_up, early.wake_at),
+        (false, Some(NOW + 1000))
+    );
+    assert_eq!(said(&early).2, "PortsTaken");
+    assert!(plan(&row(600_000), &fixed, &tasks).is_given_up);
+    fixed.update.on_failure = OnFailure::Pause;
+    let paused = plan(&row(600_000), &fixed, &tasks);
+    assert!(!paused.is_given_up);
+    let (health, rollout, reason, message) = said(&paused);
+    assert_eq!(
+        (health, rollout, reason),
+        (Health::Degraded, Rollout::Paused, "PortsTaken")
+    );
+    assert!(message.ends_with("no progress for 10m"), "{message}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use kelson_sdk::{
 
 use crate::place::place;
 use crate::plan::{Plan, plan_removal, plan_workload};
-use crate::spec::Spec;
+use crate::spec::{Ports, Spec};
 use crate::status::unreadable;
 use crate::view::{Start, View, Want};
 use crate::{schema, validate};
@@ -61,6 +61,9 @@ pub struct Service {
 struct Memo {
     name: String,
     spec: Option<(u64, Rc<Spec>)>,
+    /// Ports of generations beside the wanted one, while tasks of them are there or the newest was
+    /// given up. Absent: not kept any more.
+    ports: BTreeMap<u64, Option<Ports>>,
     said: Option<Status>,
     demand: Option<Demand>,
     wake_at: Option<u64>,
@@ -279,10 +282,19 @@ impl Memo {
         let is_settled = want.is_rollback || row.good_generation == Some(row.generation);
         let waited = (!is_settled).then(|| self.waited(row.id, turn)).flatten();
         let counted_from = waited.filter(|(generation, _)| *generation == want.generation);
+        let is_port_shared = self.is_port_shared(row, want, &spec.ports, tasks, turn);
+        let is_port_fixed = if want.is_rollback {
+            let newest = self.ports_of(row.id, row.generation, turn);
+            newest.is_some_and(|ports| !ports.fixed.is_empty())
+        } else {
+            !spec.ports.fixed.is_empty()
+        };
         let view = View {
             row,
             want,
             spec: &spec,
+            is_port_shared,
+            is_port_fixed,
             name: &self.name,
             now: turn.now,
             counted_from: counted_from.map(|(_, from)| from),
@@ -310,6 +322,39 @@ impl Memo {
         let spec = Rc::new(Spec::read(&value)?);
         self.spec = Some((generation, Rc::clone(&spec)));
         Ok(spec)
+    }
+
+    /// Whether a task of another version may hold a port that is asked for by its number; one whose
+    /// specification is not kept may.
+    fn is_port_shared(
+        &mut self,
+        row: &Workload,
+        want: Want,
+        wanted: &Ports,
+        tasks: &[&Task],
+        turn: &Turn<'_>,
+    ) -> bool {
+        let others: BTreeSet<u64> = tasks
+            .iter()
+            .filter(|task| !task.state.is_terminal() && task.template_id != want.template_id)
+            .map(|task| task.generation)
+            .collect();
+        self.ports.retain(|generation, _| {
+            others.contains(generation) || want.is_rollback && *generation == row.generation
+        });
+        !wanted.fixed.is_empty()
+            && others.into_iter().any(|generation| {
+                let ports = self.ports_of(row.id, generation, turn);
+                ports.is_none_or(|ports| ports.may_hold_one_of(wanted))
+            })
+    }
+
+    fn ports_of(&mut self, workload: u64, generation: u64, turn: &Turn<'_>) -> Option<&Ports> {
+        let ports = self.ports.entry(generation).or_insert_with(|| {
+            let spec = turn.read.spec(workload, generation)?;
+            Some(Ports::read(&spec))
+        });
+        ports.as_ref()
     }
 
     fn waited(&mut self, workload: u64, turn: &Turn<'_>) -> Option<(u64, u64)> {

@@ -5,6 +5,7 @@
     reason = "tests"
 )]
 
+use kelson_sdk::serde_json::json;
 use kelson_sdk::testing::Asked;
 use kelson_sdk::{Agent, AgentState, Refusal, TaskState};
 
@@ -155,6 +156,59 @@ fn a_rollback_in_the_middle_brings_back_what_had_gone() {
     assert!(world.live().all(|task| task.template_id == 100));
     assert_eq!(world.live().count(), 4);
     assert_eq!(world.least_served, 4);
+}
+
+fn with_port(port: Value) -> String {
+    let mut spec: Value = kelson_sdk::serde_json::from_str(&spec(2, 1, 0)).unwrap();
+    spec["ports"] = json!([{"name": "http", "port": port}]);
+    spec.to_string()
+}
+
+#[test]
+fn a_version_whose_own_port_is_taken_is_rolled_back_and_one_whose_port_is_picked_is_not() {
+    for (port, outcome) in [(json!(9090), ROLLED_BACK), (Value::Null, (1, 0))] {
+        let mut world = World::new(&[20]);
+        world.conduct.insert(200, Conduct::PortTaken);
+        world.commit(100, &with_port(json!(8080)));
+        world.run();
+        world.commit(200, &with_port(port.clone()));
+        world.run_until(world.now + 130_000);
+        assert_eq!(
+            world.rows[&1].quarantined_generation.is_some(),
+            outcome == ROLLED_BACK
+        );
+        assert_eq!(world.said().rollout, outcome.1, "{port}");
+        assert_eq!(world.least_served, 2, "{port}: the old tasks stay");
+        if outcome == ROLLED_BACK {
+            let message = &world.said().message;
+            assert!(
+                message.contains("failed (web1.0 could not be started"),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_old_task_goes_first_only_where_it_may_hold_a_port_that_the_new_one_asks_for() {
+    for (old, new, goes_first) in [
+        (json!(8080), json!(8080), true),
+        (json!(8080), json!(9090), false),
+        (json!(8080), Value::Null, false),
+        (Value::Null, json!(9090), true),
+    ] {
+        let mut world = World::new(&[20]);
+        world.commit(100, &with_port(old.clone()));
+        world.run();
+        world.commit(200, &with_port(new.clone()));
+        world.run();
+        assert_eq!((world.said().health, world.said().rollout), HEALTHY);
+        assert_eq!(
+            (world.least_served, world.most_live),
+            if goes_first { (1, 2) } else { (2, 3) },
+            "{old} then {new}"
+        );
+    }
 }
 
 #[test]

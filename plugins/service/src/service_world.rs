@@ -14,6 +14,7 @@ pub(super) enum Conduct {
     Works,
     Crashes,
     NeverHealthy,
+    PortTaken,
 }
 
 /// A kernel and its agents, small enough to check every rule at every step.
@@ -284,6 +285,7 @@ impl World {
                     TaskState::Killed
                 }
                 TaskState::Staging if conduct == Conduct::Crashes => TaskState::Failed,
+                TaskState::Staging if conduct == Conduct::PortTaken => TaskState::Failed,
                 TaskState::Staging => TaskState::Running,
                 other => other,
             };
@@ -300,7 +302,8 @@ impl World {
                     };
                     task.healthy_since = works.then_some(now);
                 }
-                task.exit_code = (next == TaskState::Failed).then_some(1);
+                task.is_port_taken = next == TaskState::Failed && conduct == Conduct::PortTaken;
+                task.exit_code = (next == TaskState::Failed && !task.is_port_taken).then_some(1);
                 self.changed.insert(task.id);
                 is_news = true;
             }

@@ -1,5 +1,7 @@
 //! The part of a Service's normalised specification that its scheduler acts on.
 
+use std::collections::BTreeSet;
+
 use kelson_sdk::quantity::duration_ms;
 use kelson_sdk::serde_json::Value;
 
@@ -15,11 +17,22 @@ pub struct Spec {
     pub backoff: Backoff,
     /// How a new version is rolled out.
     pub update: Update,
+    /// The ports that it asks for.
+    pub ports: Ports,
     /// What one task takes, for messages: `0.5 cpus and 256Mi`.
     pub shape: String,
 }
 
-/// How a new version is rolled out, with the rules about fixed ports and roundings worked in.
+/// The ports that tasks of a version ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ports {
+    /// Those that are asked for by their numbers.
+    pub fixed: BTreeSet<u64>,
+    /// Whether one is picked for each task.
+    pub is_any_picked: bool,
+}
+
+/// How a new version is rolled out, with the roundings worked in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Update {
     /// How many slots may be without a working task; with `max_surge` 0 it is at least 1.
@@ -65,24 +78,45 @@ fn thousandths(value: &Value) -> Option<u64> {
     format!("{:.0}", number * 1000.0).parse().ok()
 }
 
-/// Whether a port of the specification asks for a number of its own, so that two tasks cannot be on
-/// one agent at a time.
-pub(crate) fn has_fixed_port(spec: &Value) -> bool {
-    let ports = spec.get("ports").and_then(Value::as_array);
-    ports.is_some_and(|ports| {
+impl Ports {
+    /// Reads them off a specification.
+    pub(crate) fn read(spec: &Value) -> Self {
+        let mut ports = Self::default();
+        for port in spec
+            .get("ports")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            match port.get("port").and_then(Value::as_u64) {
+                Some(number) => drop(ports.fixed.insert(number)),
+                None => ports.is_any_picked = true,
+            }
+        }
         ports
-            .iter()
-            .any(|port| port.get("port").is_some_and(|p| !p.is_null()))
-    })
+    }
+
+    /// Whether a task may hold a port that a task with `others` asks for by its number: two that
+    /// ask for the same cannot be on one agent at a time. What is picked may be any number.
+    pub(crate) fn may_hold_one_of(&self, others: &Self) -> bool {
+        let is_picked = self.is_any_picked && !others.fixed.is_empty();
+        is_picked || !self.fixed.is_disjoint(&others.fixed)
+    }
 }
 
 impl Update {
+    /// The same where nothing can be started beside what it replaces.
+    pub(crate) fn without_surge(self) -> Self {
+        Self {
+            max_surge: 0,
+            max_unavailable: self.max_unavailable.max(1),
+            ..self
+        }
+    }
+
     fn read(spec: &Value, instances: u32) -> Result<Self, String> {
         let mut max_unavailable = amount(spec, "/update/maxUnavailable")?.floor_of(instances);
-        let mut max_surge = amount(spec, "/update/maxSurge")?.ceil_of(instances);
-        if has_fixed_port(spec) {
-            max_surge = 0;
-        }
+        let max_surge = amount(spec, "/update/maxSurge")?.ceil_of(instances);
         if max_surge == 0 && max_unavailable == 0 {
             max_unavailable = 1;
         }
@@ -121,10 +155,8 @@ impl Spec {
             Some(other) => other.to_string(),
             None => "?".to_owned(),
         };
-        let ports = spec.pointer("/ports").and_then(Value::as_array);
-        let numbers = ports.into_iter().flatten();
-        let numbers = numbers.filter_map(|port| port.pointer("/port").and_then(Value::as_u64));
-        let numbers: Vec<String> = numbers.map(|port| port.to_string()).collect();
+        let asked = Ports::read(spec);
+        let numbers: Vec<String> = asked.fixed.iter().map(u64::to_string).collect();
         let ports = match numbers.as_slice() {
             [] => String::new(),
             [one] => format!(" with port {one}"),
@@ -138,6 +170,7 @@ impl Spec {
                 max: duration(spec, "/restart/backoff/max")?,
             },
             update: Update::read(spec, instances)?,
+            ports: asked,
             shape: format!(
                 "{} cpus and {}{ports}",
                 part("/resources/cpus"),
@@ -172,12 +205,15 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_port_forbids_a_surge_and_allows_one_to_be_away() {
+    fn without_a_surge_one_may_be_away() {
         let mut spec = whole();
         spec["ports"] = json!([{"name": "http", "port": 8080}]);
         let spec = Spec::read(&spec).unwrap();
         let update = spec.update;
+        assert_eq!((update.max_surge, update.max_unavailable), (1, 0));
+        let update = update.without_surge();
         assert_eq!((update.max_surge, update.max_unavailable), (0, 1));
+        assert_eq!(spec.ports.fixed, BTreeSet::from([8080]));
         assert_eq!(spec.shape, "0.5 cpus and 256Mi with port 8080");
     }
 

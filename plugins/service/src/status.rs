@@ -246,7 +246,8 @@ fn why_given_up(view: &View<'_>, seats: &[Seat<'_>]) -> String {
         .iter()
         .flat_map(|seat| seat.slot.ended())
         .filter(|task| task.template_id == view.row.template_id)
-        .filter(|task| task.state != TaskState::Killed && !task.is_port_taken)
+        .filter(|task| task.state != TaskState::Killed)
+        .filter(|task| view.is_telling(task))
         .max_by_key(|task| task.id);
     match failed {
         Some(task) => format!(

@@ -8,7 +8,7 @@ use kelson_sdk::quantity::duration_ms;
 use kelson_sdk::serde_json::Value;
 
 use crate::amount::Amount;
-use crate::spec::has_fixed_port;
+use crate::spec::Ports;
 
 /// Everything that is wrong with a normalised specification.
 pub(crate) fn problems(spec: &Value) -> Vec<Problem> {
@@ -214,7 +214,7 @@ fn check_update(spec: &Value, problems: &mut Vec<Problem>) {
     let is_none =
         |amount: Option<Amount>| matches!(amount, Some(Amount::Count(0) | Amount::Percent(0)));
     let (surge, unavailable) = (part("maxSurge"), part("maxUnavailable"));
-    if has_fixed_port(spec) {
+    if !Ports::read(spec).fixed.is_empty() {
         // 1 is what the default writes; it cannot be told from a wish.
         let is_wish = surge.is_some_and(|surge| surge != Amount::Count(1)) && !is_none(surge);
         if is_wish {

@@ -3,7 +3,7 @@
 use kelson_sdk::{Task, Workload};
 
 use crate::slots::Slot;
-use crate::spec::Spec;
+use crate::spec::{Spec, Update};
 
 /// Which generation is worked towards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,11 @@ pub struct View<'a> {
     pub want: Want,
     /// The specification of that generation.
     pub spec: &'a Spec,
+    /// Whether a task of another version may hold a port that this generation asks for by its
+    /// number, so that it has to go first.
+    pub is_port_shared: bool,
+    /// Whether the newest generation asks for a port by its number.
+    pub is_port_fixed: bool,
     /// The workload's name, for messages.
     pub name: &'a str,
     /// Cluster time in ms.
@@ -60,6 +65,21 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// How tasks of older versions are replaced.
+    pub(crate) fn update(&self) -> Update {
+        if self.is_port_shared {
+            self.spec.update.without_surge()
+        } else {
+            self.spec.update
+        }
+    }
+
+    /// Whether an ended task of the newest version says something about it. That a port was taken
+    /// says nothing, unless the version asks for one by its number: no try of it gets another.
+    pub(crate) fn is_telling(&self, ended: &Task) -> bool {
+        !ended.is_port_taken || self.is_port_fixed
+    }
+
     /// When the slot of a seat that was tried may be tried again.
     pub(crate) fn retry_at(&self, seat: &Seat<'_>) -> Option<u64> {
         let ended = seat.slot.last_try?;
