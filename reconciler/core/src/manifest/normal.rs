@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kelson_model::code::Code;
 use kelson_model::quantity::{Bytes, MilliCpus, Millis, ParseQuantityError};
+use kelson_model::spec::plain_numbers;
 use serde_json::{Map, Value};
 
 use super::flaw::{Flaw, Rewrite};
@@ -182,6 +183,7 @@ pub(crate) fn of_node(root: &Value, node: &Node, base: &str) -> Normal {
 /// Says which field is not the quantity that it must be.
 pub(crate) fn of_value(root: &Value, value: &Value) -> Result<Value, String> {
     let mut value = value.clone();
+    plain_numbers(&mut value);
     Filler::new(root).fill(root, &mut value, MAX_DEPTH, "")?;
     Ok(value)
 }
@@ -279,7 +281,8 @@ fn respelt(scalar: &Scalar, facets: &[&Value]) -> Option<(String, Option<String>
     if !scalar.is_plain {
         return None;
     }
-    let found = surprise::of_plain(&scalar.text)?;
+    // Who writes null means nothing, and not the text "~": which is put right by a person.
+    let found = surprise::of_plain(&scalar.text).filter(|_| scalar.text != "~")?;
     let mut types = facets.iter().filter_map(|schema| {
         let kind = schema.get("type").and_then(Value::as_str)?;
         Some((*schema, kind))
@@ -349,6 +352,7 @@ impl<'a> Filler<'a> {
                 }
                 self.left -= 1;
                 let mut value = default.clone();
+                plain_numbers(&mut value);
                 self.fill(
                     below,
                     &mut value,
