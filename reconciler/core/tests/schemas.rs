@@ -4,7 +4,7 @@
 mod support;
 
 use kelson_model::framework::{Description, KindDescription};
-use kelson_reconciler_core::manifest::{Kinds, KindsError, editor_schema, reference};
+use kelson_reconciler_core::manifest::{Changed, Kinds, KindsError, editor_schema, reference};
 use serde_json::{Value, json};
 use support::kinds;
 
@@ -144,6 +144,51 @@ fn a_value_set_by_hand_takes_its_canonical_form_or_is_refused() {
     assert_eq!(wrong.message, "spec has no field `instnaces`");
     assert_eq!(wrong.hint, "did you mean `instances`?");
     assert!(kinds.normalise("Nothing", &json!({})).is_err());
+}
+
+#[test]
+fn a_number_that_no_file_spells_has_the_form_that_a_file_gives_it() {
+    let kinds = kinds();
+    for (text, plain) in [("2.0", "2"), ("2.0e0", "2"), ("-0.0", "0"), ("1e3", "1000")] {
+        let number: Value = serde_json::from_str(text).unwrap();
+        let spec = json!({"run": {"command": "web"}, "instances": number});
+        let normal = kinds.normalise("Service", &spec).unwrap();
+        assert_eq!(normal["instances"].to_string(), plain, "{text}");
+    }
+    let schema =
+        json!({"type": "object", "properties": {"n": {"type": "integer", "default": 3.0}}});
+    let (kinds, _) = Kinds::new([("e", &framework("Herd", schema))]);
+    let normal = kinds.normalise("Herd", &json!({})).unwrap();
+    assert_eq!(normal["n"].to_string(), "3");
+}
+
+#[test]
+fn a_change_is_judged_by_what_it_adds_to_what_was_wrong_before() {
+    let schema = json!({"type": "object", "additionalProperties": false, "properties": {
+        "count": {"type": "integer", "minimum": 0}, "size": {"type": "string", "format": "bytes"},
+    }});
+    let (kinds, _) = Kinds::new([("e", &framework("Herd", schema))]);
+    let before = json!({"count": 1, "size": "1Gi", "newer": true});
+    let change = |after: Value| kinds.judge_change("Herd", &before, &after);
+    let standing = |changed: &Changed| changed.standing.clone().map(|unfit| unfit.message);
+    let newer = Some("spec has no field `newer`".to_owned());
+    let fine = change(json!({"count": 2.0, "size": "2048Mi", "newer": true}));
+    assert_eq!(standing(&fine), newer);
+    assert_eq!(
+        fine.outcome.unwrap().to_string(),
+        r#"{"count":2,"newer":true,"size":"2Gi"}"#
+    );
+    let wrong = change(json!({"count": -1, "size": "1Gi", "newer": true}));
+    assert_eq!(standing(&wrong), newer);
+    assert_eq!(
+        wrong.outcome.unwrap_err().message,
+        "spec.count is the number -1, and must be a whole number of at least 0"
+    );
+    let mended = change(json!({"count": 1, "size": "1Gi"}));
+    assert_eq!((mended.outcome.is_ok(), mended.standing), (true, None));
+    let fit = json!({"count": 1});
+    let wrong = kinds.judge_change("Herd", &fit, &json!({"count": 1, "newest": 1}));
+    assert_eq!((wrong.outcome.is_err(), wrong.standing), (true, None));
 }
 
 #[test]

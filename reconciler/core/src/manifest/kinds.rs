@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::framework::{FRAMEWORK, framework_schema};
 use super::nearest::{Meant, nearest};
 use super::other_words::of_kind;
-use super::schema::{Schema, Unfit};
+use super::schema::{Changed, Schema, Unfit};
 
 /// One kind that is known.
 #[derive(Debug)]
@@ -283,11 +283,27 @@ impl Kinds {
     pub fn normalise(&self, kind: &str, spec: &Value) -> Result<Value, Unfit> {
         match self.get(kind) {
             Some(kind) => kind.schema.check_value(spec),
-            None => Err(Unfit {
-                message: format!("there is no kind {kind}"),
-                hint: String::new(),
-            }),
+            None => Err(no_kind(kind)),
         }
+    }
+
+    /// Judges a change by hand of a specification that is in force: by what it adds to what was
+    /// wrong before.
+    pub fn judge_change(&self, kind: &str, before: &Value, after: &Value) -> Changed {
+        match self.get(kind) {
+            Some(kind) => kind.schema.check_change(before, after),
+            None => Changed {
+                outcome: Err(no_kind(kind)),
+                standing: None,
+            },
+        }
+    }
+}
+
+fn no_kind(kind: &str) -> Unfit {
+    Unfit {
+        message: format!("there is no kind {kind}"),
+        hint: String::new(),
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) use pointer::join as pointer_join;
 pub use reference::reference;
 pub use rejected::rejected;
 pub use resolve::{BlobNeed, resolve};
-pub use schema::Unfit;
+pub use schema::{Changed, Unfit};
 pub use tree::{Position, Spans};
 pub use waiting::Waiting;
 pub use yaml::{MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_value};

@@ -157,6 +157,16 @@ impl Schema {
     }
 }
 
+/// A specification in which something was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Normalised, or what is wrong with the change.
+    pub outcome: Result<Value, Unfit>,
+    /// What was wrong with the specification before, and still is: the kind's schema may be another
+    /// one than that which it was accepted by.
+    pub standing: Option<Unfit>,
+}
+
 /// Why a specification is none of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -175,22 +185,7 @@ impl Schema {
         if errors().next().is_none() {
             return Vec::new();
         }
-        let node = Node::of_value(value);
-        let quiet = BTreeSet::new();
-        let place = Place {
-            base,
-            quiet: &quiet,
-            spec: None,
-        };
-        let flaws = self.check(&node, place).flaws.into_iter();
-        let told: Vec<(String, Unfit)> = flaws
-            .take(MAX_PROBLEMS)
-            .map(|flaw| {
-                let pointer = node.pointer_to(flaw.position).unwrap_or_default();
-                let Flaw { message, hint, .. } = flaw;
-                (pointer, Unfit { message, hint })
-            })
-            .collect();
+        let (told, _) = self.told(value, base);
         if !told.is_empty() {
             return told;
         }
@@ -203,6 +198,57 @@ impl Schema {
             (error.instance_path().as_str().to_owned(), unfit)
         });
         told.collect()
+    }
+
+    /// What is wrong with the normal form of a value, and that form.
+    fn told(&self, value: &Value, base: &str) -> (Vec<(String, Unfit)>, Value) {
+        let node = Node::of_value(value);
+        let quiet = BTreeSet::new();
+        let place = Place {
+            base,
+            quiet: &quiet,
+            spec: None,
+        };
+        let checked = self.check(&node, place);
+        let flaws = checked.flaws.into_iter().take(MAX_PROBLEMS);
+        let told = flaws.map(|flaw| {
+            let pointer = node.pointer_to(flaw.position).unwrap_or_default();
+            let Flaw { message, hint, .. } = flaw;
+            (pointer, Unfit { message, hint })
+        });
+        (told.collect(), checked.value)
+    }
+
+    /// Judges a change of a specification by what it adds to what was wrong before.
+    pub(crate) fn check_change(&self, before: &Value, after: &Value) -> Changed {
+        let wrong = match self.check_value(after) {
+            Ok(value) => {
+                return Changed {
+                    outcome: Ok(value),
+                    standing: None,
+                };
+            }
+            Err(wrong) => wrong,
+        };
+        let Err(standing) = self.check_value(before) else {
+            return Changed {
+                outcome: Err(wrong),
+                standing: None,
+            };
+        };
+        let (known, _) = self.told(before, "/spec");
+        let (told, value) = self.told(after, "/spec");
+        let is_new = |(pointer, unfit): &(String, Unfit)| {
+            let mut known = known.iter();
+            !known.any(|(place, other)| place == pointer && other.message == unfit.message)
+        };
+        Changed {
+            outcome: match told.into_iter().find(is_new) {
+                Some((_, unfit)) => Err(unfit),
+                None => Ok(value),
+            },
+            standing: Some(standing),
+        }
     }
 }
 
