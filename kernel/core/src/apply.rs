@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
 use crate::context::Context;
+use crate::leaving;
 use crate::record::Client;
 use crate::reply::{Reply, refusal};
 use crate::state::State;
@@ -64,7 +65,10 @@ pub fn apply(state: &mut State, index: Index, entry: &Entry) -> Reply {
     };
     let before = state.clone();
     let reply = match entry.command.apply(state, &context) {
-        Ok(reply) => reply,
+        Ok(reply) => {
+            leaving::after_entry(state, &context);
+            reply
+        }
         Err(refused) => {
             *state = before;
             Reply::Refused(refused)

@@ -1,6 +1,9 @@
 //! Explanations: why something does not happen. The answer is always there.
 
+use std::sync::Arc;
+
 use kelson_model::agent::AgentState;
+use kelson_model::framework::FaultCause;
 use kelson_model::object::{Health, Namespace, ObjectKey, Sync};
 use kelson_model::reason::KeptReason;
 use kelson_model::source::{Fault, SourceRecord};
@@ -8,7 +11,9 @@ use kelson_model::time::ClusterTime;
 pub use kelson_model::view::Explanation;
 
 use crate::allocator::{demanded_template, has_free_ports};
+use crate::leaving::why_it_stays;
 use crate::port::{Demand, SeatId};
+use crate::record::Task;
 use crate::report::framework_fault;
 use crate::round::{RoundMemory, Standing};
 use crate::state::State;
@@ -51,7 +56,9 @@ pub fn explain_object(
                 .map(|kept| line(kept.reason.word(), kept.message.clone())),
         );
     }
-    if object.is_removed {
+    if let Some(reason) = why_it_stays(state, key) {
+        lines.push(line(FaultCause::Held.reason(), reason));
+    } else if object.is_removed {
         lines.push(line(
             "Removed",
             "no manifest wants it any more; it goes once its tasks have ended",
@@ -134,7 +141,12 @@ pub fn explain_object(
         .workload
         .into_iter()
         .flat_map(|workload| state.tasks_of(workload));
-    for task in waiting.filter(|task| !task.is_forgotten) {
+    // What came before the newest task of a slot is over.
+    let is_newest = |task: &&Arc<Task>| {
+        let newest = state.newest_of_slot(task.workload, task.slot);
+        newest.is_some_and(|newest| newest.id == task.id)
+    };
+    for task in waiting.filter(|task| !task.is_forgotten).filter(is_newest) {
         let said = match &task.exit {
             // What was asked to end and has ended explains nothing.
             Some(_) if task.stop.is_some() => continue,

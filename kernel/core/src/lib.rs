@@ -16,6 +16,7 @@ pub mod demand;
 mod explain;
 mod fairness;
 mod invariant;
+mod leaving;
 mod lifecycle;
 pub mod object;
 pub mod port;

@@ -22,6 +22,9 @@ pub const STEADY: Millis = Millis(60_000);
 /// How many ended tasks of a slot are kept, at most: the youngest, whether their scheduler has done
 /// with them or not.
 pub const KEPT_ENDED_OF_SLOT: usize = 4;
+/// How many tasks of a slot that never ran for want of their ports are kept beside them: the
+/// youngest, which says how often that happened in a row.
+pub const KEPT_TRIES_OF_SLOT: usize = 1;
 /// How many of the ended tasks that the scheduler of a workload has done with are kept for people,
 /// at most.
 pub const KEPT_FORGOTTEN: usize = 10;

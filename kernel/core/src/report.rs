@@ -14,6 +14,7 @@ use kelson_model::source::SourceRecord;
 use kelson_model::task::{CheckState, TaskState};
 
 use crate::command::place_objection;
+use crate::leaving::why_it_stays;
 use crate::object::Object;
 use crate::record::Task;
 use crate::state::State;
@@ -75,7 +76,7 @@ pub fn object_status(state: &State, object: &Object) -> ObjectStatus {
             Some("its tasks are ending".to_owned()),
             None,
         )
-    } else if object.workload.is_none() {
+    } else if is_unhandled(state, object) {
         let message = format!("no framework handles kind {}", object.key.kind);
         (
             Health::Unknown,
@@ -118,20 +119,30 @@ pub fn object_status(state: &State, object: &Object) -> ObjectStatus {
 
 /// What the kernel says of an object without its scheduler.
 fn standing(state: &State, object: &Object) -> Option<Standing> {
+    if object.is_removed {
+        return Some(Standing::Removed);
+    }
     if object.key.kind == "Framework" {
         let (cause, _) = own_fault(state, object)?;
         return (!cause.goes_by()).then_some(Standing::Refused);
     }
-    if object.is_removed {
-        return Some(Standing::Removed);
-    }
-    object.workload.is_none().then_some(Standing::Unhandled)
+    is_unhandled(state, object).then_some(Standing::Unhandled)
+}
+
+/// Whether no framework in force handles the kind of an object, whatever it has from before.
+fn is_unhandled(state: &State, object: &Object) -> bool {
+    let (kind, namespace) = (&object.key.kind, &object.key.namespace);
+    object.workload.is_none() || state.framework_for(kind, namespace).is_none()
 }
 
 fn framework_health(
     state: &State,
     object: &Object,
 ) -> (Health, Option<String>, Option<String>, Option<RolloutState>) {
+    if let Some(reason) = why_it_stays(state, &object.key) {
+        let held = FaultCause::Held.reason().to_owned();
+        return (Health::Progressing, Some(held), Some(reason), None);
+    }
     if let Some((cause, reason)) = own_fault(state, object) {
         return (
             Health::Degraded,

@@ -13,8 +13,8 @@ use kelson_model::spec::Spec;
 use kelson_model::task::StopReason;
 use kelson_model::time::WallTime;
 
-use crate::command::install_framework::drop_framework;
 use crate::context::Context;
+use crate::leaving;
 use crate::lifecycle::order_stop;
 use crate::object::{Object, Status};
 use crate::reply::{Reply, refusal};
@@ -125,6 +125,13 @@ pub(super) fn apply(
     for key in going() {
         unasked += u32::from(remove_object(state, context, key) == Some(PrunePolicy::Auto));
     }
+    leaving::let_go(state);
+    for key in going() {
+        if let Some(reason) = leaving::why_it_stays(state, key) {
+            let message = format!("framework {} stays: {reason}", key.name);
+            state.push_event(context.event("FrameworkHeld", Some(key), message));
+        }
+    }
     state.drop_staged(&command.source);
     if source.applied.as_ref() != Some(&command.revision) {
         let message = format!(
@@ -173,11 +180,10 @@ fn hands_on<'a>(state: &State, keys: impl Iterator<Item = &'a ObjectKey>) -> Dig
 fn accept_object(state: &mut State, context: &Context, command: &Accept, desired: &DesiredObject) {
     let pointers = state.template_pointers(&desired.key);
     let seat = state.seat_of(&desired.key);
-    let before = state
-        .objects
-        .get(&desired.key)
-        .filter(|object| !object.is_removed);
-    let is_new = before.is_none();
+    let before = state.objects.get(&desired.key);
+    // A framework that was leaving stays after all.
+    let is_back = before.is_some() && leaving::is_leaving(state, &desired.key);
+    let is_new = !is_back && before.is_none_or(|object| object.is_removed);
     if is_new && state.objects.contains_key(&desired.key) {
         // It was removed, its last tasks are still ending, and git wants it again: those tasks
         // belong to the old one. They were asked to end, and are kept under their old number until
@@ -191,6 +197,11 @@ fn accept_object(state: &mut State, context: &Context, command: &Accept, desired
             new_object(desired, workload, context)
         }
     };
+    if is_back {
+        // A new generation, so that its component is looked at again: others may have taken kinds.
+        object.is_removed = false;
+        object.spec = Spec::default();
+    }
     object.labels.clone_from(&desired.labels);
     object.lifecycle = desired.lifecycle;
     object.origin = Some(desired.origin.clone());
@@ -281,18 +292,21 @@ fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) -> Optio
         Some(key),
         format!("{key} is removed: no manifest wants it any more"),
     ));
+    let framework = state.frameworks.get(key);
+    // One that came in the box has a record without an object.
+    if framework.is_some_and(|framework| !framework.is_built_in) {
+        let mut object = Arc::unwrap_or_clone(object);
+        object.is_removed = true;
+        object.desired = None;
+        state.put_object(object);
+        return Some(policy);
+    }
     let running: Vec<TaskId> = match object.workload {
         Some(workload) => state.live_tasks_of(workload).map(|task| task.id).collect(),
         None => Vec::new(),
     };
     if running.is_empty() {
         state.drop_object(key);
-        let known = state.frameworks.get(key);
-        // One that came in the box has a record without an object.
-        let is_built_in = known.is_some_and(|known| known.is_built_in);
-        if key.kind == "Framework" && !is_built_in {
-            drop_framework(state, key);
-        }
         return Some(policy);
     }
     let mut object = Arc::unwrap_or_clone(object);

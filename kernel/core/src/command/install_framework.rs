@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kelson_model::code::Code;
 use kelson_model::framework::{
-    Ceiling, Claim, Description, FaultCause, Limits, kind_objection, name_objection,
+    Ceiling, Claim, Description, FaultCause, KindDescription, Limits, kind_objection, name_objection, serves,
 };
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
@@ -14,6 +14,7 @@ use kelson_model::text;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::leaving::{is_leaving, objects_of};
 use crate::object::Object;
 use crate::record::Framework;
 use crate::reply::{Reply, refusal};
@@ -98,7 +99,8 @@ fn check_wanted(state: &State, key: &ObjectKey, is_built_in: bool) -> Result<(),
 ///
 /// A framework has a name and kinds that no other one in force has. One from git is none of the
 /// box, serves the namespace of its object and those below, stays within what the operator allows,
-/// and keeps the kinds that have living tasks.
+/// and keeps the kinds that have living tasks. One that is leaving gives up a kind to whoever serves
+/// all objects of it.
 pub fn framework_objection(
     state: &State,
     command: &InstallFramework,
@@ -111,16 +113,17 @@ pub fn framework_objection(
     if let Some(reason) = place_objection(state, &command.key).filter(|_| !command.is_built_in) {
         return Some(not_allowed(reason));
     }
-    let claims = || {
-        others().map(|other| Claim {
-            namespace: &other.key.namespace,
-            name: &other.key.name,
-            is_in_force: other.component.is_some(),
-            description: other.description.as_deref(),
-        })
+    let keeps_its_name = |other: &&Arc<Framework>| {
+        let mut kinds = other.description.iter().flat_map(|it| &it.kinds);
+        !is_leaving(state, &other.key) || kinds.any(|kind| keeps(state, other, command, &kind.kind))
     };
-    let taken = name_objection(&command.key, claims())
-        .or_else(|| kind_objection(&command.description.kinds, claims()));
+    let kind_taken = |kind: &KindDescription| {
+        let keeping = others().filter(|other| keeps(state, other, command, &kind.kind));
+        kind_objection(std::slice::from_ref(kind), keeping.map(claim))
+    };
+    let named = others().filter(keeps_its_name).map(claim);
+    let taken = name_objection(&command.key, named)
+        .or_else(|| command.description.kinds.iter().find_map(kind_taken));
     if let Some(reason) = taken {
         return Some(not_allowed(reason));
     }
@@ -140,6 +143,46 @@ pub fn framework_objection(
         }
     }
     held_kind(state, command).map(|reason| (FaultCause::Held, reason))
+}
+
+/// What a framework has that no other may have.
+fn claim(framework: &Arc<Framework>) -> Claim<'_> {
+    Claim {
+        namespace: &framework.key.namespace,
+        name: &framework.key.name,
+        is_in_force: framework.component.is_some(),
+        description: framework.description.as_deref(),
+    }
+}
+
+/// Whether another framework has a kind and does not give it up to this one.
+fn keeps(state: &State, other: &Framework, command: &InstallFramework, kind: &str) -> bool {
+    let mut brought = command.description.kinds.iter();
+    let is_brought = brought.any(|it| it.kind == kind);
+    let takes_over = |object: &Object| {
+        let (key, namespaces) = (&command.key.namespace, &command.namespaces);
+        is_brought && serves(key, namespaces, command.is_built_in, &object.key.namespace)
+    };
+    other.kind(kind).is_some()
+        && (!is_leaving(state, &other.key) || !objects_of(state, &other.key, kind).all(takes_over))
+}
+
+/// Takes the kinds that a framework brings from those that are leaving.
+fn take_over(state: &mut State, by: &ObjectKey, kinds: &BTreeSet<String>) {
+    let has_one = |it: &&Arc<Framework>| {
+        it.key != *by
+            && kinds.iter().any(|kind| it.kind(kind).is_some())
+            && is_leaving(state, &it.key)
+    };
+    let leaving: Vec<Arc<Framework>> = state.frameworks.values().filter(has_one).cloned().collect();
+    for framework in leaving {
+        let mut framework = Arc::unwrap_or_clone(framework);
+        if let Some(description) = &mut framework.description {
+            let described = Arc::make_mut(description);
+            described.kinds.retain(|it| !kinds.contains(&it.kind));
+        }
+        state.put_framework(framework);
+    }
 }
 
 /// Why a framework from git cannot have this key at all.
@@ -177,13 +220,8 @@ fn held_kind(state: &State, command: &InstallFramework) -> Option<String> {
 
 /// How many tasks of a kind have not ended, where this framework is the one that handles it.
 fn living_tasks(state: &State, kind: &str, framework: &ObjectKey) -> usize {
-    let of_kind = state.objects.iter().filter(|(key, _)| key.kind == kind);
-    of_kind
-        .filter(|(key, _)| {
-            let handles = state.framework_for(kind, &key.namespace);
-            handles.is_some_and(|handles| handles.key == *framework)
-        })
-        .filter_map(|(_, object)| object.workload)
+    objects_of(state, framework, kind)
+        .filter_map(|object| object.workload)
         .flat_map(|workload| state.tasks_of(workload))
         .filter(|task| !task.state.is_terminal())
         .count()
@@ -231,7 +269,9 @@ pub(super) fn apply(
     // Kinds that it handled until now may fall to another framework.
     let mut kinds = kinds_of(state, &command.key);
     state.put_framework(framework);
-    kinds.append(&mut kinds_of(state, &command.key));
+    let brought = kinds_of(state, &command.key);
+    take_over(state, &command.key, &brought);
+    kinds.extend(brought);
     bind_objects(state, &kinds);
     Ok(context.done(None))
 }
@@ -250,7 +290,7 @@ fn kinds_of(state: &State, framework: &ObjectKey) -> BTreeSet<String> {
 }
 
 /// Takes a framework out of force; its kinds fall to another one where there is one.
-pub(super) fn drop_framework(state: &mut State, framework: &ObjectKey) {
+pub(crate) fn drop_framework(state: &mut State, framework: &ObjectKey) {
     let kinds = kinds_of(state, framework);
     state.drop_framework(framework);
     bind_objects(state, &kinds);

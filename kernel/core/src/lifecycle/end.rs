@@ -7,7 +7,7 @@ use kelson_model::id::{TaskId, WorkloadId};
 use kelson_model::task::{Exit, TaskState};
 
 use crate::context::Context;
-use crate::record::{KEPT_ENDED_OF_SLOT, KEPT_FORGOTTEN, Task};
+use crate::record::{KEPT_ENDED_OF_SLOT, KEPT_FORGOTTEN, KEPT_TRIES_OF_SLOT, Task};
 use crate::state::State;
 
 /// Ends a task for good: gives back what it held, and drops its workload where that was removed and
@@ -29,7 +29,10 @@ pub(crate) fn end_task(
     if let Some(exit) = task.exit.as_ref().filter(|_| task.is_port_taken()) {
         state.note_taken_ports(task.agent, &exit.taken_ports, context.now);
     }
-    state.push_event(context.event("TaskEnded", Some(&task.object), message));
+    // What a row of tries for the same ports comes to is told once.
+    if !(task.is_port_taken() && task.refusals > 0) {
+        state.push_event(context.event("TaskEnded", Some(&task.object), message));
+    }
     let (id, workload, slot) = (task.id, task.workload, task.slot);
     state.put_task(task);
     heal_what_ended(state, context, id);
@@ -84,21 +87,32 @@ pub(crate) fn forget(state: &mut State, mut task: Task) {
     task.is_forgotten = true;
     state.put_task(task);
     let forgotten = state.forgotten_tasks_of(workload);
-    drop_surplus(
-        state,
-        forgotten.map(|task| task.id).collect(),
-        KEPT_FORGOTTEN,
-    );
+    let (tries, runs) = by_kind(forgotten);
+    drop_surplus(state, runs, KEPT_FORGOTTEN);
+    drop_surplus(state, tries, KEPT_FORGOTTEN);
 }
 
-/// Keeps the youngest ended tasks of a slot, whether its scheduler has done with them or not.
+/// The tasks that never ran for want of their ports, and the others.
+fn by_kind<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> (Vec<TaskId>, Vec<TaskId>) {
+    let (mut tries, mut runs) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let list = if task.is_port_taken() {
+            &mut tries
+        } else {
+            &mut runs
+        };
+        list.push(task.id);
+    }
+    (tries, runs)
+}
+
+/// Keeps the youngest ended tasks of a slot, whether its scheduler has done with them or not. What
+/// never ran for want of its ports pushes none of them out.
 fn drop_old_tasks_of_slot(state: &mut State, workload: WorkloadId, slot: u32) {
     let ended = state.ended_tasks_of_slot(workload, slot);
-    drop_surplus(
-        state,
-        ended.map(|task| task.id).collect(),
-        KEPT_ENDED_OF_SLOT,
-    );
+    let (tries, runs) = by_kind(ended);
+    drop_surplus(state, runs, KEPT_ENDED_OF_SLOT);
+    drop_surplus(state, tries, KEPT_TRIES_OF_SLOT);
 }
 
 fn drop_surplus(state: &mut State, mut tasks: Vec<TaskId>, kept: usize) {

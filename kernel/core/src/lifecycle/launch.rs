@@ -101,12 +101,15 @@ pub(crate) fn launch(
         message: String::new(),
     };
     state.take(&task, last_port);
-    let message = format!(
-        "{} ({}) of generation {generation} goes to {agent}",
-        task.name(),
-        task.id
-    );
-    state.push_event(context.event("TaskLaunched", Some(&key), message));
+    // What a row of tries for the same ports comes to is told once.
+    if refusals == 0 {
+        let message = format!(
+            "{} ({}) of generation {generation} goes to {agent}",
+            task.name(),
+            task.id
+        );
+        state.push_event(context.event("TaskLaunched", Some(&key), message));
+    }
     state.put_task(task);
     Ok(())
 }

@@ -4,6 +4,7 @@
 use kelson_kernel_core::explain_object;
 use kelson_kernel_core::port::Op;
 use kelson_model::object::{Health, RolloutState};
+use kelson_model::task::TaskState;
 use kelson_model::time::ClusterTime;
 
 use crate::leader::{Leader, trapped};
@@ -66,4 +67,22 @@ fn a_service_that_is_healthy_waits_for_nothing() {
         })];
     });
     assert_eq!(reasons(&leader), ["AsItShouldBe"]);
+}
+
+#[test]
+fn only_the_newest_task_of_a_slot_explains_anything() {
+    let mut leader = Leader::new();
+    let agent = leader.world.agent(4, 1024);
+    leader.world.serve(&service("web"), spec("a", 2));
+    let first = leader.world.launch(&service("web"), 0, agent);
+    let said = |leader: &Leader| {
+        let (world, key) = (&leader.world, service("web"));
+        let lines = explain_object(&world.state, &leader.memory, &key, world.now).unwrap();
+        lines.iter().filter(|line| line.reason == "Task").count()
+    };
+    leader.world.say(first, TaskState::Failed);
+    assert_eq!(said(&leader), 1);
+    let second = leader.world.launch(&service("web"), 0, agent);
+    leader.world.say(second, TaskState::Running);
+    assert_eq!(said(&leader), 0);
 }

@@ -94,3 +94,32 @@ fn an_agent_whose_port_somebody_else_has_is_shown_only_where_there_is_no_other()
     let turn = leader.one();
     assert_eq!(offered(&turn), [(large, 1)], "it is asked again");
 }
+
+#[test]
+fn tries_for_taken_ports_push_out_nothing_of_the_program_and_are_told_once() {
+    let mut world = World::new();
+    let agent = world.agent(4, 1024);
+    let ported = with_ports(spec("a", 1), json!([{"name": "http", "port": 8080}]));
+    let workload = world.serve(&service("web"), ported);
+    let mut ran = Vec::new();
+    for _ in 0..3 {
+        let task = world.launch(&service("web"), 0, agent);
+        world.say(task, TaskState::Failed);
+        ran.push(task);
+    }
+    let before = world.state.events.len();
+    for _ in 0..20 {
+        let task = world.launch(&service("web"), 0, agent);
+        refuse_ports(&mut world, task, Vec::new());
+        if ran.len() < 4 {
+            ran.push(task);
+        }
+        ran[3] = task;
+    }
+    let told = world.state.events.iter().skip(before);
+    let told: Vec<&str> = told.map(|event| event.reason.as_str()).collect();
+    assert_eq!(told, ["TaskLaunched", "TaskEnded"]);
+    let kept: Vec<TaskId> = world.state.tasks_of(workload).map(|task| task.id).collect();
+    assert_eq!(kept, ran);
+    assert_eq!(world.task(ran[3]).refusals, 19);
+}

@@ -281,8 +281,11 @@ fn when_a_framework_goes_its_workloads_fall_to_the_one_that_waits_for_the_kind()
     let before = world.state.seat_of(&flock()).unwrap();
     let task = launched(&mut world, &before, workload, agent);
     world.commit(Vec::new(), vec![first.key.clone()]);
-    assert!(!world.state.frameworks.contains_key(&first.key));
+    // Nobody is without a scheduler meanwhile.
+    assert_eq!(world.state.seat_of(&flock()).as_ref(), Some(&before));
     put_in_force(&mut world, &second);
+    assert!(!world.state.frameworks.contains_key(&first.key));
+    assert!(!world.state.objects.contains_key(&first.key));
     let after = world.state.seat_of(&flock()).unwrap();
     assert_eq!(after.framework, second.key);
     assert_eq!(world.task(task).seat, after);
@@ -386,4 +389,95 @@ fn a_framework_that_names_no_component_is_at_fault_and_never_healthy() {
         "birds.wasm is not pinned by a digest",
     )));
     assert_eq!(health(&world), Health::Degraded);
+}
+
+/// A framework that left git while a task of its kind lives; and that task.
+fn leaving() -> (World, InstallFramework, kelson_model::id::TaskId) {
+    let birds = from_git("birds", "Flock");
+    let mut world = world_with(&[&birds]);
+    put_in_force(&mut world, &birds);
+    let agent = world.agent(8, 1024);
+    world.serve(&flock(), spec("a", 1));
+    let (workload, seat) = (world.workload(&flock()), world.state.seat_of(&flock()));
+    let task = launched(&mut world, &seat.unwrap(), workload, agent);
+    world.commit(Vec::new(), vec![birds.key.clone()]);
+    (world, birds, task)
+}
+
+#[test]
+fn a_framework_that_leaves_git_stays_for_its_objects_and_goes_after_the_last() {
+    let (mut world, birds, task) = leaving();
+    assert!(world.state.seat_of(&flock()).is_some());
+    let status = object_status(&world.state, &world.object(&birds.key));
+    assert_eq!(status.health, Health::Progressing);
+    assert_eq!(status.standing, Some(Standing::Removed));
+    assert_eq!(status.reason.as_deref(), Some("Held"));
+    let reason = "no manifest wants it any more; it stays in force for Flock shop/web/sparrows: remove those objects first";
+    assert_eq!(status.message.as_deref(), Some(reason));
+    let memory = RoundMemory::default();
+    let why = explain_object(&world.state, &memory, &birds.key, world.now).unwrap();
+    assert_eq!((&*why[0].reason, &*why[0].message), ("Held", reason));
+    // A later revision takes the object; its task ends, and the framework goes by itself.
+    world.commit(Vec::new(), vec![flock()]);
+    assert!(world.state.frameworks.contains_key(&birds.key));
+    world.say(task, TaskState::Killed);
+    assert!(!world.state.frameworks.contains_key(&birds.key));
+    assert!(!world.state.objects.contains_key(&birds.key));
+    assert_eq!(world.state.events.back().unwrap().reason, "FrameworkGone");
+}
+
+#[test]
+fn a_framework_that_goes_with_its_objects_goes_after_their_tasks() {
+    let birds = from_git("birds", "Flock");
+    let mut world = world_with(&[&birds]);
+    put_in_force(&mut world, &birds);
+    world.serve(&flock(), spec("a", 1));
+    world.commit(Vec::new(), vec![birds.key.clone(), flock()]);
+    assert!(!world.state.frameworks.contains_key(&birds.key));
+    assert!(!world.state.objects.contains_key(&birds.key));
+}
+
+#[test]
+fn a_framework_that_comes_back_before_it_has_gone_stays() {
+    let (mut world, birds, _) = leaving();
+    world.commit(vec![desired(&birds.key, json!({}))], Vec::new());
+    let object = world.object(&birds.key);
+    // Its component is looked at again.
+    assert_eq!((object.is_removed, object.generation), (false, 2));
+    put_in_force(&mut world, &birds);
+    assert_eq!(fault(&world, &birds), None);
+    world.commit(Vec::new(), vec![flock()]);
+    assert!(world.state.frameworks.contains_key(&birds.key));
+}
+
+#[test]
+fn a_framework_that_leaves_gives_up_no_kind_to_one_that_serves_less() {
+    let (mut world, birds, _) = leaving();
+    let mut narrow = from_git("narrow", "Flock");
+    narrow.namespaces = vec![ns("shop/till")];
+    let mut again = from_git("birds", "Flock");
+    again.key = ObjectKey::new("Framework", ns("data"), "birds");
+    let objects = [&narrow, &again].map(|it| desired(&it.key, json!({})));
+    world.commit(objects.to_vec(), Vec::new());
+    for one in [&narrow, &again] {
+        put_in_force(&mut world, one);
+        assert_eq!(fault(&world, one).unwrap().0, FaultCause::NotAllowed);
+    }
+    let seat = world.state.seat_of(&flock()).unwrap();
+    assert_eq!(seat.framework, birds.key);
+}
+
+#[test]
+fn an_object_whose_framework_is_not_there_says_so_whatever_it_said_before() {
+    let (world, birds, _) = leaving();
+    let object = world.object(&flock());
+    // As an earlier version left it.
+    let mut records = kelson_kernel_core::Records::clone(&world.state);
+    records.frameworks.remove(&birds.key);
+    records.objects.remove(&birds.key);
+    let state = kelson_kernel_core::State::from(records);
+    let status = object_status(&state, &object);
+    assert_eq!(status.health, Health::Unknown);
+    assert_eq!(status.reason.as_deref(), Some("NoFramework"));
+    assert_eq!(status.standing, Some(Standing::Unhandled));
 }

@@ -109,7 +109,24 @@ fn assert_nothing_is_left_behind(state: &State) {
     }
     for object in state.objects.values() {
         assert!(object.history.len() <= 11);
-        assert!(!object.is_removed || state.tasks_of(object.workload.unwrap()).count() > 0);
+        let has_tasks = |workload| state.tasks_of(workload).count() > 0;
+        let is_used = if object.key.kind == "Framework" {
+            let mut others = state.objects.keys().filter(|key| key.kind != "Framework");
+            others.any(|key| {
+                let handles = state.framework_for(&key.kind, &key.namespace);
+                handles.is_some_and(|handles| handles.key == object.key)
+            }) || state
+                .tasks
+                .values()
+                .any(|task| task.seat.framework == object.key)
+        } else {
+            object.workload.is_some_and(has_tasks)
+        };
+        assert!(
+            !object.is_removed || is_used,
+            "{} is left behind",
+            object.key
+        );
     }
 }
 
