@@ -11,10 +11,20 @@ use std::time::Duration;
 use kelson_model::report::{LoopReport, LoopState};
 use tokio::time::Instant;
 
+/// Asked whenever somebody wants to know: why a loop cannot do its work, if so.
+type Check = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// The loops of one process; clones are the same.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Hearts {
     beats: Arc<Mutex<BTreeMap<String, Beat>>>,
+    checks: Arc<Mutex<BTreeMap<String, Check>>>,
+}
+
+impl std::fmt::Debug for Hearts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Hearts").field(&self.beats()).finish()
+    }
 }
 
 /// What a loop said last.
@@ -45,6 +55,12 @@ impl Hearts {
         heart
     }
 
+    /// Says how to find out why a loop cannot do its work; in place of what was said before of it.
+    pub fn check(&self, name: &str, why: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.insert(name.to_owned(), Arc::new(why));
+    }
+
     fn beats(&self) -> MutexGuard<'_, BTreeMap<String, Beat>> {
         self.beats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,19 +77,25 @@ impl Hearts {
 
     /// How all loops do, by name.
     pub fn report(&self) -> Vec<LoopReport> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let checks = checks.clone();
+        let asked = |(name, check): (String, Check)| Some((name, check()?));
+        let mut blocked: BTreeMap<String, String> = checks.into_iter().filter_map(asked).collect();
         let now = Instant::now();
         let report = |(name, beat): (&String, &Beat)| {
+            let why = blocked.remove(name);
             let silent = now.saturating_duration_since(beat.at);
             let is_late = beat.limit.is_some_and(|limit| silent > limit);
             let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
             LoopReport {
                 name: name.clone(),
-                state: match (beat.has_ended, is_late) {
-                    (true, _) => LoopState::Ended,
-                    (false, true) => LoopState::Late,
-                    (false, false) => LoopState::Alive,
+                state: match (beat.has_ended, &why, is_late) {
+                    (true, ..) => LoopState::Ended,
+                    (false, Some(_), _) => LoopState::Blocked,
+                    (false, None, true) => LoopState::Late,
+                    (false, None, false) => LoopState::Alive,
                 },
-                doing: beat.doing.clone(),
+                doing: why.unwrap_or_else(|| beat.doing.clone()),
                 silent_ms: millis(silent),
                 limit_ms: beat.limit.map(millis),
             }
@@ -81,7 +103,7 @@ impl Hearts {
         self.beats().iter().map(report).collect()
     }
 
-    /// The loops that are late or have ended.
+    /// The loops that are late or blocked, or have ended.
     pub fn late(&self) -> Vec<LoopReport> {
         let mut all = self.report();
         all.retain(|report| report.state != LoopState::Alive);
@@ -112,7 +134,7 @@ impl Drop for Heart {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::indexing_slicing, reason = "tests")]
+    #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -128,6 +150,24 @@ mod tests {
         assert_eq!(late[0].doing, "waits for a change");
         assert_eq!((late[0].silent_ms, late[0].limit_ms), (6000, Some(5000)));
         heart.works("plans a round", Duration::from_secs(1));
+        assert!(hearts.late().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_cannot_do_its_work_says_why_until_it_can() {
+        let hearts = Hearts::default();
+        let heart = hearts.start("log");
+        heart.waits("for entries", None);
+        let full = Arc::new(Mutex::new(Some("the disk is full".to_owned())));
+        let asked = Arc::clone(&full);
+        hearts.check("log", move || asked.lock().unwrap().clone());
+        let late = hearts.late();
+        assert_eq!((late.len(), late[0].state), (1, LoopState::Blocked));
+        assert_eq!(
+            late[0].to_string(),
+            "the loop log is blocked: the disk is full"
+        );
+        *full.lock().unwrap() = None;
         assert!(hearts.late().is_empty());
     }
 

@@ -66,6 +66,16 @@ async fn a_loop_that_is_late_or_has_ended_makes_its_kernel_unready_and_stands_in
     assert_eq!(of(&status, "late", "probe").unwrap()["state"], "late");
 
     heart.waits("for more", None);
+    kernel
+        .hearts()
+        .check("probe", || Some("the disk is full".to_owned()));
+    let (number, ready) = get(&address, "/readyz").await;
+    let blocked = of(&ready, "loops", "probe").unwrap();
+    assert_eq!(
+        (number, &blocked["state"], &blocked["doing"]),
+        (503, &"blocked".into(), &"the disk is full".into())
+    );
+    kernel.hearts().check("probe", || None);
     assert_eq!(get(&address, "/readyz").await.0, 200);
     drop(heart);
     let (number, ready) = get(&address, "/readyz").await;

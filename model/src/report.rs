@@ -56,6 +56,7 @@ impl std::fmt::Display for LoopReport {
                 self.silent_ms / 1000,
                 self.doing
             ),
+            LoopState::Blocked => write!(f, "the loop {} is blocked: {}", self.name, self.doing),
             LoopState::Ended => write!(f, "the loop {} has ended", self.name),
         }
     }
@@ -69,6 +70,8 @@ pub enum LoopState {
     Alive,
     /// It should have been heard of by now.
     Late,
+    /// It goes on and cannot do its work; what it does says why.
+    Blocked,
     /// It has ended, which it never should.
     Ended,
 }

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt;
 use kelson_kernel_core::object::Object;
-use kelson_kernel_core::{State, explain_absent, explain_object, report};
+use kelson_kernel_core::{Explanation, State, explain_absent, explain_object, report};
 use kelson_model::code::Code;
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::preview::PlanRequest;
+use kelson_model::report::{LoopReport, LoopState};
 use kelson_model::request::{Answer, Refusal};
 use kelson_model::view::{ErrorReport, KindView, List, MemberInfo, Readiness, WhyReport};
 use serde::Deserialize;
@@ -285,6 +286,16 @@ async fn object(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     reply(views::object_view(&state, asked.object(&state)?))
 }
 
+/// What keeps the kernel from doing anything about any object.
+fn blocked(kernel: &Kernel) -> impl Iterator<Item = Explanation> {
+    let late = kernel.hearts().late().into_iter();
+    let is_blocked = |one: &LoopReport| one.state == LoopState::Blocked;
+    late.filter(is_blocked).map(|one| Explanation {
+        reason: "KernelBlocked".to_owned(),
+        message: one.to_string(),
+    })
+}
+
 async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let state = kernel.state();
     let missing = match asked.object(&state) {
@@ -292,7 +303,10 @@ async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
             let key = object.key.clone();
             let lines =
                 explain_object(&state, &kernel.memory(), &key, kernel.now()).unwrap_or_default();
-            return reply(WhyReport { object: key, lines });
+            return reply(WhyReport {
+                object: key,
+                lines: blocked(&kernel).chain(lines).collect(),
+            });
         }
         Err(missing) => missing,
     };
@@ -306,7 +320,7 @@ async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     match explain_absent(&state, asked.kind.as_deref(), &namespace, name) {
         Some(absent) => reply(WhyReport {
             object: absent.key,
-            lines: absent.lines,
+            lines: blocked(&kernel).chain(absent.lines).collect(),
         }),
         None => Err(missing),
     }

@@ -129,7 +129,18 @@ pub(crate) async fn open_log(
 ) -> Result<LogBody, LogError> {
     let state = kernel.state();
     let id = query.task;
-    let task = state.tasks.get(&id).ok_or(LogError::NoTask(id))?;
+    let gone = || {
+        if id > TaskId(0) && id <= state.last_task {
+            // It was given once; nothing but the number is left of it.
+            LogError::Failed(
+                Fault::NotKept,
+                format!("the output of {id} is not kept any more"),
+            )
+        } else {
+            LogError::NoTask(id)
+        }
+    };
+    let task = state.tasks.get(&id).ok_or_else(gone)?;
     let agent = task.agent;
     let (request, mut pieces) = kernel.sessions().outputs.begin(agent);
     let reading = Reading {

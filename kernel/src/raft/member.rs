@@ -143,6 +143,8 @@ impl Member {
             stopping.clone(),
             config.hearts.start("member"),
         ));
+        let asked = Arc::clone(&reserve);
+        config.hearts.check("log", move || asked.fault());
         if reserve.is_missing() {
             // A full disk: what snapshots already cover can go, and perhaps a new one covers more.
             compaction.due.notify_one();

@@ -68,6 +68,25 @@ impl Reserve {
         self.missing.load(Ordering::Relaxed)
     }
 
+    /// Looks again, and says why no proposals are taken, if so.
+    pub(crate) fn fault(&self) -> Option<String> {
+        if !self.is_missing() || self.ensure() {
+            return None;
+        }
+        let directory = self.path.parent().unwrap_or(&self.path);
+        Some(format!(
+            "the disk is full: {} bytes free of the {} needed at {}; nothing is taken until there is room",
+            self.available().unwrap_or_default(),
+            self.needed(),
+            directory.display()
+        ))
+    }
+
+    /// How many bytes must be free before the reserve is made again.
+    fn needed(&self) -> u64 {
+        self.bytes.saturating_mul(2)
+    }
+
     /// Says how many bytes an ordinary user may still write to the disk of this directory.
     pub(crate) fn available(&self) -> Option<u64> {
         let found = statvfs(self.path.parent()?).ok()?;
@@ -82,8 +101,7 @@ impl Reserve {
     }
 
     fn has_room(&self) -> bool {
-        self.available()
-            .is_none_or(|free| free >= self.bytes.saturating_mul(2))
+        self.available().is_none_or(|free| free >= self.needed())
     }
 
     fn allocate(&self) -> io::Result<()> {

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use kelson_model::report::{LoopReport, LoopState};
+
 use super::*;
 use crate::raft::{ProposeError, RaftError};
 
@@ -95,6 +97,16 @@ async fn a_full_disk_stops_the_member_by_name_and_a_restart_can_compact() {
         ProposeError::DiskFull,
         "what was given back is not for new load"
     );
+    let late = running.member.inner.config.hearts.late();
+    let place = directory.display().to_string();
+    let is_told = |one: &LoopReport| {
+        one.name == "log"
+            && one.state == LoopState::Blocked
+            && one.doing.starts_with("the disk is full: ")
+            && one.doing.contains("of the 524288 needed at ")
+            && one.doing.contains(&place)
+    };
+    assert!(late.iter().any(is_told), "{late:?}");
     let lines = running.lines();
     running.shutdown().await;
 
@@ -107,6 +119,7 @@ async fn a_full_disk_stops_the_member_by_name_and_a_restart_can_compact() {
     assert!(grown.success());
     let running = start_with(roomy()).await.unwrap();
     assert_eq!(running.lines(), lines);
+    assert!(running.member.inner.config.hearts.late().is_empty());
     running.propose("more").await;
     for _ in 0..2 {
         within(running.member.snapshot_now()).await.unwrap();
