@@ -102,6 +102,8 @@ words! {
         OtherSource,
         /// Its newest version was rolled back, and git still asks for it.
         RolledBack,
+        /// A framework that git has no more, while objects of its kinds are there.
+        InUse,
     }
 }
 

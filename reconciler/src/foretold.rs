@@ -6,10 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kelson_model::code::Code;
 use kelson_model::framework::{
-    Claim, Description, FaultCause, FrameworkSpec, Limits, kind_objection, name_objection,
+    Claim, Description, FaultCause, FrameworkSpec, KindDescription, Limits, kind_objection,
+    name_objection, serves,
 };
 use kelson_model::id::Digest;
-use kelson_model::object::ObjectKey;
+use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::source::Fault;
 use kelson_model::spec::Spec;
 use kelson_model::view::FrameworkRow;
@@ -73,8 +74,10 @@ pub fn check_source(
         rows: frameworks.clone(),
         heard: BTreeSet::new(),
         faults: Vec::new(),
+        wanted: desired.loaded.wanted().into_iter().cloned().collect(),
+        leaving: BTreeSet::new(),
     };
-    hearing.let_go(&desired.loaded);
+    hearing.mark_leaving(&desired.loaded);
     let brought = desired.loaded.frameworks.clone();
     let mut names = BTreeSet::new();
     for object in &brought {
@@ -84,6 +87,7 @@ pub fn check_source(
             hearing.hear(object, is_good, source, components.as_ref());
         }
     }
+    hearing.let_go();
     if hearing.rows != frameworks || !hearing.heard.is_empty() {
         *asked.rows.write().unwrap_or_else(PoisonError::into_inner) = hearing.rows.clone();
         loader.forget_judgements_of(&hearing.heard);
@@ -122,18 +126,80 @@ struct Hearing {
     /// The components that can be asked now.
     heard: BTreeSet<Digest>,
     faults: Vec<Fault>,
+    /// What the source asks for.
+    wanted: Vec<ObjectKey>,
+    /// The frameworks that it has no more: each stays in force for the objects that nobody else
+    /// takes, as in the kernel.
+    leaving: BTreeSet<(Namespace, String)>,
+}
+
+/// Whether a framework has a kind.
+fn brings(row: &FrameworkRow, kind: &str) -> bool {
+    let described = row.description.iter().flat_map(|it| &it.kinds);
+    described
+        .into_iter()
+        .any(|described| described.kind == kind)
+}
+
+/// Whether a framework serves the namespace of an object.
+fn is_served(row: &FrameworkRow, key: &ObjectKey) -> bool {
+    serves(
+        &row.namespace,
+        &row.namespaces,
+        row.built_in,
+        &key.namespace,
+    )
+}
+
+/// What a framework has that no other may have.
+fn claim(row: &FrameworkRow) -> Claim<'_> {
+    Claim {
+        namespace: &row.namespace,
+        name: &row.name,
+        is_in_force: row.component.is_some(),
+        description: row.description.as_ref(),
+    }
 }
 
 impl Hearing {
     /// Frameworks that the source has no more go with what else goes: not while a file is bad.
-    fn let_go(&mut self, loaded: &Loaded) {
-        if loaded.bad_files.is_empty() {
-            let is_there = |row: &FrameworkRow| {
-                let mut objects = loaded.frameworks.iter().map(|it| &it.desired.key);
-                objects.any(|key| key.name == row.name && key.namespace == row.namespace)
-            };
-            self.rows.retain(|row| row.built_in || is_there(row));
+    fn mark_leaving(&mut self, loaded: &Loaded) {
+        if !loaded.bad_files.is_empty() {
+            return;
         }
+        let is_there = |row: &&FrameworkRow| {
+            let mut objects = loaded.frameworks.iter().map(|it| &it.desired.key);
+            objects.any(|key| key.name == row.name && key.namespace == row.namespace)
+        };
+        let gone = self.rows.iter().filter(|row| !row.built_in);
+        let gone = gone.filter(|row| !is_there(row));
+        self.leaving = gone
+            .map(|row| (row.namespace.clone(), row.name.clone()))
+            .collect();
+    }
+
+    fn is_leaving(&self, row: &FrameworkRow) -> bool {
+        let key = (row.namespace.clone(), row.name.clone());
+        self.leaving.contains(&key)
+    }
+
+    /// Whether a framework has a kind, and objects of it that this one does not take over.
+    fn keeps(&self, other: &FrameworkRow, kind: &str, by: &FrameworkRow) -> bool {
+        let mut objects = self.wanted.iter().filter(|key| key.kind == kind);
+        brings(other, kind)
+            && (!self.is_leaving(other)
+                || objects.any(|key| is_served(other, key) && !is_served(by, key)))
+    }
+
+    /// Drops the frameworks that are leaving and have no objects any more.
+    fn let_go(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        let is_used = |row: &FrameworkRow| {
+            let mut wanted = self.wanted.iter();
+            wanted.any(|key| brings(row, &key.kind) && is_served(row, key))
+        };
+        let stays = |row: &FrameworkRow| !self.is_leaving(row) || is_used(row);
+        self.rows = rows.into_iter().filter(stays).collect();
     }
 
     /// Asks the component of one framework. One in a bad file is heard for what is wrong with it,
@@ -164,7 +230,7 @@ impl Hearing {
             self.heard.insert(component.clone());
         }
         let heard = match described {
-            Ok(description) => match self.taken(key, &description) {
+            Ok(description) => match self.taken(key, &namespaces, &description) {
                 None => Ok(description),
                 Some(taken) => Err((
                     FaultCause::NotAllowed,
@@ -188,6 +254,7 @@ impl Hearing {
             row.namespaces = namespaces;
             match heard {
                 Ok(description) => {
+                    self.take_over(&description);
                     row.component = Some(component);
                     row.description = Some(description);
                 }
@@ -205,23 +272,43 @@ impl Hearing {
     fn is_of_another(&self, key: &ObjectKey) -> bool {
         let mut rows = self.rows.iter();
         let in_box = rows.any(|row| row.built_in && row.name == key.name);
-        in_box || name_objection(key, self.others(key)).is_some()
+        let staying = self.others(key).filter(|row| !self.is_leaving(row));
+        in_box || name_objection(key, staying.map(claim)).is_some()
     }
 
-    /// A kind of a description that another framework has.
-    fn taken(&self, key: &ObjectKey, description: &Description) -> Option<String> {
-        kind_objection(&description.kinds, self.others(key))
+    /// A kind of a description that another framework has and does not give up.
+    fn taken(
+        &self,
+        key: &ObjectKey,
+        namespaces: &[Namespace],
+        description: &Description,
+    ) -> Option<String> {
+        let by = FrameworkRow {
+            namespaces: namespaces.to_vec(),
+            ..FrameworkRow::new(key)
+        };
+        let taken = |kind: &KindDescription| {
+            let keeping = self.others(key).filter(|other| self.keeps(other, &kind.kind, &by));
+            kind_objection(std::slice::from_ref(kind), keeping.map(claim))
+        };
+        description.kinds.iter().find_map(taken)
     }
 
-    fn others(&self, key: &ObjectKey) -> impl Iterator<Item = Claim<'_>> {
+    fn others(&self, key: &ObjectKey) -> impl Iterator<Item = &FrameworkRow> {
         let is_it = |row: &FrameworkRow| row.name == key.name && row.namespace == key.namespace;
-        let others = self.rows.iter().filter(move |row| !is_it(row));
-        others.map(|row| Claim {
-            namespace: &row.namespace,
-            name: &row.name,
-            is_in_force: row.component.is_some(),
-            description: row.description.as_ref(),
-        })
+        self.rows.iter().filter(move |row| !is_it(row))
+    }
+
+    /// Takes the kinds that a framework brings from those that are leaving.
+    fn take_over(&mut self, by: &Description) {
+        for row in &mut self.rows {
+            let key = (row.namespace.clone(), row.name.clone());
+            let described = row.description.as_mut();
+            if let Some(described) = described.filter(|_| self.leaving.contains(&key)) {
+                let is_brought = |kind: &str| by.kinds.iter().any(|it| it.kind == kind);
+                described.kinds.retain(|it| !is_brought(&it.kind));
+            }
+        }
     }
 
     /// Takes the row of a framework out of the others.

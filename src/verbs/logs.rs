@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use futures_util::future::try_join_all;
+use kelson_model::id::TaskId;
 use kelson_model::report::TaskRow;
 use kelson_model::task::TaskState;
 use serde_json::json;
@@ -137,7 +138,12 @@ fn silence(row: &TaskRow, stream: Option<Stream>) -> String {
 
 async fn find(client: &Client, context: &Context, what: &str) -> Result<Vec<TaskRow>> {
     if what.starts_with("tsk_") || what.contains('.') {
-        return Ok(vec![task(client, context, what).await?]);
+        let found = task(client, context, what).await;
+        if found.is_err() && what.parse::<TaskId>().is_ok() {
+            // The kernel knows whether there ever was one of this number.
+            client.stream("/v1/logs", &[("task", what)]).await?;
+        }
+        return Ok(vec![found?]);
     }
     let target: Target = what.parse().map_err(Failure::usage)?;
     let key = target.find(client, context).await?;

@@ -223,6 +223,28 @@ fn frameworks_come_first_and_go_last() {
 }
 
 #[test]
+fn a_framework_that_goes_before_its_objects_is_told_to_stay_for_them() {
+    let framework = "apiVersion: kelson/v1\nkind: Framework\nmetadata: {name: service}\nspec: {component: {path: site/index.html}}\n";
+    let before = resolved(load_commit(&[
+        ("f.yaml", framework.as_bytes()),
+        ("a.yaml", service("a").as_bytes()),
+    ]));
+    let (observed, kinds) = (accepted_all(&before), kinds());
+    let told = |names: &[&str]| {
+        let context = Context {
+            source: "dev",
+            kinds: Some(&kinds),
+            ..Context::default()
+        };
+        let plan = plan(&services(names), &observed, context);
+        assert_eq!(kinds_of(&plan).last().unwrap().1, "service");
+        whys(&plan)
+    };
+    assert_eq!(told(&["a"]), [("service".to_owned(), Why::InUse)]);
+    assert_eq!(told(&[]), []);
+}
+
+#[test]
 fn nothing_is_pruned_while_any_file_is_bad_and_its_objects_stay() {
     let observed = accepted_all(&services(&["a", "b", "c"]));
     let bad = format!("{}  instnaces: 1\n", service("b"));

@@ -291,3 +291,21 @@ fn a_kind_that_another_framework_has_is_told_until_that_one_goes() {
     stand.remove(&["birds.yaml"]);
     assert_eq!(places(&checked(&stand, &[there])), Vec::<String>::new());
 }
+
+#[test]
+fn a_framework_that_leaves_before_its_objects_stays_for_them() {
+    let stand = Stand::new();
+    stand.commit(&[("robin.yaml", bird("robin"))]);
+    let mut there = framework("birds", &["Bird"]);
+    there["namespace"] = json!("shop");
+    there["component"] = json!(Digest::of(b"version 1"));
+    // As in the kernel, which has it in force as long as it has objects.
+    let foretold = checked(&stand, std::slice::from_ref(&there));
+    assert_eq!(places(&foretold), Vec::<String>::new());
+    assert_eq!(names(&foretold), ["robin"]);
+    assert_eq!(foretold.kinds.framework_of("Bird"), Some("birds"));
+    stand.commit(&[("web.yaml", service("web", 1))]);
+    stand.remove(&["robin.yaml"]);
+    let foretold = checked(&stand, &[there]);
+    assert_eq!(foretold.kinds.framework_of("Bird"), None);
+}

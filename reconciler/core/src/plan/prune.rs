@@ -8,7 +8,7 @@ use kelson_model::reason::HoldReason;
 use super::holds::Holds;
 use super::shape::{Context, Plan, Step, StepKind, Why, is_ours, line};
 use crate::guard::{self, Toll};
-use crate::manifest::{FRAMEWORK, Loaded};
+use crate::manifest::{FRAMEWORK, Kinds, Loaded};
 use crate::observed::ObservedObject;
 
 /// The objects that the revision takes away, whatever else they wait for: what a person is shown
@@ -66,6 +66,22 @@ pub(super) fn prune(
             PrunePolicy::Auto => going.push(live),
         }
     }
+    for live in &going {
+        let stays = unwanted
+            .iter()
+            .filter(|other| other.lifecycle.prune == PrunePolicy::Never)
+            .map(|other| &other.key);
+        let mut staying = wanted.iter().copied().chain(stays);
+        if let Some(object) = staying.find(|key| is_handled_by(key, &live.key, context.kinds)) {
+            plan.report.push(line(
+                &live.key,
+                Why::InUse,
+                format!(
+                    "no manifest wants it, and {object} needs it: it stays in force until its last object has gone, or another framework has their kinds"
+                ),
+            ));
+        }
+    }
     let toll = Toll {
         existing: ours.len(),
         wanted: ours.len() - unwanted.len(),
@@ -102,6 +118,16 @@ pub(super) fn prune(
     for live in asking {
         delete(live, is_asking.then_some(HoldReason::PruneConfirm));
     }
+}
+
+/// Whether an object is of a kind that this framework from git brings.
+fn is_handled_by(object: &ObjectKey, framework: &ObjectKey, kinds: Option<&Kinds>) -> bool {
+    let handles = kinds.and_then(|kinds| {
+        let name = kinds.framework_of(&object.kind)?;
+        let is_built_in = kinds.standing_of(name).is_some_and(|it| it.is_built_in);
+        (!is_built_in).then_some(name)
+    });
+    framework.kind == FRAMEWORK && handles == Some(framework.name.as_str())
 }
 
 /// Nothing goes while any file of the source has a fault.

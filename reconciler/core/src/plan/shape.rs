@@ -111,6 +111,8 @@ pub enum Why {
     OtherSource,
     /// Its newest version was rolled back, and git still asks for it.
     RolledBack,
+    /// A framework that no manifest wants is in force as long as it has objects.
+    InUse,
 }
 
 impl Why {
@@ -125,6 +127,7 @@ impl Why {
             Self::DriftReported => KeptReason::DriftReported,
             Self::OtherSource => KeptReason::OtherSource,
             Self::RolledBack => KeptReason::RolledBack,
+            Self::InUse => KeptReason::InUse,
         }
     }
 }
