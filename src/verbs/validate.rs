@@ -39,7 +39,11 @@ pub(crate) fn run(arguments: &Validate, context: &Context) -> Result<Exit> {
             checked = check()?;
         }
     }
-    let validation = validation(&checked.desired);
+    let mut validation = validation(&checked.desired);
+    if arguments.fix {
+        let told = validation.errors.iter_mut();
+        told.chain(&mut validation.warnings).for_each(left_out);
+    }
     match context.common.output {
         Output::Sarif => {
             let mut text = serde_json::to_string_pretty(&sarif(&validation))?;
@@ -85,6 +89,22 @@ fn mend(tree: &WorkTree, kinds: &Kinds) -> Result<bool> {
         }
     }
     Ok(is_any)
+}
+
+/// Takes back what is said to be written, of a fault that is still there after it was tried.
+fn left_out(fault: &mut Fault) {
+    let Some(replacement) = fault.replacement.as_mut().filter(|it| it.certain) else {
+        return;
+    };
+    replacement.certain = false;
+    let why = "--fix left this as it is: with what it would write, something else would be wrong";
+    let parts = [fault.hint.as_str(), why];
+    fault.hint = parts
+        .iter()
+        .copied()
+        .filter(|it| !it.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ");
 }
 
 /// One line about what was put right.
@@ -138,6 +158,29 @@ pub(crate) fn number(count: u64, noun: &str) -> String {
 mod tests {
     use super::*;
     use kelson_model::code::Code;
+    use kelson_model::source::Replacement;
+
+    #[test]
+    fn what_was_left_out_is_promised_no_more_and_says_why() {
+        let mut fault = Fault {
+            replacement: Some(Replacement {
+                line: 1,
+                column: 1,
+                end_line: 1,
+                end_column: 1,
+                text: " ".to_owned(),
+                certain: true,
+            }),
+            ..Fault::of_file(Code::Syntax, "web.yaml", "no space", "put one in")
+        };
+        left_out(&mut fault);
+        assert!(fault.replacement.is_some_and(|it| !it.certain));
+        assert!(
+            fault
+                .hint
+                .starts_with("put one in; --fix left this as it is")
+        );
+    }
 
     #[test]
     fn the_verdict_counts_files_and_objects() {

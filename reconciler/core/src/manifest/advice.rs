@@ -31,10 +31,8 @@ pub fn advice(object: &LoadedObject) -> Vec<Fault> {
                 "{name} is \"{}\", and all of it is taken for the name of one program",
                 cut(line)
             ),
-            format!(
-                "write `command: {command}`, and beside it `args: {}`",
-                cut(&args)
-            ),
+            // Whole, since it is there to be copied.
+            format!("write `command: {command}`, and beside it `args: {args}`"),
         )
     });
     advice.take(MAX_ADVICE).collect()

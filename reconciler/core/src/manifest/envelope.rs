@@ -7,13 +7,13 @@ use kelson_model::object::{Lifecycle, Namespace, ObjectKey};
 use kelson_model::report::API_VERSION;
 use serde_json::{Value, json};
 
+use super::below::{self, indented_below, is_empty};
 use super::flaw::{Flaw, Rewrite};
-use super::indent::indented;
 use super::lines::Lines;
 use super::normal::Respelt;
 use super::schema::{Place, Schema};
 use super::syntax;
-use super::tree::{Content, Entry, Meaning, Node, Position, Range};
+use super::tree::{Content, Entry, Node, Position, Range};
 
 /// The JSON Schema of a document, whatever its kind.
 pub(crate) fn envelope_schema() -> Value {
@@ -130,6 +130,9 @@ pub(crate) fn open(schema: &Schema, document: &Node, around: Around<'_>) -> Open
             flaw.replacement = version_above(document).map(Box::new);
         }
     }
+    if let (Some(metadata), Some(entry)) = (metadata, document.get("metadata")) {
+        below::put_below(&mut checked.flaws, &entry.value, metadata, around.lines);
+    }
     // Not empty, but for the fields that were told.
     checked
         .flaws
@@ -205,43 +208,14 @@ fn belongs_below<'a>(
     flaw.related
         .push((parent.key_range.start, format!("{name} stands here")));
     if is_behind && parent.value.get(&entry.key).is_none() {
-        flaw.replacement = indented_below(entry, parent, around.lines).map(Box::new);
+        let schema = match &*parent.key {
+            "spec" => around.spec,
+            _ => metadata,
+        };
+        flaw.replacement =
+            schema.and_then(|it| Some(Box::new(indented_below(entry, parent, it, around.lines)?)));
     }
     Some(parent)
-}
-
-/// Whether nothing stands behind the colon of a field.
-fn is_empty(entry: &Entry) -> bool {
-    matches!(&entry.value.content, Content::Scalar(scalar)
-        if scalar.meaning == Meaning::Null && scalar.text.is_empty())
-}
-
-/// The lines of an entry with the indentation of the fields of `parent`.
-fn indented_below(entry: &Entry, parent: &Entry, lines: &Lines<'_>) -> Option<Rewrite> {
-    let start = entry.key_range.start;
-    if start.column != parent.key_range.start.column || parent.value.through.is_some() {
-        return None;
-    }
-    let more = if is_empty(parent) {
-        2
-    } else {
-        let field = parent.value.as_mapping()?.first()?.key_range.start;
-        let is_block = field.line > parent.key_range.start.line;
-        field
-            .column
-            .checked_sub(start.column)
-            .filter(|more| is_block && *more > 0)?
-    };
-    let end = entry.value.last().max(entry.key_range.end);
-    // A block of text ends where the next line begins.
-    let last = if end.column == 1 && end.line > start.line {
-        end.line - 1
-    } else {
-        end.line
-    };
-    let number = |number: u32| usize::try_from(number).ok();
-    let (range, text) = indented(lines, number(start.line)?, number(last)?, number(more)?);
-    Some(Rewrite::certain(range, text))
 }
 
 /// The line that is missing above a document that is one of ours otherwise.

@@ -7,6 +7,7 @@ use kelson_model::code::Code;
 use kelson_model::object::{DesiredObject, ObjectKey, Origin};
 use kelson_model::source::Fault;
 
+use super::below;
 use super::envelope::{self, Around};
 use super::flaw::{Flaw, MAX_FAULTS, Rewrite};
 use super::foreign;
@@ -156,7 +157,13 @@ impl File<'_> {
             quiet: &self.quiet,
             spec: None,
         };
-        let checked = known.schema.check(&spec.value, place);
+        let mut checked = known.schema.check(&spec.value, place);
+        below::put_below(
+            &mut checked.flaws,
+            &spec.value,
+            &known.schema.json,
+            self.lines,
+        );
         gathered.respelt.extend(checked.respelt);
         if !checked.flaws.is_empty() {
             let object = opened.envelope.map(|envelope| (envelope.key, origin));

@@ -14,7 +14,9 @@ use super::tree::Position;
 use super::yaml::text_of;
 
 /// Most times that a file is looked at anew: a fault may hide another.
-const MAX_ROUNDS: usize = 20;
+const MAX_LOOKS: usize = 400;
+/// Most faults of one look that are tried alone.
+const MAX_ALONE: usize = 20;
 
 /// A manifest with what was put right in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,59 +27,135 @@ pub struct Fixed {
     pub mended: Vec<Fault>,
 }
 
+/// A file on its way, and what is wrong with it.
+#[derive(Debug, Clone)]
+struct State {
+    fixed: Fixed,
+    faults: Vec<Fault>,
+}
+
 /// Puts right what [`Replacement::certain`] says of the faults of one file; `None` where there is
 /// nothing to do.
 ///
-/// A replacement stays only where more of the file can be read with it than without, or as much and
-/// its fault is gone.
+/// Goes on from each file that it writes, until nothing certain is left. A replacement stays only
+/// where its fault is gone and no more is wrong than before, besides what has come to light by it.
 pub fn fix(path: &str, bytes: &[u8], kinds: &Kinds) -> Option<Fixed> {
     let envelope = Schema::compile(envelope_schema()).ok()?;
-    let faults_of = |bytes: &[u8]| {
+    let mut looks = 0;
+    let mut faults_of = |bytes: &[u8]| {
+        looks += 1;
         let outcome = file::check(path, bytes, &envelope, kinds);
         let mut faults = outcome.all_faults();
         faults.sort();
         faults.dedup();
-        faults
+        (looks <= MAX_LOOKS).then_some(faults)
     };
-    let mut fixed = Fixed {
-        bytes: bytes.to_vec(),
-        mended: Vec::new(),
+    let mut state = State {
+        fixed: Fixed {
+            bytes: bytes.to_vec(),
+            mended: Vec::new(),
+        },
+        faults: faults_of(bytes)?,
     };
-    let mut faults = faults_of(bytes);
-    for _ in 0..MAX_ROUNDS {
-        let certain: Vec<&Fault> = faults.iter().filter(|fault| is_certain(fault)).collect();
-        // All at once where that works, else the first that does.
-        let all = write(&fixed.bytes, &certain).map(|bytes| (bytes, certain.clone()));
-        let each = certain
-            .iter()
-            .filter_map(|fault| Some((write(&fixed.bytes, &[fault])?, vec![*fault])));
-        let better = all
-            .into_iter()
-            .chain(each.take(MAX_ROUNDS))
-            .find_map(|(bytes, done)| {
-                let left = faults_of(&bytes);
-                is_better(&faults, &done, &left).then_some((bytes, done, left))
-            });
-        let Some((bytes, done, left)) = better else {
-            break;
-        };
-        fixed.bytes = bytes;
-        fixed.mended.extend(done.into_iter().cloned());
-        faults = left;
+    while let Some(next) = state.next(&mut faults_of) {
+        state = next;
     }
-    (!fixed.mended.is_empty()).then_some(fixed)
+    (!state.fixed.mended.is_empty()).then_some(state.fixed)
 }
 
-/// Whether a file is better with what was done: more of it can be read, or as much, and nothing of
-/// what was done is left. What can be read only now may have faults of its own.
+impl State {
+    /// The file with all that is certain where that works, else with the first of it that does.
+    fn next(&self, look: &mut impl FnMut(&[u8]) -> Option<Vec<Fault>>) -> Option<Self> {
+        let certain: Vec<&Fault> = self.faults.iter().filter(|it| is_certain(it)).collect();
+        let alone = certain.iter().take(MAX_ALONE).map(|fault| vec![*fault]);
+        for done in std::iter::once(certain.clone()).chain(alone) {
+            let Some(bytes) = write(&self.fixed.bytes, &done) else {
+                continue;
+            };
+            let faults = look(&bytes)?;
+            if is_better(&self.faults, &done, &faults) {
+                let mut mended = self.fixed.mended.clone();
+                mended.extend(done.into_iter().cloned());
+                let fixed = Fixed { bytes, mended };
+                return Some(Self { fixed, faults });
+            }
+        }
+        None
+    }
+}
+
+/// Whether a file is better with what was done. What can be read only now may have faults of its
+/// own.
 fn is_better(before: &[Fault], done: &[&Fault], left: &[Fault]) -> bool {
+    if is_misplaced(done, left) {
+        return false;
+    }
     match hidden(left).cmp(&hidden(before)) {
         Ordering::Less => true,
-        Ordering::Equal => done
-            .iter()
-            .all(|fault| layer(fault).is_none() && !left.contains(fault)),
-        Ordering::Greater => false,
+        // What is certain as well is put right next.
+        Ordering::Greater if hidden(&doubtful(left)) > hidden(before) => false,
+        Ordering::Greater if done.iter().any(|fault| layer(fault).is_some()) => false,
+        _ if done.iter().any(|fault| left.contains(fault)) => false,
+        // Another fault has come to light. Where lines were moved, it must be behind them: it may
+        // come of that.
+        Ordering::Equal if done.iter().any(|fault| layer(fault).is_some()) => {
+            is_further(before, left) || moved(done).next().is_none()
+        }
+        Ordering::Equal | Ordering::Greater => {
+            let outside = |faults: &[Fault]| {
+                let is_outside = |fault: &&Fault| !done.iter().any(|it| reaches(it, fault));
+                faults.iter().filter(is_outside).count()
+            };
+            outside(&doubtful(left)) <= outside(before)
+        }
     }
+}
+
+fn doubtful(faults: &[Fault]) -> Vec<Fault> {
+    let doubtful = faults.iter().filter(|fault| !is_certain(fault));
+    doubtful.cloned().collect()
+}
+
+/// Whether what hides other faults stands further behind in the file.
+fn is_further(before: &[Fault], left: &[Fault]) -> bool {
+    let places = |faults: &[Fault]| -> Vec<(u32, u32)> {
+        let hiding = faults.iter().filter(|fault| layer(fault) == Some(0));
+        hiding.map(|fault| (fault.line, fault.column)).collect()
+    };
+    let (before, left) = (places(before), places(left));
+    before != left
+        && before
+            .iter()
+            .zip(&left)
+            .all(|(before, left)| left >= before)
+}
+
+/// The replacements that move lines to the right.
+fn moved<'a>(done: &[&'a Fault]) -> impl Iterator<Item = &'a Replacement> {
+    let replacements = done.iter().filter_map(|fault| fault.replacement.as_ref());
+    replacements.filter(|it| it.column == 1 && it.text.starts_with(' '))
+}
+
+/// Whether lines were moved to where nobody knows a field of theirs.
+fn is_misplaced(done: &[&Fault], left: &[Fault]) -> bool {
+    left.iter().any(|fault| {
+        fault.code.known() == Some(Code::UnknownField)
+            && !is_certain(fault)
+            && moved(done).any(|it| (it.line..=it.end_line).contains(&fault.line))
+    })
+}
+
+/// Whether a fault may have come to light by what was done: it stands in the lines that were
+/// written.
+fn reaches(done: &Fault, fault: &Fault) -> bool {
+    let Some(replacement) = &done.replacement else {
+        return false;
+    };
+    // What a field that nobody knew holds was not looked at before.
+    let is_below = done.code.known() == Some(Code::UnknownField)
+        && fault.line > replacement.line
+        && fault.column > replacement.column;
+    is_below || (replacement.line..=replacement.end_line).contains(&fault.line)
 }
 
 /// What hides other faults, the deepest first: what cannot be read, what is not for us, and what

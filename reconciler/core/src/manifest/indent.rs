@@ -50,6 +50,33 @@ fn begin(line: &str) -> Option<(usize, Option<&str>)> {
     Some((line.len() - text.len(), word))
 }
 
+fn is_item(line: &str) -> bool {
+    line.trim_start_matches(' ').starts_with("- ")
+}
+
+/// Whether a field holds what stands in the lines below it.
+fn is_open(line: &str) -> bool {
+    line.trim_end().ends_with(':')
+}
+
+/// Whether a field has what it holds before a line, so that what stands there is none of it.
+fn is_whole(lines: &Lines<'_>, first: usize, number: usize) -> bool {
+    let mut between = first + 1..number;
+    !is_open(lines.get(first)) || between.any(|number| begin(lines.get(number)).is_some())
+}
+
+/// Whether a field is alone at its level, and those from a line on are alike.
+fn is_first(lines: &Lines<'_>, level: usize, first: usize, number: usize) -> bool {
+    if !is_whole(lines, first, number) {
+        return false;
+    }
+    let behind = (number..=lines.count()).filter_map(|number| begin(lines.get(number)));
+    behind
+        .map(|(at, _)| at)
+        .find(|at| *at <= level)
+        .is_none_or(|at| at < level)
+}
+
 /// Where a reader stopped at a field because fields above it stand further left than those before
 /// and behind them: the field that stands further left, wherever the reader stopped.
 ///
@@ -70,8 +97,26 @@ pub(crate) fn dedented(lines: &Lines<'_>, document: usize, stopped: Position) ->
         };
         match left {
             _ if at > column => {}
+            // An item of a list that stands further left with its field.
+            None if at == column && word.is_none() && is_item(lines.get(above)) => {}
             None if at == column => return None,
-            Some(_) if at == column => break word?,
+            Some(_) if at == column => break Some(word?),
+            // What holds them: the field is the first of its own.
+            Some((first, level, _))
+                if at < level
+                    && (!is_open(lines.get(first)) || (level - at) % 2 == 1)
+                    && is_first(lines, level, first, number) =>
+            {
+                break None;
+            }
+            Some((first, 0, _))
+                if at == 0
+                    && word == Some("spec")
+                    && is_open(lines.get(above))
+                    && is_whole(lines, first, number) =>
+            {
+                break None;
+            }
             Some((_, level, _)) if level != at => return None,
             None | Some(_) => {
                 let word = word?;
@@ -105,14 +150,19 @@ pub(crate) fn dedented(lines: &Lines<'_>, document: usize, stopped: Position) ->
         .rev()
         .find(|number| begin(lines.get(*number)).is_some())?;
     let (range_of_all, text) = indented(lines, first, last, column);
+    let (others, alike) = match before {
+        Some(before) => (
+            format!("`{before}:` before it and `{behind}:` behind it"),
+            "those",
+        ),
+        None => (format!("`{behind}:` behind it"), "that"),
+    };
     Some(
         Flaw::over(
             Code::Syntax,
             range,
-            format!(
-                "`{word}:` stands further left than `{before}:` before it and `{behind}:` behind it"
-            ),
-            format!("indent it by {column} spaces, like those"),
+            format!("`{word}:` stands further left than {others}"),
+            format!("indent it by {column} spaces, like {alike}"),
         )
         .with_related(behind_at, format!("{behind} stands here"))
         .with_rewrite(Some(Rewrite::certain(range_of_all, text))),

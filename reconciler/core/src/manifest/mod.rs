@@ -6,6 +6,7 @@
 //! known beyond doubt.
 
 mod advice;
+mod below;
 mod builder;
 mod editor;
 mod envelope;

@@ -16,6 +16,8 @@ pub(crate) enum Complaint {
     Value,
     /// Something that stands where a key belongs.
     Key,
+    /// Something that stands where an item of a list belongs.
+    Item,
     /// A sign that begins nothing.
     Sign,
     /// A text in quotes.
@@ -36,6 +38,7 @@ impl Complaint {
             Self::Anchor => "anchor",
             Self::Value => "mapping values are not allowed",
             Self::Key => "expected key",
+            Self::Item => "expected '-'",
             Self::Sign => "unexpected character",
             Self::Quoted => "quoted scalar",
             Self::Bracket => "flow",
@@ -71,6 +74,7 @@ mod tests {
             ("a: & x\n", &[Anchor]),
             ("a: b: c\n", &[Value]),
             ("a:\n    b: 1\n  c: 2\n", &[Key]),
+            ("- a\nb: 1\n", &[Item]),
             ("a: @x\n", &[Sign]),
             ("a: 'x\n", &[Quoted]),
             ("a: \"x\n", &[Quoted]),

@@ -252,16 +252,25 @@ fn missing_space(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
     (first..=number).rev().find_map(|number| {
         let line = stopped.lines.get(number);
         let text = line.trim_start_matches([' ', '-']);
-        let (word, _) = glued_key(text)?;
+        let (word, _) = glued_key(text).or_else(|| glued_path(line))?;
         let column = line.chars().count() - text.chars().count() + 1;
         Some(glued_at(word, Position::new(number, column)))
     })
 }
 
+/// `path:/health` at the beginning of a line, which is no item of a list and no address.
+fn glued_path(line: &str) -> Option<(&str, &str)> {
+    let (word, value) = line.trim_start_matches(' ').split_once(':')?;
+    let is_word = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic());
+    (is_word && value.starts_with('/') && !value.starts_with("//")).then_some((word, value))
+}
+
 /// A field above the place that stands too far to the left.
 fn dedented(stopped: &Stopped<'_>, position: Position) -> Option<Flaw> {
     let is_meant = stopped.bracket.is_none()
-        && (Complaint::Key.is_in(stopped.info) || Complaint::Value.is_in(stopped.info));
+        && [Complaint::Key, Complaint::Item, Complaint::Value]
+            .into_iter()
+            .any(|complaint| complaint.is_in(stopped.info));
     if !is_meant {
         return None;
     }
