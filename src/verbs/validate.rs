@@ -44,6 +44,16 @@ pub(crate) fn run(arguments: &Validate, context: &Context) -> Result<Exit> {
         let told = validation.errors.iter_mut();
         told.chain(&mut validation.warnings).for_each(left_out);
     }
+    if validation.files == 0 {
+        let folder = match &arguments.place.path {
+            Some(path) => arguments.place.repo.join(path),
+            None => arguments.place.repo.clone(),
+        };
+        say(&plain(&format!(
+            "no manifest was found in {}",
+            folder.display()
+        )));
+    }
     match context.common.output {
         Output::Sarif => {
             let mut text = serde_json::to_string_pretty(&sarif(&validation))?;

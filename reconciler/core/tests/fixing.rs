@@ -1,5 +1,5 @@
 //! What `kelson validate --fix` writes where people slip, once or several times in one file.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 
