@@ -136,10 +136,17 @@ pub struct Held {
     /// The objects that would go; of many, the first.
     #[serde(default)]
     pub objects: Vec<ObjectKey>,
+    /// How many more would go than are named.
+    #[serde(default, skip_serializing_if = "is_none_more")]
+    pub more: u64,
     /// Names what a confirmation releases: see [`Held::digest_of`]. Absent where nothing releases
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+}
+
+fn is_none_more(more: &u64) -> bool {
+    *more == 0
 }
 
 impl Held {

@@ -33,6 +33,10 @@ pub(crate) fn report(holds: &mut [Held], errors: &mut Vec<Fault>) {
         let share = sharing.max(1);
         sharing = sharing.saturating_sub(1);
         let fitting = fitting_in(&held.objects, bytes / share).min(objects / share);
+        let unnamed = held.objects.len().saturating_sub(fitting);
+        held.more = held
+            .more
+            .saturating_add(u64::try_from(unnamed).unwrap_or(u64::MAX));
         held.objects.truncate(fitting);
         objects -= fitting;
         bytes = bytes.saturating_sub(json_size(&held.objects));
@@ -145,6 +149,10 @@ mod tests {
         let sizes = holds.iter().map(|held| json_size(&held.objects));
         assert!(sizes.sum::<usize>() <= HELD_BYTES + 4);
         assert!(holds.iter().all(|held| !held.objects.is_empty()));
+        for held in &holds {
+            let named = u64::try_from(held.objects.len()).unwrap();
+            assert_eq!(named + held.more, 2 * u64::try_from(HELD).unwrap());
+        }
         assert_eq!(holds.map(|held| held.digest), digests);
     }
 

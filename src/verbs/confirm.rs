@@ -45,14 +45,7 @@ pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> 
     let hold = chosen(&holds, arguments.hold.as_deref());
     // What goes is shown before it goes, and nothing but what was shown is released.
     if let Some(held) = hold {
-        say(&format!(
-            "{}: {}",
-            plain(held.reason.word()),
-            plain(&held.message)
-        ));
-        for object in &held.objects {
-            say(&plain(&format!("  - {object}")));
-        }
+        say(&what_goes(held));
     }
     let digest = hold.and_then(|held| held.digest.as_ref());
     client
@@ -108,6 +101,17 @@ fn chosen<'a>(holds: &'a [Held], reason: Option<&str>) -> Option<&'a Held> {
     }
 }
 
+/// What a hold keeps from going, with the number of what is not named.
+fn what_goes(held: &Held) -> String {
+    let mut lines = vec![format!("{}: {}", plain(held.reason.word()), plain(&held.message))];
+    let names = held.objects.iter();
+    lines.extend(names.map(|object| plain(&format!("  - {object}"))));
+    if held.more > 0 {
+        lines.push(format!("  and {} more", held.more));
+    }
+    lines.join("\n")
+}
+
 fn page(revision: &str, hold: Option<&Held>, left: &[&Held]) -> String {
     let from = hold.map_or_else(String::new, |held| {
         format!(" from {}", plain(held.reason.word()))
@@ -131,6 +135,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use kelson_model::id::Digest;
+    use kelson_model::object::ObjectKey;
     use kelson_model::reason::HoldReason;
     use kelson_testkit::TestRepo;
 
@@ -172,6 +177,22 @@ mod tests {
             HoldReason::PruneGuard
         );
         assert_eq!(chosen(&two, Some("PruneConfirm")), None);
+    }
+
+    #[test]
+    fn what_goes_is_told_with_the_number_of_those_that_are_not_named() {
+        let guard = Held {
+            objects: vec![ObjectKey::new("Service", "shop".parse().unwrap(), "a")],
+            more: 1300,
+            ..hold("PruneGuard", true)
+        };
+        let told = what_goes(&guard);
+        assert!(told.starts_with("PruneGuard: it would go\n  - "), "{told}");
+        assert!(told.ends_with("\n  and 1300 more"), "{told}");
+        assert_eq!(
+            what_goes(&hold("ForcePush", true)),
+            "ForcePush: it would go"
+        );
     }
 
     #[test]

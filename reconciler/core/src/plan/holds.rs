@@ -51,6 +51,7 @@ impl<'a> Holds<'a> {
             confirm: None,
             message,
             objects,
+            more: 0,
             digest,
         });
         true

@@ -59,9 +59,10 @@ fn faults_and_holds_are_told_once() {
         held: Some(Held {
             reason: HoldReason::PruneGuard,
             confirm: None,
-            message: "everything would go".to_owned(),
             objects: Vec::new(),
+            more: 0,
             digest: None,
+            message: "everything would go".to_owned(),
         }),
         ..report(9)
     };
