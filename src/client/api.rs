@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::address::Address;
-use super::connection::{self, Arrived, percent_encoded};
+use super::connection::{self, ANSWER, Arrived, TO_READ, percent_encoded};
 use super::lines::ByteStream;
 use crate::exit::{Exit, Failure};
 
@@ -78,8 +78,8 @@ impl Client {
     /// # Errors
     /// When nothing listens, or the kernel refuses.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
-        let response =
-            connection::send(&self.address, Method::GET, &target(path, query), None).await?;
+        let target = target(path, query);
+        let response = connection::send(&self.address, Method::GET, &target, None, TO_READ).await?;
         let arrived = connection::read(&self.address, response).await?;
         self.accepted(arrived)
     }
@@ -120,7 +120,8 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let response = connection::send(&self.address, Method::POST, path, Some(body)).await?;
+        let response =
+            connection::send(&self.address, Method::POST, path, Some(body), ANSWER).await?;
         let arrived = connection::read(&self.address, response).await?;
         self.accepted(arrived)
     }
@@ -154,7 +155,8 @@ impl Client {
         };
         let body = serde_json::to_value(&submission)
             .map_err(|error| Failure::usage(format!("the request cannot be sent: {error}")))?;
-        let response = connection::send(&self.address, Method::POST, PATH, Some(&body)).await?;
+        let response =
+            connection::send(&self.address, Method::POST, PATH, Some(&body), ANSWER).await?;
         let arrived = connection::read(&self.address, response).await?;
         let answer: Option<Answer> = serde_json::from_value(arrived.body.clone()).ok();
         match answer {
@@ -178,8 +180,8 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<ByteStream, Failure> {
-        let response =
-            connection::send(&self.address, Method::GET, &target(path, query), None).await?;
+        let target = target(path, query);
+        let response = connection::send(&self.address, Method::GET, &target, None, ANSWER).await?;
         if response.status().is_success() {
             return Ok(ByteStream::new(self.address.clone(), response.into_body()));
         }

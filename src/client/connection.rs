@@ -19,9 +19,11 @@ use crate::exit::{Exit, Failure};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take to begin, and to arrive; a preview of a large cluster takes its
+/// How long an answer may take to begin where the kernel only has to read what it knows.
+pub(super) const TO_READ: Duration = Duration::from_secs(10);
+/// How long any other may take to begin, and each to arrive; a preview of a large cluster takes its
 /// time.
-const ANSWER: Duration = Duration::from_secs(120);
+pub(super) const ANSWER: Duration = Duration::from_secs(120);
 /// Most bytes of an answer.
 const ANSWER_BYTES: usize = 64 << 20;
 
@@ -33,7 +35,8 @@ pub(crate) struct Arrived {
     pub(crate) body: Value,
 }
 
-/// Sends a request and returns the answer, whose body has not been read.
+/// Sends a request and returns the answer, whose body has not been read, and which has to begin
+/// within `patience`.
 ///
 /// # Errors
 /// When nothing listens, or the answer does not begin in time.
@@ -42,6 +45,7 @@ pub(crate) async fn send(
     method: Method,
     target: &str,
     body: Option<&Value>,
+    patience: Duration,
 ) -> Result<Response<Incoming>, Failure> {
     let stream = connect(address).await?;
     let lost = |error: hyper::Error| lost(address, &error);
@@ -67,9 +71,9 @@ pub(crate) async fn send(
     let request = request
         .body(Full::new(Bytes::from(bytes)))
         .map_err(|error| Failure::usage(format!("cannot ask for {target}: {error}")))?;
-    timeout(ANSWER, sender.send_request(request))
+    timeout(patience, sender.send_request(request))
         .await
-        .map_err(|_| too_late(address))?
+        .map_err(|_| silent(address, patience))?
         .map_err(lost)
 }
 
@@ -160,10 +164,24 @@ async fn connect(address: &Address) -> Result<TcpStream, Failure> {
     Ok(stream)
 }
 
+fn silent(address: &Address, patience: Duration) -> Failure {
+    Failure::new(
+        Exit::TimedOut,
+        format!(
+            "the kernel at {address} took the connection and says nothing: no answer within {} s",
+            patience.as_secs()
+        ),
+    )
+    .with_hint("its process may be stopped, or its machine have far too much to do")
+}
+
 fn too_late(address: &Address) -> Failure {
     Failure::new(
         Exit::TimedOut,
-        format!("{address} did not answer within {} s", ANSWER.as_secs()),
+        format!(
+            "the answer of {address} did not arrive within {} s",
+            ANSWER.as_secs()
+        ),
     )
 }
 
@@ -199,6 +217,22 @@ mod tests {
         assert_eq!(
             percent_encoded("shop/check out&ü"),
             "shop%2Fcheck%20out%26%C3%BC"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_takes_the_connection_and_says_nothing_is_named_as_such() {
+        // The system takes connections for a listener that never asks for them.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address: Address = silent.local_addr().unwrap().to_string().parse().unwrap();
+        let patience = Duration::from_millis(20);
+        let answer = send(&address, Method::GET, "/v1/status", None, patience).await;
+        let failure = answer.unwrap_err();
+        assert_eq!(failure.exit, Exit::TimedOut);
+        let told = failure.to_string();
+        assert!(
+            told.contains("took the connection and says nothing"),
+            "{told}"
         );
     }
 
