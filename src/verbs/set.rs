@@ -7,7 +7,7 @@ use clap::Args;
 use kelson_model::framework::Description;
 use kelson_model::object::ObjectKey;
 use kelson_model::request::{Request, SetField};
-use kelson_model::view::{KindView, List, ObjectView, SetAnswer, SetChange};
+use kelson_model::view::{FrameworkView, KindView, List, ObjectView, SetAnswer, SetChange};
 use kelson_reconciler_core::manifest::{Kinds, Unfit};
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::target::{Target, query_of};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{from_yaml, print, say};
+use crate::output::{from_yaml, plain, print, say};
 
 /// What may be typed behind `set`.
 #[derive(Debug, Args)]
@@ -95,8 +95,14 @@ pub(crate) async fn run(arguments: &Set, context: &Context) -> Result<Exit> {
     let mut generation = None;
     // All are judged before the first is sent: either all make sense or none is carried out.
     let mut requests = Vec::new();
+    let mut is_unfit_told = false;
     for change in &arguments.changes {
-        let (value, after) = judge(&kinds, &key, &spec, change)?;
+        let Judged { standing, outcome } = judge(&kinds, &key, &spec, change)?;
+        if let Some(unfit) = standing.filter(|_| !is_unfit_told) {
+            is_unfit_told = true;
+            say(&plain(&no_place(&client, &key, &unfit).await?));
+        }
+        let (value, after) = outcome?;
         let own = change.pointer.strip_prefix("/spec").unwrap_or_default();
         let before = spec.pointer(own).cloned().unwrap_or_default();
         told.push(SetChange {
@@ -167,8 +173,35 @@ async fn spec_of(client: &Client, key: &ObjectKey) -> Result<Value> {
     Ok(view.spec.value())
 }
 
-/// What a change makes of the value (in its one spelling) and of the specification.
-fn judge(kinds: &Kinds, key: &ObjectKey, spec: &Value, change: &Change) -> Result<(Value, Value)> {
+/// Says that what is in force does not fit the kind, whatever is changed.
+async fn no_place(client: &Client, key: &ObjectKey, unfit: &Unfit) -> Result<String> {
+    let list: List<FrameworkView> = client.get_as("/v1/frameworks", &[]).await?;
+    let owner = list.items.iter().find(|it| it.kinds.contains(&key.kind));
+    let place = match owner {
+        Some(FrameworkView {
+            name,
+            version: Some(version),
+            ..
+        }) => format!("framework {name}'s version {version}"),
+        Some(FrameworkView { name, .. }) => format!("framework {name}"),
+        None => format!("kind {}", key.kind),
+    };
+    Ok(format!(
+        "the specification in force of {key} has no place in {place}: {unfit}"
+    ))
+}
+
+/// What became of a change.
+#[derive(Debug)]
+struct Judged {
+    /// What is wrong with the specification without the change.
+    standing: Option<Unfit>,
+    /// The value (in its one spelling) and the specification with it, or what is wrong with them.
+    outcome: Result<(Value, Value)>,
+}
+
+/// Judges a change by the kind's schema.
+fn judge(kinds: &Kinds, key: &ObjectKey, spec: &Value, change: &Change) -> Result<Judged> {
     let own = change.pointer.strip_prefix("/spec").unwrap_or_default();
     let written = from_yaml(&change.text).unwrap_or_else(|| Value::String(change.text.clone()));
     // A text that looks like a number is a text where the kind wants one.
@@ -178,6 +211,7 @@ fn judge(kinds: &Kinds, key: &ObjectKey, spec: &Value, change: &Change) -> Resul
         _ => vec![written.clone(), Value::String(change.text.clone())],
     };
     let mut first_error = None;
+    let mut standing = None;
     for reading in readings {
         let mut wished = spec.clone();
         if !put(&mut wished, own, reading.clone()) {
@@ -191,11 +225,16 @@ fn judge(kinds: &Kinds, key: &ObjectKey, spec: &Value, change: &Change) -> Resul
             ))
             .into());
         }
-        match kinds.normalise(&key.kind, &wished) {
+        let changed = kinds.judge_change(&key.kind, spec, &wished);
+        standing = changed.standing;
+        match changed.outcome {
             Ok(normal) => {
                 // A field that was taken away may have a default.
                 let value = normal.pointer(own).cloned().unwrap_or_default();
-                return Ok((value, normal));
+                return Ok(Judged {
+                    standing,
+                    outcome: Ok((value, normal)),
+                });
             }
             Err(error) => first_error = first_error.or(Some(error)),
         }
@@ -205,12 +244,15 @@ fn judge(kinds: &Kinds, key: &ObjectKey, spec: &Value, change: &Change) -> Resul
         hint: String::new(),
     });
     let failure = Failure::usage(message);
-    Err(if hint.is_empty() {
+    let failure = if hint.is_empty() {
         failure
     } else {
         failure.with_hint(hint)
-    }
-    .into())
+    };
+    Ok(Judged {
+        standing,
+        outcome: Err(failure.into()),
+    })
 }
 
 /// Puts a value into a specification, null takes it away; `false` where there is no place for it.
@@ -271,7 +313,23 @@ mod tests {
     fn judged(change: &str) -> Result<Value> {
         let key = ObjectKey::new("Thing", "shop".parse().unwrap(), "x");
         let spec = json!({"instances": 2, "memory": "128Mi", "env": {}});
-        judge(&kinds(), &key, &spec, &change.parse().unwrap()).map(|(value, _)| value)
+        let judged = judge(&kinds(), &key, &spec, &change.parse().unwrap())?;
+        assert_eq!(judged.standing, None);
+        judged.outcome.map(|(value, _)| value)
+    }
+
+    #[test]
+    fn only_the_change_is_judged_where_the_rest_has_no_place_any_more() {
+        let key = ObjectKey::new("Thing", "shop".parse().unwrap(), "x");
+        let spec = json!({"instances": 2, "newer": true});
+        let of = |change: &str| judge(&kinds(), &key, &spec, &change.parse().unwrap()).unwrap();
+        let fine = of("spec.instances=5");
+        assert_eq!(fine.standing.unwrap().message, "spec has no field `newer`");
+        assert_eq!(fine.outcome.unwrap().0, json!(5));
+        let wrong = of("spec.instances=-1");
+        assert!(wrong.standing.is_some());
+        let wrong = wrong.outcome.unwrap_err().to_string();
+        assert!(wrong.starts_with("spec.instances is"), "{wrong}");
     }
 
     #[test]
@@ -297,6 +355,7 @@ mod tests {
     #[test]
     fn a_value_is_what_its_kind_wants() {
         assert_eq!(judged("spec.instances=5").unwrap(), json!(5));
+        assert_eq!(judged("spec.instances=2.0").unwrap(), json!(2));
         assert_eq!(judged("spec.env.PORT=8080").unwrap(), json!("8080"));
         assert_eq!(judged("spec.memory=1024Mi").unwrap(), json!("1Gi"));
         assert_eq!(judged("spec.instances=null").unwrap(), json!(1));
