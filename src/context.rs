@@ -4,7 +4,7 @@ use anyhow::Result;
 use kelson_model::object::Namespace;
 
 use crate::arguments::Common;
-use crate::client::{Address, Client};
+use crate::client::{Client, address_here};
 use crate::exit::Failure;
 use crate::output::{Format, Palette};
 
@@ -28,9 +28,10 @@ impl Context {
     /// A client of the kernel that the flags, the environment or the current directory name.
     ///
     /// # Errors
-    /// When what they name is no address.
-    pub(crate) fn client(&self) -> Result<Client> {
-        Client::new(Address::resolve(self.common.addr.as_deref())?)
+    /// When what they name is no address, or they name none and a cluster of another repository
+    /// would be taken.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        Client::new(address_here(self.common.addr.as_deref()).await?)
     }
 
     /// The namespace that objects are looked up in.

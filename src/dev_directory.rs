@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +36,36 @@ pub(crate) struct Ready {
     pub(crate) version: String,
 }
 
+/// What `dev` writes to `starting.json` while it holds the data directory and is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Starting {
+    /// The process id of `dev`.
+    pub(crate) pid: u32,
+    /// Its data directory.
+    pub(crate) data_dir: PathBuf,
+    /// The repository that it follows.
+    pub(crate) repository: PathBuf,
+}
+
+/// A `dev` that is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Living {
+    /// It is ready.
+    Ready(Ready),
+    /// It will be.
+    Starting(Starting),
+}
+
+impl Living {
+    fn repository(&self) -> &Path {
+        match self {
+            Self::Ready(ready) => &ready.repository,
+            Self::Starting(starting) => &starting.repository,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Elsewhere {
@@ -42,6 +73,7 @@ struct Elsewhere {
 }
 
 const READY: &str = "ready.json";
+const STARTING: &str = "starting.json";
 const ELSEWHERE: &str = "elsewhere.json";
 
 /// The folder of all states: `$XDG_STATE_HOME`, else `~/.local/state`.
@@ -71,6 +103,11 @@ pub(crate) fn ready_file(data_dir: &Path) -> PathBuf {
     data_dir.join(READY)
 }
 
+/// Where a `dev` that is not ready yet leaves its mark.
+pub(crate) fn starting_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(STARTING)
+}
+
 /// Leaves a note in the repository's own folder that its `dev` keeps its data in `data_dir`.
 ///
 /// # Errors
@@ -85,25 +122,39 @@ pub(crate) fn note_elsewhere(own: &Path, data_dir: &Path) -> Result<()> {
 
 /// What a `dev` with this data directory has said, if it is alive.
 pub(crate) fn ready_in(data_dir: &Path) -> Option<Ready> {
-    let bytes = files::read_bounded(&ready_file(data_dir), 64 << 10).ok()?;
-    let ready: Ready = serde_json::from_slice(&bytes).ok()?;
+    let ready: Ready = read(&ready_file(data_dir))?;
     is_alive(ready.pid).then_some(ready)
 }
 
+/// The living `dev` with this data directory.
+pub(crate) fn living_in(data_dir: &Path) -> Option<Living> {
+    let starting = || {
+        let starting: Starting = read(&starting_file(data_dir))?;
+        is_alive(starting.pid).then_some(Living::Starting(starting))
+    };
+    // The one is written before the other goes.
+    let ready = || ready_in(data_dir).map(Living::Ready);
+    ready().or_else(starting).or_else(ready)
+}
+
 /// The living `dev` whose repository holds `folder` (canonical).
-pub(crate) fn ready_for(state_home: &Path, folder: &Path) -> Option<Ready> {
+pub(crate) fn living_for(state_home: &Path, folder: &Path) -> Option<Living> {
     folder.ancestors().find_map(|repository| {
         let own = of_repository(state_home, repository);
-        let at_home = ready_in(&own);
+        let at_home = living_in(&own);
         let elsewhere = || {
-            let bytes = files::read_bounded(&own.join(ELSEWHERE), 64 << 10).ok()?;
-            let note: Elsewhere = serde_json::from_slice(&bytes).ok()?;
-            ready_in(&note.data_dir)
+            let note: Elsewhere = read(&own.join(ELSEWHERE))?;
+            living_in(&note.data_dir)
         };
         at_home
             .or_else(elsewhere)
-            .filter(|ready| ready.repository == repository)
+            .filter(|living| living.repository() == repository)
     })
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Option<T> {
+    let bytes = files::read_bounded(file, 64 << 10).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// Whether a process with this id lives and is more than a zombie.
@@ -155,9 +206,9 @@ mod tests {
         let (state, repository) = (folder.path().join("state"), folder.path().join("repo"));
         let own = of_repository(&state, &repository);
         write(&own, &ready(&own, &repository, std::process::id()));
-        let found = ready_for(&state, &repository.join("kelson/deep")).unwrap();
-        assert_eq!(found.repository, repository);
-        assert_eq!(ready_for(&state, &folder.path().join("other")), None);
+        let found = living_for(&state, &repository.join("kelson/deep")).unwrap();
+        assert_eq!(found.repository(), repository);
+        assert_eq!(living_for(&state, &folder.path().join("other")), None);
     }
 
     #[test]
@@ -167,7 +218,7 @@ mod tests {
         let data = folder.path().join("data");
         write(&data, &ready(&data, &repository, std::process::id()));
         note_elsewhere(&of_repository(&state, &repository), &data).unwrap();
-        assert!(ready_for(&state, &repository).is_some());
+        assert!(living_for(&state, &repository).is_some());
     }
 
     #[test]
@@ -176,6 +227,6 @@ mod tests {
         let own = of_repository(folder.path(), Path::new("/repo"));
         // No process has the highest id: the system's limit is below it.
         write(&own, &ready(&own, Path::new("/repo"), u32::MAX));
-        assert_eq!(ready_for(folder.path(), Path::new("/repo")), None);
+        assert_eq!(living_for(folder.path(), Path::new("/repo")), None);
     }
 }

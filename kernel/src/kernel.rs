@@ -48,6 +48,8 @@ pub struct KernelConfig {
     pub built_in: Vec<BuiltIn>,
     /// What frameworks from git may ask for.
     pub ceiling: Ceiling,
+    /// The repository that the reconciler beside it follows, for clients that ask.
+    pub repository: Option<PathBuf>,
 }
 
 /// Why a kernel does not start.

@@ -136,6 +136,7 @@ async fn start(data_dir: &Path, host: Talker) -> Kernel {
         lease: Duration::from_secs(10),
         built_in: Vec::new(),
         ceiling: Ceiling::default(),
+        repository: None,
     };
     Kernel::start(config, Arc::new(host)).await.unwrap()
 }

@@ -448,6 +448,10 @@ pub struct MemberInfo {
     pub member: u64,
     /// Where it keeps what it knows.
     pub data_dir: PathBuf,
+    /// The repository that is followed by the reconciler beside it; absent: none, or it does not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<PathBuf>,
 }
 
 /// Whether every loop of a member goes on, GET /readyz.
@@ -580,11 +584,12 @@ mod tests {
             state_hash: "ab".to_owned(),
             member: 1,
             data_dir: "/data".into(),
+            repository: Some("/repository".into()),
         };
         assert_eq!(
             json!(info),
             json!({"cluster": "cls", "version": "0.1.0", "index": 88, "term": 2,
-                "stateHash": "ab", "member": 1, "dataDir": "/data"})
+                "stateHash": "ab", "member": 1, "dataDir": "/data", "repository": "/repository"})
         );
         let late = LoopReport {
             name: "rounds".to_owned(),

@@ -1,6 +1,7 @@
-//! Which kernel a client talks to.
+//! An address of a kernel.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::dev_directory::{self, Ready};
@@ -10,23 +11,33 @@ use crate::exit::Failure;
 pub(crate) const DEFAULT: &str = "127.0.0.1:7460";
 
 /// `HOST:PORT` of a kernel's API.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Address {
     authority: String,
+    /// The process id and data directory of the `dev` that it was found by.
+    dev: Option<(u32, PathBuf)>,
 }
 
 impl Address {
-    /// The address for the current directory: what `--addr` or KELSON_ADDR says, else that of the
-    /// living `dev` named by KELSON_DATA_DIR, else that of the living `dev` whose repository holds
-    /// the directory, else [`DEFAULT`].
+    /// That of a `dev` that is ready.
     ///
     /// # Errors
-    /// When the given text is no address.
-    pub(crate) fn resolve(given: Option<&str>) -> Result<Self, Failure> {
-        match given.filter(|text| !text.is_empty()) {
-            Some(text) => text.parse(),
-            None => discovered().as_deref().unwrap_or(DEFAULT).parse(),
-        }
+    /// When what it has said is no address.
+    pub(crate) fn of_dev(ready: &Ready) -> Result<Self, Failure> {
+        let address: Self = ready.address.parse()?;
+        Ok(Self {
+            dev: Some((ready.pid, ready.data_dir.clone())),
+            ..address
+        })
+    }
+
+    /// The process id of the `dev` that this was found by, while it lives and says that it is
+    /// ready: it starts a kernel that has died again.
+    pub(crate) fn living_dev(&self) -> Option<u32> {
+        let (pid, data_dir) = self.dev.as_ref()?;
+        dev_directory::ready_in(data_dir)
+            .is_some_and(|ready| ready.pid == *pid)
+            .then_some(*pid)
     }
 
     /// `HOST:PORT`.
@@ -35,37 +46,11 @@ impl Address {
     }
 }
 
-fn discovered() -> Option<String> {
-    if let Some(folder) = std::env::var_os("KELSON_DATA_DIR").filter(|folder| !folder.is_empty())
-        && let Some(ready) = dev_directory::ready_in(folder.as_ref())
-    {
-        return Some(ready.address);
-    }
-    let state_home = dev_directory::state_home().ok()?;
-    let here = std::env::current_dir().ok()?.canonicalize().ok()?;
-    dev_directory::ready_for(&state_home, &here).map(|ready| ready.address)
-}
-
-/// The living `dev` that listens at `address`, where its repository holds the current directory.
-pub(crate) fn dev_here(address: &Address) -> Option<Ready> {
-    let here = std::env::current_dir().ok()?.canonicalize().ok()?;
-    let named = std::env::var_os("KELSON_DATA_DIR")
-        .and_then(|folder| dev_directory::ready_in(folder.as_ref()));
-    let found = || dev_directory::ready_for(&dev_directory::state_home().ok()?, &here);
-    let is_it = |ready: &Ready| {
-        here.starts_with(&ready.repository)
-            && ready
-                .address
-                .parse::<Address>()
-                .is_ok_and(|its| its == *address)
-    };
-    named.filter(is_it).or_else(|| found().filter(is_it))
-}
-
 impl From<std::net::SocketAddr> for Address {
     fn from(address: std::net::SocketAddr) -> Self {
         Self {
             authority: address.to_string(),
+            dev: None,
         }
     }
 }
@@ -102,6 +87,7 @@ impl FromStr for Address {
         }
         Ok(Self {
             authority: authority.to_owned(),
+            dev: None,
         })
     }
 }
@@ -149,11 +135,5 @@ mod tests {
             assert!(failure.message.contains(why), "{text}: {failure}");
             assert_eq!(failure.exit, crate::exit::Exit::Usage);
         }
-    }
-
-    #[test]
-    fn what_is_given_wins() {
-        let given = Address::resolve(Some("10.0.0.1:1")).unwrap();
-        assert_eq!(given.authority(), "10.0.0.1:1");
     }
 }

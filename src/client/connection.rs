@@ -1,6 +1,6 @@
 //! One HTTP/1 request over a connection of its own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -12,13 +12,19 @@ use kelson_model::view::ErrorReport;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::address::Address;
 use crate::exit::{Exit, Failure};
+use crate::output::say;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long the kernel of a living `dev` may be away: longer than the longest wait before it is
+/// started again.
+const RESTART: Duration = Duration::from_secs(15);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long an answer may take to begin where the kernel only has to read what it knows.
 pub(super) const TO_READ: Duration = Duration::from_secs(10);
 /// How long any other may take to begin, and each to arrive; a preview of a large cluster takes its
@@ -143,7 +149,30 @@ pub(crate) fn refusal(address: &Address, arrived: &Arrived) -> Failure {
     Failure::new(exit, message)
 }
 
+/// Connects; where the `dev` by which the address was found lives, it starts its kernel again, which
+/// is waited for.
 async fn connect(address: &Address) -> Result<TcpStream, Failure> {
+    let since = Instant::now();
+    let mut is_told = false;
+    loop {
+        let failure = match connect_once(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(failure) => failure,
+        };
+        let Some(dev) = address.living_dev().filter(|_| since.elapsed() < RESTART) else {
+            return Err(failure);
+        };
+        if !is_told {
+            is_told = true;
+            say(&format!(
+                "the `kelson dev` of this repository (process {dev}) starts its kernel again"
+            ));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn connect_once(address: &Address) -> Result<TcpStream, Failure> {
     let nobody = |why: String| {
         Failure::new(
             Exit::NothingListens,
@@ -209,6 +238,7 @@ pub(crate) fn percent_encoded(text: &str) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::dev_directory::{Ready, ready_file};
     use kelson_model::code::Code;
     use serde_json::json;
 
@@ -234,6 +264,28 @@ mod tests {
             told.contains("took the connection and says nothing"),
             "{told}"
         );
+    }
+
+    #[tokio::test]
+    async fn the_kernel_of_a_living_dev_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = free.local_addr().unwrap();
+        drop(free);
+        let ready: Ready = serde_json::from_value(json!({"event": "ready", "address": format!("http://{place}"),
+            "pid": std::process::id(), "dataDir": folder.path(), "repository": "/r", "branch": "main", "agent": "agt_1", "version": "0.1.0"}))
+        .unwrap();
+        let file = ready_file(folder.path());
+        std::fs::write(&file, serde_json::to_vec(&ready).unwrap()).unwrap();
+        let address = Address::of_dev(&ready).unwrap();
+        // The first attempt comes before anybody listens.
+        let listening = async { tokio::net::TcpListener::bind(place).await.unwrap() };
+        let (connected, listening) = tokio::join!(connect(&address), listening);
+        assert!(connected.is_ok(), "{connected:?}");
+        drop((connected, listening));
+        std::fs::remove_file(file).unwrap();
+        let failure = connect(&address).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::NothingListens);
     }
 
     #[test]

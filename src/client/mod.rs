@@ -1,12 +1,14 @@
 //! The client of the kernel's HTTP API, as the verbs use it.
 //!
-//! Read `address.rs` (which kernel), `connection.rs` (one request), `api.rs` (what can be asked),
+//! Read `here.rs` (which kernel), `connection.rs` (one request), `api.rs` (what can be asked),
 //! `lines.rs` (streams).
 
 mod address;
 mod api;
 mod connection;
+mod here;
 mod lines;
 
-pub(crate) use address::{Address, dev_here};
+pub(crate) use address::Address;
 pub(crate) use api::{Client, WatchBatch};
+pub(crate) use here::{address_here, dev_here};

@@ -112,7 +112,8 @@ pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
         .local_addr()
         .context("the listener has no address")?;
     let ceiling = arguments.framework_limits.clone().unwrap_or_default();
-    let member = start_member(&arguments.data_dir, ceiling).await?;
+    let repository = arguments.repo.as_deref().map(absolute);
+    let member = start_member(&arguments.data_dir, ceiling, repository).await?;
     load_frameworks(&member).await?;
     let (farewell, said) = oneshot::channel::<()>();
     let mut parts: JoinSet<Result<&'static str>> = JoinSet::new();
@@ -152,7 +153,16 @@ pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
     ended.map(|()| Exit::Done)
 }
 
-async fn start_member(data_dir: &Path, ceiling: Ceiling) -> Result<Member> {
+/// A path that means the same to every client on this machine.
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+async fn start_member(
+    data_dir: &Path,
+    ceiling: Ceiling,
+    repository: Option<PathBuf>,
+) -> Result<Member> {
     let host = WasmHost::new(HostConfig {
         compiler: compiler(),
         ..HostConfig::new(data_dir.join("components"))
@@ -169,6 +179,7 @@ async fn start_member(data_dir: &Path, ceiling: Ceiling) -> Result<Member> {
             })
             .collect(),
         ceiling,
+        repository,
     };
     let host: Arc<dyn SchedulerHost> = Arc::new(host);
     let since = Instant::now();

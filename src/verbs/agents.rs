@@ -19,7 +19,7 @@ pub(crate) struct Agents {
 }
 
 pub(crate) async fn run(arguments: &Agents, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let palette = context.palette();
     let fetch = async || Ok(client.get_as("/v1/agents", &[]).await?);
     let list: List<AgentView> = arguments

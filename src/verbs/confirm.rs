@@ -29,7 +29,7 @@ pub(crate) struct Confirm {
 }
 
 pub(crate) async fn run(arguments: &Confirm, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let revision = meant(&arguments.revision, || match dev_here(client.address()) {
         Some(dev) => GitSource::open(&dev.repository, Some(&dev.branch), None),
         None => open_repository(Path::new("."), None),

@@ -38,7 +38,7 @@ struct Description {
 const EVENTS: usize = 20;
 
 pub(crate) async fn run(arguments: &Describe, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let key = arguments.object.find(&client, context).await?;
     let namespace = Some(&key.namespace);
     let report = status(&client, namespace).await?;

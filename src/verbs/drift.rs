@@ -27,7 +27,7 @@ pub(crate) struct Drift {
 }
 
 pub(crate) async fn run(arguments: &Drift, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     // A script that asks for a verdict means everything, unless a namespace was named.
     let limit = if arguments.exit_code {
         context.explicit_limit()?

@@ -33,7 +33,7 @@ pub(crate) struct Events {
 pub(crate) type EventList = List<EventView>;
 
 pub(crate) async fn run(arguments: &Events, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let palette = context.palette();
     if !arguments.watch {
         let list = fetch(&client, context, arguments).await?;

@@ -57,7 +57,7 @@ enum FrameworkVerb {
 }
 
 pub(crate) async fn run(arguments: &Frameworks, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let watching = match &arguments.verb {
         Some(FrameworkVerb::Reset { framework }) => {
             let namespace = context.namespace()?;

@@ -21,7 +21,7 @@ pub(crate) struct Get {
 }
 
 pub(crate) async fn run(arguments: &Get, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let palette = context.palette();
     let Some(object) = &arguments.object else {
         let limit = context.limit()?;

@@ -54,7 +54,7 @@ impl Stream {
 const LINE_BYTES: usize = 64 << 10;
 
 pub(crate) async fn run(arguments: &Logs, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let rows = find(&client, context, &arguments.what).await?;
     let is_one = rows.len() == 1;
     let streams = arguments

@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: &Plan, context: &Context) -> Result<Exit> {
     let place = &arguments.place;
     let source = place.open()?;
     let schedulers = Schedulers::open()?;
-    let client = context.client()?;
+    let client = context.client().await?;
     let mirror = observe(&client).await?;
     let Foretold { desired, kinds } = schedulers.check(source.as_ref(), mirror.frameworks())?;
     let record = mirror.sources().next().cloned().unwrap_or(SourceRecord {

@@ -87,7 +87,7 @@ fn pointer_of(path: &str) -> Result<String, String> {
 }
 
 pub(crate) async fn run(arguments: &Set, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let key = arguments.object.find(&client, context).await?;
     let kinds = kinds(&client).await?;
     let mut spec = spec_of(&client, &key).await?;

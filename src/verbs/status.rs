@@ -26,7 +26,7 @@ pub(crate) struct Status {
 const FAULTS_SHOWN: usize = 20;
 
 pub(crate) async fn run(arguments: &Status, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let limit = context.limit()?;
     let palette = context.palette();
     let fetch = async || {

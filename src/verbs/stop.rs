@@ -19,7 +19,7 @@ pub(crate) struct Stop {
 }
 
 pub(crate) async fn run(arguments: &Stop, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     // An id needs no look-up: the kernel says what it is.
     let (id, name): (TaskId, String) = match arguments.task.parse() {
         Ok(id) => (id, arguments.task.clone()),

@@ -25,7 +25,7 @@ pub(crate) struct Tasks {
 }
 
 pub(crate) async fn run(arguments: &Tasks, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let limit = context.limit()?;
     let palette = context.palette();
     let fetch = async || {

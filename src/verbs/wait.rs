@@ -48,7 +48,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
-    let client = context.client()?;
+    let client = context.client().await?;
     let (revision, repository) = match arguments.revision.as_deref() {
         Some(text) => {
             let (revision, repository) = resolve_revision(text)?;

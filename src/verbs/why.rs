@@ -19,7 +19,7 @@ pub(crate) struct Why {
 
 pub(crate) async fn run(arguments: &Why, context: &Context) -> Result<Exit> {
     let target = &arguments.object;
-    let client = context.client()?;
+    let client = context.client().await?;
     let limit = context.limit()?;
     let keys = keys(&status(&client, limit.as_ref()).await?)?;
     let missing = || target.missing(limit.as_ref(), &keys);

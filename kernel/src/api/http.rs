@@ -470,5 +470,6 @@ async fn info(Shared(kernel): Shared<Kernel>) -> Answered {
         state_hash: codec::state_hash(&state),
         member: kernel.member().id(),
         data_dir: kernel.config().data_dir.clone(),
+        repository: kernel.config().repository.clone(),
     })
 }

@@ -62,6 +62,7 @@ pub(crate) async fn start_with_lease(data_dir: &Path, lease: Duration) -> Kernel
         lease,
         built_in: Vec::new(),
         ceiling: Ceiling::default(),
+        repository: None,
     };
     Kernel::start(config, Arc::new(NoHost)).await.unwrap()
 }

@@ -127,6 +127,11 @@ impl GitSource {
         self.work_dir.as_deref().unwrap_or(&self.git_dir)
     }
 
+    /// Returns the folder that all work trees of the repository share: what makes it one.
+    pub fn common_dir(&self) -> &Path {
+        &self.common_dir
+    }
+
     /// Returns the top of the work tree; a bare repository has none.
     pub fn work_dir(&self) -> Option<&Path> {
         self.work_dir.as_deref()

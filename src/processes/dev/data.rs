@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::port::command_of;
-use crate::dev_directory::{self, ready_file};
+use crate::dev_directory::{self, Ready, Starting, ready_file, starting_file};
 use crate::exit::Failure;
 use crate::files;
 
@@ -70,7 +70,24 @@ impl DataDirectory {
                 tracing::debug!(%error, "clients have to be told the address");
             }
         }
+        let starting = Starting {
+            pid: std::process::id(),
+            data_dir: directory.path.clone(),
+            repository: repository.to_owned(),
+        };
+        let mark = starting_file(&directory.path);
+        files::replace(&mark, &serde_json::to_vec(&starting)?)?;
         Ok(directory)
+    }
+
+    /// Says in `ready.json` that all is ready; it is starting no longer.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn say_ready(&self, ready: &Ready) -> Result<()> {
+        files::replace(&ready_file(&self.path), &serde_json::to_vec(ready)?)?;
+        self.forget_starting();
+        Ok(())
     }
 
     /// The directory.
@@ -82,6 +99,11 @@ impl DataDirectory {
     pub(crate) fn forget_ready(&self) {
         // That there is none is as good.
         drop(std::fs::remove_file(ready_file(&self.path)));
+    }
+
+    fn forget_starting(&self) {
+        // That there is none is as good.
+        drop(std::fs::remove_file(starting_file(&self.path)));
     }
 
     fn bind(&self, repository: &Path) -> Result<()> {
@@ -118,6 +140,12 @@ impl DataDirectory {
         }
         drop(std::fs::remove_file(self.path.join("dev.json")));
         Ok(())
+    }
+}
+
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        self.forget_starting();
     }
 }
 
@@ -169,6 +197,7 @@ fn end_tasks(agent: &Path) -> Result<()> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::dev_directory::Living;
     use crate::exit::{Exit, exit_of};
 
     #[test]
@@ -185,6 +214,36 @@ mod tests {
         );
         drop(first);
         DataDirectory::take(Some(&data), repository, false).unwrap();
+    }
+
+    #[test]
+    fn a_dev_is_found_as_starting_from_the_moment_that_it_holds_its_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, repository) = (folder.path().join("data"), Path::new("/a/repository"));
+        let directory = DataDirectory::take(Some(&data), repository, false).unwrap();
+        let found = dev_directory::living_in(&data).unwrap();
+        assert!(
+            matches!(&found, Living::Starting(starting) if starting.repository == repository
+                && starting.pid == std::process::id()),
+            "{found:?}"
+        );
+        let ready = Ready {
+            event: "ready".into(),
+            address: "http://127.0.0.1:1".into(),
+            pid: std::process::id(),
+            data_dir: data.clone(),
+            repository: repository.to_owned(),
+            branch: "main".into(),
+            agent: "agt_1".into(),
+            version: "0.1.0".into(),
+        };
+        directory.say_ready(&ready).unwrap();
+        assert_eq!(dev_directory::living_in(&data), Some(Living::Ready(ready)));
+        directory.forget_ready();
+        assert_eq!(dev_directory::living_in(&data), None);
+        drop(directory);
+        drop(DataDirectory::take(Some(&data), repository, false).unwrap());
+        assert_eq!(dev_directory::living_in(&data), None, "it did not come up");
     }
 
     #[test]

@@ -25,9 +25,8 @@ use super::port::ensure_free;
 use super::voice::Voice;
 use crate::client::{Address, Client};
 use crate::context::Context;
-use crate::dev_directory::{Ready, ready_file};
+use crate::dev_directory::Ready;
 use crate::exit::{Exit, Failure};
-use crate::files;
 use crate::output::{Format, Tint, now, plain_lines};
 use crate::processes::ending::Endings;
 use crate::processes::kernel::Listening;
@@ -137,7 +136,7 @@ pub(crate) async fn run(arguments: Dev, context: &Context) -> Result<Exit> {
         agent,
         version: VERSION.to_owned(),
     };
-    files::replace(&ready_file(directory.path()), &serde_json::to_vec(&ready)?)?;
+    directory.say_ready(&ready)?;
     voice.ready(&ready)?;
     if !is_json {
         voice.tell(
