@@ -134,11 +134,15 @@ impl Task {
         task.unanswered = usize::from(task.health.is_some() && note.health.is_none())
             + usize::from(task.readiness.is_some() && note.readiness.is_none());
         if let Some(stop) = note.stop {
-            task.phase = Phase::Stopping {
-                kill_at: stop.kill_at,
-            };
-            task.stop = Some(stop.reason);
             task.stop_cause = stop.cause;
+            // An agent that asked for it only because it was to end has ended without it: what
+            // lives goes on.
+            if stop.cause != Some(ExitCause::AgentEnds) {
+                task.phase = Phase::Stopping {
+                    kill_at: stop.kill_at,
+                };
+                task.stop = Some(stop.reason);
+            }
         }
         task.noted = task.note();
         task.tell(&mut effects);
@@ -258,7 +262,12 @@ impl Task {
             Input::Started { pid, at } => self.started(now, pid, at, &mut effects),
             Input::Ended(ending) => self.ended(&ending),
             Input::SupervisorDied { reason, cause } => self.supervisor_died(reason, cause),
-            Input::Stop { reason } => self.stop(now, reason, &mut effects),
+            Input::Stop { reason } => {
+                if self.stop.is_none() {
+                    self.stop_cause = None;
+                }
+                self.stop(now, reason, &mut effects);
+            }
             Input::AgentEnds => {
                 // What the kernel has asked for already stays the kernel's.
                 if self.stop.is_none() {

@@ -221,6 +221,28 @@ fn what_ends_with_its_agent_says_so_also_to_the_next_one() {
 }
 
 #[test]
+fn what_outlives_an_agent_that_was_to_end_goes_on_with_the_next_one() {
+    let mut task = running(settings());
+    let note = noted(&task.apply(Moment(10), Input::AgentEnds));
+    let found = Adopted {
+        pid: 7,
+        at: WallTime(1),
+        started: Moment(1),
+        note,
+    };
+    let (mut next, effects) = Task::adopt(TaskId(1), settings(), found, Moment(1_000_000));
+    assert_eq!(told(&effects).unwrap().state, TaskState::Running);
+    let later = next.apply(Moment(2_000_000), Input::Tick);
+    assert!(!later.contains(&Effect::KillAll));
+    // What it was asked still explains its end, unless the kernel asks as well.
+    let ended = told(&next.clone().apply(Moment(2_000_001), exited(0))).unwrap();
+    assert_eq!(ended.exit.unwrap().cause, Some(ExitCause::AgentEnds));
+    next.apply(Moment(2_000_001), stop());
+    let ended = told(&next.apply(Moment(2_000_002), exited(0))).unwrap();
+    assert_eq!(ended.exit.unwrap().cause, None);
+}
+
+#[test]
 fn of_a_task_that_nobody_holds_nothing_is_said_before_nothing_of_it_is_left() {
     let mut task = Task::adopt_unheld(TaskId(1), settings());
     assert!(task.apply(Moment(1), stop()).is_empty());

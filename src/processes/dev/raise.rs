@@ -156,7 +156,7 @@ pub(crate) async fn run(arguments: Dev, context: &Context) -> Result<Exit> {
     let what = if arguments.keep_tasks {
         "ending; the tasks go on, and the next start takes them over"
     } else {
-        "ending: the tasks are stopped; again to leave them as they are"
+        "ending: the tasks are stopped; again to leave those that have not ended by then"
     };
     voice.tell(Tint::Warn, "Ending", what, Value::Null);
     let exit = raised.end(&mut endings, arguments.keep_tasks).await;
@@ -199,6 +199,7 @@ struct Raised {
     voice: Arc<Voice>,
     kernel_arguments: Vec<OsString>,
     agent_arguments: Vec<OsString>,
+    agent_data: PathBuf,
     listen: String,
     is_ready: bool,
     deaths: u32,
@@ -253,6 +254,7 @@ impl Raised {
             voice,
             kernel_arguments: kernel,
             agent_arguments: agent,
+            agent_data: data.join("agent"),
             listen: arguments.listen.clone(),
             is_ready: false,
             deaths: 0,
@@ -357,6 +359,12 @@ impl Raised {
             .into()
     }
 
+    fn tell_left(&self) {
+        let left = kelson_agent::still_running(&self.agent_data);
+        let (message, more) = (left_words(&left), json!({"tasks": left}));
+        self.voice.tell(Tint::Warn, "Left", &message, more);
+    }
+
     /// Ends the agent, with its tasks or without, then the kernel. A second signal leaves the
     /// tasks.
     async fn end(&mut self, endings: &mut Endings, keeps_tasks: bool) -> Exit {
@@ -373,6 +381,7 @@ impl Raised {
             // The shims hold the tasks, whatever becomes of the agent.
             self.agent.signal(Signal::KILL);
             self.agent.ended().await;
+            self.tell_left();
         }
         self.kernel.signal(Signal::TERM);
         self.kernel.ended_within(KERNEL_ENDS).await;
@@ -387,6 +396,27 @@ impl Raised {
             );
             Exit::Done
         }
+    }
+}
+
+/// Says which tasks an agent that has ended has left.
+fn left_words(left: &[String]) -> String {
+    const MOST: usize = 5;
+    let named = left.iter().take(MOST).cloned().collect::<Vec<_>>();
+    let more = match left.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match left.len() {
+        0 => "ended; no task has been left".to_owned(),
+        1 => format!(
+            "ended; one task still runs, and the next start takes it over: {}",
+            named.join(", ")
+        ),
+        count => format!(
+            "ended; {count} tasks still run, and the next start takes them over: {}{more}",
+            named.join(", ")
+        ),
     }
 }
 
