@@ -145,6 +145,7 @@ async fn output_is_read_whole_by_its_tail_and_followed_to_its_end() {
             follow,
             cancel: false,
             window: 100,
+            from_end: false,
         }));
     };
     ask(1, "stdout", 0, true);
@@ -194,6 +195,7 @@ fn read_all(request: u64, task: u64, window: u32) -> kernel_message::Message {
         follow: false,
         cancel: false,
         window,
+        from_end: false,
     })
 }
 

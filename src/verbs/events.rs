@@ -35,6 +35,15 @@ pub(crate) type EventList = List<EventView>;
 pub(crate) async fn run(arguments: &Events, context: &Context) -> Result<Exit> {
     let client = context.client().await?;
     let palette = context.palette();
+    let limit = context.limit()?;
+    if let Some(target) = &arguments.object {
+        // Of an object that is gone there may still be events.
+        let all: EventList = client.get_as("/v1/events", &[("since", "0")]).await?;
+        let is_its = |event: &EventView| is_wanted(event, limit.as_ref(), arguments);
+        if !all.items.iter().any(is_its) {
+            target.ensure_there(&client, limit.as_ref()).await?;
+        }
+    }
     if !arguments.watch {
         let list = fetch(&client, context, arguments).await?;
         print(context.format(), &list, |is_wide| {
@@ -42,7 +51,6 @@ pub(crate) async fn run(arguments: &Events, context: &Context) -> Result<Exit> {
         })?;
         return Ok(Exit::Done);
     }
-    let limit = context.limit()?;
     let mut batches = client.watch("event", Some(arguments.since)).await?;
     let mut news = News {
         shown: (arguments.since, u32::MAX),

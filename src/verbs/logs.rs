@@ -1,18 +1,24 @@
 //! `kelson logs`: what tasks write.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
+use kelson_model::code::Code;
 use kelson_model::id::TaskId;
+use kelson_model::object::ObjectKey;
 use kelson_model::report::TaskRow;
 use kelson_model::task::TaskState;
 use serde_json::json;
 
-use super::target::{Target, task, tasks};
-use super::tasks::state_word;
-use crate::client::Client;
+use super::target::{Target, in_order, keys, status, task, tasks};
+use super::tasks::{exit_words, state_word};
+use crate::client::{Client, WatchBatch};
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, failure_of};
 use crate::output::{Format, emit, plain, say};
 
 /// What may be typed behind `logs`.
@@ -55,47 +61,205 @@ const LINE_BYTES: usize = 64 << 10;
 
 pub(crate) async fn run(arguments: &Logs, context: &Context) -> Result<Exit> {
     let client = context.client().await?;
-    let rows = find(&client, context, &arguments.what).await?;
-    let is_one = rows.len() == 1;
-    let streams = arguments
-        .stream
-        .map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |one| vec![one]);
-    if arguments.follow {
-        rows.iter()
-            .filter_map(unstarted)
-            .for_each(|words| say(&words));
-    }
-    let reads = rows.iter().flat_map(|row| {
-        let client = &client;
-        streams.iter().map(move |stream| async move {
-            let mut printer = Printer {
-                row,
-                stream: *stream,
-                is_prefixed: !is_one,
-                format: context.format(),
-                rest: Vec::new(),
-                is_silent: true,
-            };
-            follow(client, arguments, &mut printer).await?;
-            Ok::<_, anyhow::Error>((row, printer.is_silent))
-        })
-    });
-    let read = if arguments.follow {
-        try_join_all(reads).await?
-    } else {
-        let mut all = Vec::new();
-        for read in reads {
-            all.push(read.await?);
+    let what = &arguments.what;
+    if what.starts_with("tsk_") || what.contains('.') {
+        let found = task(&client, context, what).await;
+        if found.is_err() && what.parse::<TaskId>().is_ok() {
+            // The kernel knows whether there ever was one of this number.
+            client.stream("/v1/logs", &[("task", what)]).await?;
         }
-        all
-    };
-    for row in &rows {
-        let is_silent = |(of, silent): &(&TaskRow, bool)| *silent || of.id != row.id;
-        if read.iter().all(is_silent) {
-            say(&unstarted(row).unwrap_or_else(|| silence(row, arguments.stream)));
+        let row = found?;
+        if arguments.follow {
+            unstarted(&row).iter().for_each(|words| say(words));
+        }
+        let reading = Reading::new(&client, arguments, context, false);
+        reading.read(row, Some(arguments.tail)).await?;
+        return Ok(Exit::Done);
+    }
+    let target: Target = what.parse().map_err(Failure::usage)?;
+    let key = target.find(&client, context).await?;
+    let rows = of_object(&client, &key).await?;
+    if rows.is_empty() && !arguments.follow {
+        return Err(Failure::new(Exit::Refused, format!("{key} has no tasks"))
+            .with_hint(format!("`kelson why {what} -n {}` says why", key.namespace))
+            .into());
+    }
+    let reading = Reading::new(&client, arguments, context, rows.len() != 1);
+    if arguments.follow {
+        follow_object(&client, &reading, &key, rows).await?;
+    } else {
+        for row in rows {
+            reading.read(row, Some(arguments.tail)).await?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// Follows the tasks of an object, and those that come after them, until it is gone and all have
+/// ended.
+async fn follow_object(
+    client: &Client,
+    reading: &Reading<'_>,
+    key: &ObjectKey,
+    first: Vec<TaskRow>,
+) -> Result<()> {
+    let mut rows = client.watch("task,object", None).await?;
+    let mut begun: BTreeSet<String> = BTreeSet::new();
+    let mut reads = FuturesUnordered::new();
+    for row in first {
+        unstarted(&row).iter().for_each(|words| say(words));
+        begun.insert(row.id.clone());
+        reads.push(reading.read(row, Some(reading.arguments.tail)));
+    }
+    loop {
+        tokio::select! {
+            Some(read) = reads.next(), if !reads.is_empty() => read?,
+            batch = rows.line::<WatchBatch>() => {
+                let Some(batch) = batch? else {
+                    let ended = format!("{} has ended", client.address());
+                    return Err(Failure::new(Exit::NothingListens, ended).into());
+                };
+                for row in new_tasks(batch, key, &mut begun) {
+                    say(&format!("{} ({}) is new", row.name, row.id));
+                    // Nothing of it has been shown.
+                    reads.push(reading.read(row, None));
+                }
+            }
+        }
+        if reads.is_empty() {
+            let there = keys(&status(client, Some(&key.namespace)).await?)?;
+            if !there.contains(key) {
+                say(&format!("{key} is gone"));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The tasks of an object in a batch that have not ended and have not been begun.
+fn new_tasks(batch: WatchBatch, key: &ObjectKey, begun: &mut BTreeSet<String>) -> Vec<TaskRow> {
+    let rows = batch.rows.into_iter().filter(|row| row.kind == "task");
+    rows.filter_map(|row| serde_json::from_value::<TaskRow>(row.json).ok())
+        .filter(|row| row.workload == *key && !row.state.is_terminal())
+        .filter(|row| begun.insert(row.id.clone()))
+        .collect()
+}
+
+/// The tasks of an object that have not ended; where all have, the last one, which has the answer.
+async fn of_object(client: &Client, key: &ObjectKey) -> Result<Vec<TaskRow>> {
+    let list = tasks(client, Some(&key.namespace)).await?;
+    let own = list.items.into_iter().filter(|task| task.workload == *key);
+    let (ended, live): (Vec<TaskRow>, Vec<TaskRow>) =
+        own.partition(|task| task.state.is_terminal());
+    if live.is_empty() {
+        Ok(in_order(ended).pop().into_iter().collect())
+    } else {
+        Ok(live)
+    }
+}
+
+/// How tasks are read.
+struct Reading<'c> {
+    client: &'c Client,
+    arguments: &'c Logs,
+    is_prefixed: bool,
+    format: Format,
+}
+
+impl<'c> Reading<'c> {
+    fn new(client: &'c Client, arguments: &'c Logs, context: &Context, is_prefixed: bool) -> Self {
+        Self {
+            client,
+            arguments,
+            is_prefixed,
+            format: context.format(),
+        }
+    }
+
+    /// Prints what a task writes, the end of what it has written first; says so where there is
+    /// nothing.
+    async fn read(&self, row: TaskRow, tail: Option<u64>) -> Result<()> {
+        let one = self.arguments.stream;
+        let streams = one.map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |one| vec![one]);
+        let reads = streams.into_iter().map(|stream| {
+            let mut printer = Printer {
+                row: &row,
+                stream,
+                is_prefixed: self.is_prefixed,
+                format: self.format,
+                rest: Vec::new(),
+                is_silent: true,
+            };
+            async move {
+                self.print(&mut printer, tail).await?;
+                Ok::<_, anyhow::Error>(printer.is_silent)
+            }
+        });
+        let read = if self.arguments.follow {
+            try_join_all(reads).await
+        } else {
+            // One after the other, so that the two do not mix.
+            let mut silent = Vec::new();
+            for read in reads {
+                match read.await {
+                    Ok(is_silent) => silent.push(is_silent),
+                    Err(error) => return never_ran(&row, error),
+                }
+            }
+            Ok(silent)
+        };
+        match read {
+            Err(error) => never_ran(&row, error),
+            Ok(silent) => {
+                // Whoever wants nothing of the past is not told that there was nothing.
+                if silent.iter().all(|is_silent| *is_silent) && tail != Some(0) {
+                    say(&unstarted(&row).unwrap_or_else(|| silence(&row, one)));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn print(&self, printer: &mut Printer<'_>, tail: Option<u64>) -> Result<()> {
+        let tail = tail.map(|tail| tail.to_string());
+        let mut query = vec![
+            ("task", printer.row.id.as_str()),
+            ("stream", printer.stream.name()),
+        ];
+        query.extend(tail.as_deref().map(|tail| ("tail", tail)));
+        if self.arguments.follow {
+            query.push(("follow", "true"));
+        }
+        let mut stream = self.client.stream("/v1/logs", &query).await?;
+        while let Some(chunk) = stream.chunk().await? {
+            printer.take(&chunk)?;
+        }
+        printer.finish()
+    }
+}
+
+/// Says of a task without output that it never ran, and why; that of any other is gone.
+fn never_ran(row: &TaskRow, error: anyhow::Error) -> Result<()> {
+    let code = failure_of(&error).and_then(|failure| failure.code.clone());
+    let is_gone = code == Some(Code::OutputGone.into());
+    if !(is_gone && row.state.is_terminal() && row.started_at.is_none()) {
+        return Err(error);
+    }
+    say(&unwritten(row));
+    Ok(())
+}
+
+fn unwritten(row: &TaskRow) -> String {
+    let why = exit_words(&row.exit);
+    let why = if why.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", plain(&why))
+    };
+    format!(
+        "{} ({}) never ran, and wrote nothing{why}",
+        row.name, row.id
+    )
 }
 
 /// Says of a task that has not started that it cannot have written anything, and why it has not.
@@ -134,59 +298,6 @@ fn silence(row: &TaskRow, stream: Option<Stream>) -> String {
         "{name} ({id}) has written nothing{place}; it is {}{reason}",
         state_word(row.state)
     )
-}
-
-async fn find(client: &Client, context: &Context, what: &str) -> Result<Vec<TaskRow>> {
-    if what.starts_with("tsk_") || what.contains('.') {
-        let found = task(client, context, what).await;
-        if found.is_err() && what.parse::<TaskId>().is_ok() {
-            // The kernel knows whether there ever was one of this number.
-            client.stream("/v1/logs", &[("task", what)]).await?;
-        }
-        return Ok(vec![found?]);
-    }
-    let target: Target = what.parse().map_err(Failure::usage)?;
-    let key = target.find(client, context).await?;
-    let list = tasks(client, Some(&key.namespace)).await?;
-    let own: Vec<TaskRow> = list
-        .items
-        .into_iter()
-        .filter(|task| task.workload == key)
-        .collect();
-    let live: Vec<TaskRow> = own
-        .iter()
-        .filter(|task| !task.state.is_terminal())
-        .cloned()
-        .collect();
-    // Of an object whose tasks have all ended, the last one has the answer.
-    let chosen = if live.is_empty() {
-        own.into_iter().last().into_iter().collect()
-    } else {
-        live
-    };
-    if chosen.is_empty() {
-        return Err(Failure::new(Exit::Refused, format!("{key} has no tasks"))
-            .with_hint(format!("`kelson why {what} -n {}` says why", key.namespace))
-            .into());
-    }
-    Ok(chosen)
-}
-
-async fn follow(client: &Client, arguments: &Logs, printer: &mut Printer<'_>) -> Result<()> {
-    let tail = arguments.tail.to_string();
-    let mut query = vec![
-        ("task", printer.row.id.as_str()),
-        ("stream", printer.stream.name()),
-        ("tail", &tail),
-    ];
-    if arguments.follow {
-        query.push(("follow", "true"));
-    }
-    let mut stream = client.stream("/v1/logs", &query).await?;
-    while let Some(chunk) = stream.chunk().await? {
-        printer.take(&chunk)?;
-    }
-    printer.finish()
 }
 
 /// Prints one stream of one task, in whole lines.
@@ -264,6 +375,43 @@ mod tests {
             "web.0 (tsk_1) has written nothing yet: it waits for its agent: the blob is fetched"
         );
         assert_eq!(unstarted(&row(r#""state": "running""#)), None);
+    }
+
+    #[test]
+    fn a_task_that_never_ran_says_so_and_why() {
+        let gone = || {
+            Failure::new(Exit::Refused, "gone")
+                .with_code(Code::OutputGone)
+                .into()
+        };
+        let exit = r#""state": "failed", "exit": {"oom": false, "reason": "port 80 is taken"}"#;
+        let failed = row(exit);
+        assert!(never_ran(&failed, gone()).is_ok());
+        assert_eq!(
+            unwritten(&failed),
+            "web.0 (tsk_1) never ran, and wrote nothing: port 80 is taken"
+        );
+        let ran = row(&format!(r#"{exit}, "startedAt": "2026-01-01T00:00:00Z""#));
+        assert!(never_ran(&ran, gone()).is_err());
+    }
+
+    #[test]
+    fn a_task_that_comes_after_those_that_are_followed_is_followed_once() {
+        let key = row(r#""state": "running""#).workload;
+        let batch = |id: &str, state: &str, name: &str| -> WatchBatch {
+            let workload = json!({"kind": "Service", "namespace": "shop", "name": name});
+            let task = json!({"id": id, "name": "web.0", "workload": workload, "state": state});
+            let rows = json!([{"kind": "task", "key": id, "json": task},
+                {"kind": "task", "key": "tsk_1", "json": null}, {"kind": "object", "key": "x", "json": {}}]);
+            serde_json::from_value(json!({"index": 1, "rows": rows})).unwrap()
+        };
+        let mut begun = BTreeSet::from(["tsk_1".to_owned()]);
+        let mut new = |id, state, name| new_tasks(batch(id, state, name), &key, &mut begun).len();
+        assert_eq!(new("tsk_1", "running", "web"), 0);
+        assert_eq!(new("tsk_2", "failed", "web"), 0);
+        assert_eq!(new("tsk_3", "staging", "api"), 0);
+        assert_eq!(new("tsk_4", "staging", "web"), 1);
+        assert_eq!(new("tsk_4", "running", "web"), 0);
     }
 
     #[test]

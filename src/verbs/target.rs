@@ -1,9 +1,11 @@
 //! What a verb is about: `[Kind/]name`, or a task.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use anyhow::Result;
 use kelson_model::code::Code;
+use kelson_model::id::TaskId;
 use kelson_model::object::{Namespace, ObjectKey, is_valid_name};
 use kelson_model::report::{StatusReport, TaskList, TaskRow};
 use kelson_reconciler_core::manifest::nearest;
@@ -96,6 +98,22 @@ impl Target {
             Some(key) => Ok(key),
             None => Err(self.missing(limit.as_ref(), &keys).into()),
         }
+    }
+
+    /// Makes sure that there is such an object in the namespaces that a list is limited to.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn ensure_there(
+        &self,
+        client: &Client,
+        limit: Option<&Namespace>,
+    ) -> Result<()> {
+        let keys = keys(&status(client, limit).await?)?;
+        if keys.iter().any(|key| self.is(&key.kind, &key.name)) {
+            return Ok(());
+        }
+        Err(self.missing(limit, &keys).into())
     }
 
     /// Says that there is no such object, and which of these was perhaps meant.
@@ -196,7 +214,7 @@ pub(crate) fn keys(report: &StatusReport) -> Result<Vec<ObjectKey>> {
 }
 
 /// Finds a task by its id (`tsk_1`, in any namespace) or by its name (`web.2`; the one that has not
-/// ended).
+/// ended, else the newest).
 ///
 /// # Errors
 /// When there is none, or there are several.
@@ -207,11 +225,23 @@ pub(crate) async fn task(client: &Client, context: &Context, text: &str) -> Resu
         context.limit()?
     };
     let list = tasks(client, limit.as_ref()).await?;
-    let mut found: Vec<TaskRow> = list
-        .items
+    among_tasks(list.items, text)
+}
+
+fn among_tasks(rows: Vec<TaskRow>, text: &str) -> Result<TaskRow> {
+    let is_meant = |row: &TaskRow| row.id == text || row.name == text;
+    let (ended, mut found): (Vec<TaskRow>, Vec<TaskRow>) = rows
         .into_iter()
-        .filter(|task| task.id == text || (task.name == text && !task.state.is_terminal()))
-        .collect();
+        .filter(is_meant)
+        .partition(|row| row.state.is_terminal());
+    if found.is_empty() {
+        // Of those that have ended, the newest of each object.
+        let newest: BTreeMap<String, TaskRow> = in_order(ended)
+            .into_iter()
+            .map(|row| (row.workload.to_string(), row))
+            .collect();
+        found.extend(newest.into_values());
+    }
     match (found.pop(), found.as_slice()) {
         (Some(task), []) => Ok(task),
         (Some(task), others) => {
@@ -226,10 +256,17 @@ pub(crate) async fn task(client: &Client, context: &Context, text: &str) -> Resu
     }
 }
 
+/// Tasks in the order in which they were launched.
+pub(crate) fn in_order(mut rows: Vec<TaskRow>) -> Vec<TaskRow> {
+    rows.sort_by_key(|row| row.id.parse::<TaskId>().ok());
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use serde_json::json;
 
     fn key(kind: &str, namespace: &str, name: &str) -> ObjectKey {
         ObjectKey::new(kind, namespace.parse().unwrap(), name)
@@ -241,6 +278,28 @@ mod tests {
         assert!(target.is("Service", "web"));
         assert!(!target.is("Framework", "web"));
         assert!("web".parse::<Target>().unwrap().is("Framework", "web"));
+    }
+
+    #[test]
+    fn a_slot_without_a_living_task_means_the_newest_that_has_ended() {
+        let row = |id: &str, namespace: &str, state: &str| -> TaskRow {
+            let workload = json!({"kind": "Service", "namespace": namespace, "name": "loop"});
+            let row = json!({"id": id, "name": "loop.0", "workload": workload, "state": state});
+            serde_json::from_value(row).unwrap()
+        };
+        let mut rows = vec![
+            row("tsk_10", "shop", "failed"),
+            row("tsk_9", "shop", "failed"),
+        ];
+        let id = |rows: &[TaskRow]| among_tasks(rows.to_vec(), "loop.0").unwrap().id;
+        assert_eq!(id(&rows), "tsk_10");
+        rows.push(row("tsk_8", "shop", "running"));
+        assert_eq!(id(&rows), "tsk_8");
+        rows.push(row("tsk_7", "lab", "running"));
+        let error = among_tasks(rows.clone(), "loop.0").unwrap_err();
+        assert_eq!(crate::exit::exit_of(&error), Exit::Usage);
+        let error = among_tasks(rows, "loop.1").unwrap_err();
+        assert_eq!(crate::exit::exit_of(&error), Exit::Refused);
     }
 
     #[test]

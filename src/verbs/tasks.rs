@@ -28,6 +28,14 @@ pub(crate) async fn run(arguments: &Tasks, context: &Context) -> Result<Exit> {
     let client = context.client().await?;
     let limit = context.limit()?;
     let palette = context.palette();
+    let all = tasks(&client, limit.as_ref()).await?;
+    for target in &arguments.objects {
+        // Of an object that is gone there may still be tasks.
+        let is_its = |task: &TaskRow| target.is(&task.workload.kind, &task.workload.name);
+        if !all.items.iter().any(is_its) {
+            target.ensure_there(&client, limit.as_ref()).await?;
+        }
+    }
     let fetch = async || {
         let mut list = tasks(&client, limit.as_ref()).await?;
         list.items.retain(|task| {

@@ -33,8 +33,8 @@ struct LogReader {
 }
 
 impl LogReader {
-    /// Begins at most this many bytes before the end; 0: at the oldest that is kept.
-    fn open(path: PathBuf, tail: u64) -> Self {
+    /// Begins at most this many bytes before the end; `None`: at the oldest that is kept.
+    fn open(path: PathBuf, tail: Option<u64>) -> Self {
         let mut reader = Self { path, file: None };
         let sizes: Vec<(u32, u64)> = (0..MAX_FILES)
             .map_while(|age| {
@@ -43,7 +43,7 @@ impl LogReader {
                     .map(|found| (age, found.len()))
             })
             .collect();
-        let mut left = if tail == 0 { u64::MAX } else { tail };
+        let mut left = tail.unwrap_or(u64::MAX);
         let mut begin = None;
         for (age, size) in sizes {
             begin = Some((age, size.saturating_sub(left)));
@@ -194,7 +194,12 @@ async fn read(layout: &Layout, request: LogRequest, chunks: &Chunks) -> Result<(
     if !chunks.send(LogChunk::default()).await {
         return Ok(());
     }
-    let mut reader = LogReader::open(path, request.tail_bytes);
+    let tail = match (request.from_end, request.tail_bytes) {
+        (true, _) => Some(0),
+        (false, 0) => None,
+        (false, bytes) => Some(bytes),
+    };
+    let mut reader = LogReader::open(path, tail);
     loop {
         // Before the reading: what was written before the end is read after it.
         let is_over = directory.join(EXITED).exists() || !directory.exists();
@@ -247,17 +252,21 @@ mod tests {
         let path = directory.path().join("stdout.log");
         fs::write(rotated(&path, 1), "aaaa").unwrap();
         fs::write(&path, "bb").unwrap();
-        assert_eq!(all(&mut LogReader::open(path.clone(), 0)), "aaaabb");
-        assert_eq!(all(&mut LogReader::open(path.clone(), 3)), "abb");
-        assert_eq!(all(&mut LogReader::open(path.clone(), 1)), "b");
-        assert_eq!(all(&mut LogReader::open(path, 100)), "aaaabb");
+        assert_eq!(all(&mut LogReader::open(path.clone(), None)), "aaaabb");
+        assert_eq!(all(&mut LogReader::open(path.clone(), Some(3))), "abb");
+        assert_eq!(all(&mut LogReader::open(path.clone(), Some(1))), "b");
+        assert_eq!(all(&mut LogReader::open(path.clone(), Some(100))), "aaaabb");
+        let mut from_end = LogReader::open(path.clone(), Some(0));
+        assert_eq!(all(&mut from_end), "");
+        fs::write(&path, "bbcc").unwrap();
+        assert_eq!(all(&mut from_end), "cc");
     }
 
     #[test]
     fn a_reader_follows_a_rotation() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("stdout.log");
-        let mut reader = LogReader::open(path.clone(), 0);
+        let mut reader = LogReader::open(path.clone(), None);
         assert_eq!(all(&mut reader), "", "nothing is written yet");
         fs::write(&path, "one").unwrap();
         assert_eq!(all(&mut reader), "one");

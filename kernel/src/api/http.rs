@@ -391,7 +391,7 @@ async fn logs(Shared(kernel): Shared<Kernel>, headers: HeaderMap, asked: Asked) 
     let query = LogQuery {
         task,
         stream,
-        tail: asked.tail.unwrap_or(0),
+        tail: asked.tail,
         follow: asked.follow.unwrap_or(false),
     };
     let has_trailers = headers

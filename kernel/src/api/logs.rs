@@ -33,8 +33,8 @@ pub(crate) struct LogQuery {
     pub(crate) task: TaskId,
     /// `stdout` or `stderr`.
     pub(crate) stream: String,
-    /// At most this many bytes of the end at first; 0: all.
-    pub(crate) tail: u64,
+    /// At most this many bytes of the end at first; absent: all.
+    pub(crate) tail: Option<u64>,
     /// Whether to go on.
     pub(crate) follow: bool,
 }
@@ -152,7 +152,8 @@ pub(crate) async fn open_log(
         request,
         task: id.0,
         stream: query.stream,
-        tail_bytes: query.tail,
+        tail_bytes: query.tail.unwrap_or(0),
+        from_end: query.tail == Some(0),
         follow: query.follow,
         cancel: false,
         window: WINDOW,
