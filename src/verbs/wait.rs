@@ -1,10 +1,12 @@
 //! `kelson wait`: waits for an object, or for all of them; it looks again whenever the kernel says
-//! that something has changed. What it finds is judged in `wait/verdict.rs`.
+//! that something has changed. What it finds is judged in `wait/verdict.rs`; what it says meanwhile
+//! is in `wait/waiting.rs`.
 
 mod verdict;
+mod waiting;
 
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -13,9 +15,10 @@ use kelson_model::quantity::Millis;
 use kelson_model::report::{ObjectStatus, Standing, StatusReport};
 use kelson_model::view::WaitAnswer;
 use kelson_reconciler::source::{GitSource, Tip};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::verdict::{Question, Verdict, Wanted, is_nothing_asked, judge};
+use self::waiting::{Waiting, absence, other_branch};
 use super::manifests::resolve_revision;
 use super::target::{Target, status};
 use crate::client::{Client, dev_here};
@@ -37,9 +40,13 @@ pub(crate) struct Wait {
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
     /// How long (100ms, 30s, 10m, 2h)
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = TIMEOUT, value_parser = parse_duration)]
     timeout: Duration,
 }
+
+/// Longer than a rollout without progress takes to fail by default, so that its failure is the
+/// answer.
+const TIMEOUT: &str = "15m";
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     Millis::from_str(text)
@@ -69,8 +76,8 @@ pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
         },
         is_in: &is_in,
     };
-    let mut last = "nothing was heard of it".to_owned();
-    let asking = ask(&client, &question, &mut last);
+    let mut waiting = Waiting::new("nothing was heard of it");
+    let asking = ask(&client, &question, repository.as_ref(), &mut waiting);
     match timeout(arguments.timeout, asking).await {
         Ok(answer) => {
             let report = answer?;
@@ -95,9 +102,10 @@ pub(crate) async fn run(arguments: &Wait, context: &Context) -> Result<Exit> {
         Err(_) => Err(Failure::new(
             Exit::TimedOut,
             format!(
-                "not {} within {}: {last}",
+                "not {} within {}: {}",
                 arguments.what.word(),
                 Millis(u64::try_from(arguments.timeout.as_millis()).unwrap_or(u64::MAX)),
+                waiting.why(),
             ),
         )
         .into()),
@@ -137,11 +145,16 @@ fn contains(repository: Option<&GitSource>, revision: Option<&str>, other: &str)
 const PASSING: Duration = Duration::from_secs(5);
 
 /// Looks again at every change until the verdict is final. A kernel that restarts is waited for.
-async fn ask(client: &Client, question: &Question<'_>, last: &mut String) -> Result<StatusReport> {
+async fn ask(
+    client: &Client,
+    question: &Question<'_>,
+    repository: Option<&GitSource>,
+    waiting: &mut Waiting,
+) -> Result<StatusReport> {
     const AWAY: Duration = Duration::from_secs(30);
     let mut heard: Option<Instant> = None;
     loop {
-        match listen(client, question, last, &mut heard).await {
+        match listen(client, question, repository, waiting, &mut heard).await {
             Ok(report) => return Ok(report),
             Err(error) => {
                 let is_away = crate::exit::exit_of(&error) == Exit::NothingListens;
@@ -149,7 +162,10 @@ async fn ask(client: &Client, question: &Question<'_>, last: &mut String) -> Res
                 if !(is_away && is_short) {
                     return Err(error);
                 }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                waiting.is_for(error.to_string());
+                waiting
+                    .during(tokio::time::sleep(Duration::from_millis(200)))
+                    .await;
             }
         }
     }
@@ -158,18 +174,18 @@ async fn ask(client: &Client, question: &Question<'_>, last: &mut String) -> Res
 async fn listen(
     client: &Client,
     question: &Question<'_>,
-    last: &mut String,
+    repository: Option<&GitSource>,
+    waiting: &mut Waiting,
     heard: &mut Option<Instant>,
 ) -> Result<StatusReport> {
     let mut changes = client.watch("object,task,source", None).await?;
     let mut held_since: Option<Instant> = None;
     loop {
         // What is held is looked at again even if nothing changes.
+        let change = waiting.during(changes.changed());
         let next = match held_since {
-            Some(since) => {
-                timeout(PASSING.saturating_sub(since.elapsed()), changes.changed()).await
-            }
-            None => Ok(changes.changed().await),
+            Some(since) => timeout(PASSING.saturating_sub(since.elapsed()), change).await,
+            None => Ok(change.await),
         };
         if !next.unwrap_or(Ok(true))? {
             break;
@@ -189,10 +205,14 @@ async fn listen(
                 } else if since.elapsed() >= PASSING {
                     return Err(Failure::new(Exit::Refused, why).with_hint(hint).into());
                 }
-                *last = why;
+                waiting.is_for(why);
             }
             Verdict::Yes => return Ok(report),
-            Verdict::NotYet(why) => *last = why,
+            Verdict::NotYet(why) => {
+                let why = absence(&report, question)?.unwrap_or(why);
+                let branch = other_branch(&report, question, repository);
+                waiting.is_for(format!("{why}{}", branch.unwrap_or_default()));
+            }
             Verdict::No(why) => {
                 for error in report
                     .source
@@ -217,4 +237,20 @@ async fn listen(
         format!("{} has ended", client.address()),
     )
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::verbs::manifests::Schedulers;
+
+    #[test]
+    fn a_rollout_that_gets_nowhere_fails_before_the_wait_is_over() {
+        let kinds = Schedulers::open().unwrap().kinds();
+        let schema = kinds.schema("Service").unwrap();
+        let deadline = schema.pointer("/properties/update/properties/progressDeadline/default");
+        let deadline = parse_duration(deadline.unwrap().as_str().unwrap()).unwrap();
+        assert!(parse_duration(TIMEOUT).unwrap() > deadline);
+    }
 }

@@ -1,6 +1,6 @@
 //! Commits: how they stand to each other, who made them, and what people call them.
 
-use git2::{ErrorCode, ObjectType};
+use git2::{BranchType, ErrorCode, ObjectType};
 use kelson_model::id::Revision;
 
 use super::commits::{SPEC_BYTES, find_commit, revision_of, shortened};
@@ -47,6 +47,43 @@ impl GitSource {
                 return Ok(false);
             }
             repository.graph_descendant_of(new, old).map_err(what())
+        })
+    }
+
+    /// Names the local branches that a commit is on, at most a few of them.
+    ///
+    /// # Errors
+    /// `Damaged`, `Gone`.
+    pub fn branches_with(&self, revision: &Revision) -> Result<Vec<String>, SourceError> {
+        const MOST: usize = 3;
+        self.read(|repository| {
+            let what = || SourceError::damaged(format!("the branches with commit {revision}"));
+            let wanted = oid_of(revision).map_err(what())?;
+            let mut names = Vec::new();
+            if repository.find_commit(wanted).is_err() {
+                return Ok(names);
+            }
+            for branch in repository
+                .branches(Some(BranchType::Local))
+                .map_err(what())?
+            {
+                let (branch, _) = branch.map_err(what())?;
+                let Some(tip) = branch.get().target() else {
+                    continue;
+                };
+                if tip != wanted
+                    && !repository
+                        .graph_descendant_of(tip, wanted)
+                        .map_err(what())?
+                {
+                    continue;
+                }
+                names.extend(branch.name().ok().flatten().map(str::to_owned));
+                if names.len() >= MOST {
+                    break;
+                }
+            }
+            Ok(names)
         })
     }
 
