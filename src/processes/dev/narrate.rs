@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kelson_model::reason::HoldReason;
 use kelson_model::source::{Fault, Held, SourceRecord};
 use kelson_model::view::EventView;
 use serde_json::{Value, json};
@@ -123,7 +124,7 @@ impl Narrator {
                 self.voice
                     .tell(Tint::Good, "NoErrors", "the errors are gone", Value::Null);
             }
-            self.errors = record.errors;
+            self.errors.clone_from(&record.errors);
         }
         if record.held != self.held {
             if let Some(held) = &record.held {
@@ -133,6 +134,11 @@ impl Narrator {
                     self.voice
                         .explain(&format!("release it with: {}", plain(confirm)));
                 }
+            }
+            if let Some(over) = self.held.take().filter(|over| is_over(over, &record)) {
+                let message = end_of_hold(&over, &record.branch);
+                self.voice
+                    .tell(Tint::Good, "HoldOver", &message, json!({"held": over}));
             }
             self.held = record.held;
         }
@@ -144,6 +150,20 @@ impl Narrator {
         if !self.is_headed || self.voice.is_json() {
             self.voice.tell(tint, event, message, more);
         }
+    }
+}
+
+/// Whether a hold of this kind is one no longer.
+fn is_over(held: &Held, record: &SourceRecord) -> bool {
+    let mut now = record.holds.iter().chain(&record.held);
+    !now.any(|now| now.reason == held.reason)
+}
+
+fn end_of_hold(held: &Held, branch: &str) -> String {
+    match &held.reason {
+        HoldReason::RepositoryMissing => "the repository is there again".to_owned(),
+        HoldReason::BranchMissing => format!("the branch {branch} is there again"),
+        reason => format!("the hold is over ({reason})"),
     }
 }
 
