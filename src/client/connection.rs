@@ -149,7 +149,7 @@ pub(crate) fn refusal(address: &Address, arrived: &Arrived) -> Failure {
     Failure::new(exit, message)
 }
 
-/// Connects; where the `dev` by which the address was found lives, it starts its kernel again, which
+/// Connects. A `dev` by which the address was found, and that lives, starts its kernel again: that
 /// is waited for.
 async fn connect(address: &Address) -> Result<TcpStream, Failure> {
     let since = Instant::now();

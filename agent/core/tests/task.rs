@@ -224,19 +224,14 @@ fn what_ends_with_its_agent_says_so_also_to_the_next_one() {
 fn what_outlives_an_agent_that_was_to_end_goes_on_with_the_next_one() {
     let mut task = running(settings());
     let note = noted(&task.apply(Moment(10), Input::AgentEnds));
-    let found = Adopted {
-        pid: 7,
-        at: WallTime(1),
-        started: Moment(1),
-        note,
-    };
-    let (mut next, effects) = Task::adopt(TaskId(1), settings(), found, Moment(1_000_000));
+    let (mut next, effects) = adopt(settings(), note.clone(), 1_000_000);
     assert_eq!(told(&effects).unwrap().state, TaskState::Running);
     let later = next.apply(Moment(2_000_000), Input::Tick);
     assert!(!later.contains(&Effect::KillAll));
     // What it was asked still explains its end, unless the kernel asks as well.
-    let ended = told(&next.clone().apply(Moment(2_000_001), exited(0))).unwrap();
+    let ended = told(&next.apply(Moment(2_000_001), exited(0))).unwrap();
     assert_eq!(ended.exit.unwrap().cause, Some(ExitCause::AgentEnds));
+    let (mut next, _) = adopt(settings(), note, 1_000_000);
     next.apply(Moment(2_000_001), stop());
     let ended = told(&next.apply(Moment(2_000_002), exited(0))).unwrap();
     assert_eq!(ended.exit.unwrap().cause, None);

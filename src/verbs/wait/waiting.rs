@@ -101,7 +101,8 @@ pub(super) fn absence(report: &StatusReport, question: &Question<'_>) -> Result<
     Ok(Some(format!("{}; {hint}", missing.message)))
 }
 
-/// Says of a wanted revision that is not in where it is, if that is not the branch that is followed.
+/// Says of a wanted revision that is not in where it is, if the branch that is followed is another
+/// one.
 pub(super) fn other_branch(
     report: &StatusReport,
     question: &Question<'_>,
