@@ -99,8 +99,8 @@ fn check_wanted(state: &State, key: &ObjectKey, is_built_in: bool) -> Result<(),
 ///
 /// A framework has a name and kinds that no other one in force has. One from git is none of the
 /// box, serves the namespace of its object and those below, stays within what the operator allows,
-/// and keeps the kinds that have living tasks. One that is leaving gives up a kind to whoever serves
-/// all objects of it.
+/// and keeps the kinds that have living tasks. One that is leaving gives up a kind to whoever
+/// serves all objects of it.
 pub fn framework_objection(
     state: &State,
     command: &InstallFramework,
