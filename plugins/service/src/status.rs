@@ -236,6 +236,12 @@ pub(crate) fn status_of(
             message: count,
         }
     } else {
+        let old = seats.iter().filter(|seat| seat.is_stale_working).count();
+        let count = match old {
+            0 => count,
+            1 => format!("{proved} of {instances} new healthy, 1 old one serves"),
+            old => format!("{proved} of {instances} new healthy, {old} old ones serve"),
+        };
         on_the_way(view, pace, seats, starts, &count)
     }
 }
