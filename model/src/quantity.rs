@@ -222,6 +222,23 @@ impl fmt::Display for Bytes {
     }
 }
 
+impl Bytes {
+    /// For people: to one decimal of the largest unit that fits, `22.5Gi`.
+    pub fn for_people(self) -> String {
+        for (unit, shift) in BYTE_UNITS {
+            let tenths = u128::from(self.0) * 10 / (1_u128 << shift);
+            if tenths >= 10 {
+                let rest = match tenths % 10 {
+                    0 => String::new(),
+                    tenth => format!(".{tenth}"),
+                };
+                return format!("{}{rest}{unit}", tenths / 10);
+            }
+        }
+        self.to_string()
+    }
+}
+
 /// Refuses a bare number: one that a unit divides is a number of bytes, as other tools write them;
 /// of any other nobody knows the unit.
 fn without_unit(digits: &str) -> ParseQuantityError {
@@ -452,7 +469,9 @@ impl fmt::Display for Resources {
         write!(
             f,
             "{} cpus, {} memory, {} disk",
-            self.cpus, self.memory, self.disk
+            self.cpus,
+            self.memory.for_people(),
+            self.disk.for_people()
         )
     }
 }

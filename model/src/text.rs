@@ -19,6 +19,14 @@ pub fn message(text: &str) -> String {
     cut(text, MESSAGE_BYTES)
 }
 
+/// A count with its noun: `1 task`, `3 tasks`.
+pub fn number(count: impl Into<u128>, noun: &str) -> String {
+    match count.into() {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// Takes the first word, cut at `bytes`.
 pub fn word(text: &str, bytes: usize) -> String {
     cut(text.split_whitespace().next().unwrap_or_default(), bytes)
@@ -38,6 +46,12 @@ mod tests {
     #[test]
     fn a_message_cannot_move_the_cursor() {
         assert_eq!(cut("a\u{1b}[2Jb\nc", 100), "a [2Jb c");
+    }
+
+    #[test]
+    fn one_is_singular() {
+        let counts = [0_u64, 1, 2].map(|count| number(count, "task"));
+        assert_eq!(counts, ["0 tasks", "1 task", "2 tasks"]);
     }
 
     #[test]

@@ -54,8 +54,8 @@ fn table(list: &List<AgentView>, is_wide: bool, palette: Palette) -> String {
             format!("{}/{}", agent.used.cpus, agent.resources.cpus).into(),
             format!(
                 "{}/{}",
-                memory(agent.used.memory),
-                memory(agent.resources.memory)
+                agent.used.memory.for_people(),
+                agent.resources.memory.for_people()
             )
             .into(),
             agent.address.as_str().into(),
@@ -74,21 +74,6 @@ fn table(list: &List<AgentView>, is_wide: bool, palette: Palette) -> String {
         table.push(row);
     }
     table.render(palette)
-}
-
-/// An amount of memory, to one decimal of the largest unit that fits.
-fn memory(Bytes(bytes): Bytes) -> String {
-    for (unit, shift) in [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)] {
-        let tenths = u128::from(bytes) * 10 / (1_u128 << shift);
-        if tenths >= 10 {
-            let rest = match tenths % 10 {
-                0 => String::new(),
-                tenth => format!(".{tenth}"),
-            };
-            return format!("{}{rest}{unit}", tenths / 10);
-        }
-    }
-    bytes.to_string()
 }
 
 #[cfg(test)]
@@ -119,7 +104,7 @@ agt_1  laptop  ready  3      0.5/8  256Mi/16Gi  127.0.0.1  20000-31999  9    0.1
     #[test]
     fn memory_is_shown_in_its_largest_unit() {
         for (exact, shown) in [("24684084Ki", "23.5Gi"), ("256Mi", "256Mi"), ("0", "0")] {
-            assert_eq!(memory(exact.parse().unwrap()), shown);
+            assert_eq!(exact.parse::<Bytes>().unwrap().for_people(), shown);
         }
     }
 }

@@ -129,17 +129,30 @@ pub(crate) async fn run(arguments: &Set, context: &Context) -> Result<Exit> {
         changes: told,
     };
     print(context.format(), &answer, |_| page(&answer))?;
-    say("this was done by hand: it is drift until git says the same (see `kelson drift`)");
+    if answer.changes.iter().all(is_same) {
+        say("nothing was changed");
+    } else {
+        say("this was done by hand: it is drift until git says the same (see `kelson drift`)");
+    }
     Ok(Exit::Done)
+}
+
+fn is_same(change: &SetChange) -> bool {
+    change.before == change.after
 }
 
 fn page(answer: &SetAnswer) -> String {
     let mut text = String::new();
     for change in &answer.changes {
+        let place = field_path(&change.path);
+        if is_same(change) {
+            let value = short(&change.after);
+            text.push_str(&format!("{}: {place} is {value} already\n", answer.object));
+            continue;
+        }
         text.push_str(&format!(
-            "{}: {} {} → {}\n",
+            "{}: {place} {} → {}\n",
             answer.object,
-            field_path(&change.path),
             short(&change.before),
             short(&change.after)
         ));

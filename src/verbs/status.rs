@@ -6,11 +6,11 @@ use kelson_model::object::{Health, RolloutState, Sync};
 use kelson_model::report::{ObjectStatus, SourceStatus, StatusReport};
 
 use super::target::{Target, keys, status};
-use super::validate::number;
 use super::watching::Watching;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Cell, Palette, Table, Tint, fault, plain, say};
+use kelson_model::text::number;
 
 /// What may be typed behind `status`.
 #[derive(Debug, Args)]

@@ -136,7 +136,7 @@ pub(crate) fn exit_words(exit: &ExitRow) -> String {
         (None, None, Some(signal)) => format!("ended by signal {signal}"),
         (None, None, None) => String::new(),
     };
-    if exit.oom {
+    if exit.oom && !words.contains("out of memory") {
         words.push_str(" (out of memory)");
     }
     words

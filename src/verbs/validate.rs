@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use kelson_model::report::Validation;
 use kelson_model::source::Fault;
+use kelson_model::text::number;
 use kelson_reconciler::source::{ManifestSource as _, WorkTree};
 use kelson_reconciler::validation;
 use kelson_reconciler_core::manifest::{Kinds, fix};
@@ -153,15 +154,6 @@ fn page(validation: &Validation, palette: Palette) -> String {
 pub(crate) fn warned(warning: &Fault, palette: Palette) -> String {
     let label = palette.paint(Tint::Warn, "warning:");
     format!("{label} {}\n", fault(warning, palette))
-}
-
-/// A count with its noun.
-pub(crate) fn number(count: u64, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
-    }
 }
 
 #[cfg(test)]

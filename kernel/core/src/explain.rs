@@ -5,8 +5,11 @@ use std::sync::Arc;
 use kelson_model::agent::AgentState;
 use kelson_model::framework::FaultCause;
 use kelson_model::object::{Health, Namespace, ObjectKey, Sync};
+use kelson_model::quantity::Resources;
 use kelson_model::reason::KeptReason;
 use kelson_model::source::{Fault, SourceRecord};
+use kelson_model::task::StopReason;
+use kelson_model::text::number;
 use kelson_model::time::ClusterTime;
 pub use kelson_model::view::Explanation;
 
@@ -137,6 +140,18 @@ pub fn explain_object(
             object.status.message.clone(),
         ));
     }
+    let is_settled =
+        matches!(object.status.health, Health::Healthy | Health::Suspended) && !object.is_removed;
+    let as_it_should_be = || {
+        line(
+            "AsItShouldBe",
+            format!("{key} is {} and {}", object.sync(), object.status.health),
+        )
+    };
+    let is_well = is_settled && lines.is_empty();
+    if is_well {
+        lines.push(as_it_should_be());
+    }
     let waiting = object
         .workload
         .into_iter()
@@ -149,26 +164,32 @@ pub fn explain_object(
     for task in waiting.filter(|task| !task.is_forgotten).filter(is_newest) {
         let said = match &task.exit {
             // What was asked to end and has ended explains nothing.
-            Some(_) if task.stop.is_some() => continue,
+            Some(_)
+                if task
+                    .stop
+                    .as_ref()
+                    .is_some_and(|stop| is_settled || stop.reason != StopReason::Unhealthy) =>
+            {
+                continue;
+            }
             Some(exit) => exit.reason.clone(),
             None if task.message.is_empty() => continue,
             None => task.message.clone(),
         };
         lines.push(line(
-            "Task",
+            if is_well && task.exit.is_some() {
+                "Past"
+            } else {
+                "Task"
+            },
             format!("{} ({}): {said}", task.name(), task.id),
         ));
     }
-    let is_settled =
-        matches!(object.status.health, Health::Healthy | Health::Suspended) && !object.is_removed;
     if let Some(seat) = state.seat_of(key).filter(|_| !is_settled) {
         lines.extend(explain_seat(state, memory, &seat, now));
     }
     if lines.is_empty() {
-        lines.push(line(
-            "AsItShouldBe",
-            format!("{key} is {} and {}", object.sync(), object.status.health),
-        ));
+        lines.push(as_it_should_be());
     }
     Some(lines)
 }
@@ -335,12 +356,35 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
     if ready.is_empty() {
         return line(
             "NoAgents",
-            format!("{} tasks wait: no agent can be reached", demand.count),
+            format!(
+                "{} wait: no agent can be reached",
+                number(demand.count, "task")
+            ),
         );
     }
     let fits = |agent: &&&std::sync::Arc<crate::record::Agent>| agent.free().fits(&wanted);
     let with_room: Vec<_> = ready.iter().filter(fits).collect();
     if with_room.is_empty() {
+        let total = |agent: &&std::sync::Arc<crate::record::Agent>| agent.description.resources;
+        if !ready.iter().any(|agent| total(agent).fits(&wanted)) {
+            let largest = ready.iter().map(total).max_by_key(|total| {
+                (
+                    total.fits(&Resources {
+                        cpus: wanted.cpus,
+                        ..Resources::default()
+                    }),
+                    total.memory,
+                )
+            });
+            return line(
+                "NoRoom",
+                format!(
+                    "{} of {wanted} wait: no agent is that large; the largest has {} in all",
+                    number(demand.count, "task"),
+                    largest.unwrap_or_default()
+                ),
+            );
+        }
         let best = ready
             .iter()
             .map(|agent| agent.free())
@@ -349,9 +393,9 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
         return line(
             "NoRoom",
             format!(
-                "{} tasks of {wanted} wait: none of {} agents has room; the most free has {best}",
-                demand.count,
-                ready.len()
+                "{} of {wanted} wait: none of {} has room; the most free has {best}",
+                number(demand.count, "task"),
+                number(u64::try_from(ready.len()).unwrap_or(u64::MAX), "agent")
             ),
         );
     }
@@ -374,16 +418,16 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
         return line(
             "NoPorts",
             format!(
-                "{} tasks wait: {which} are held by other tasks on every agent with room",
-                demand.count
+                "{} wait: {which} are held by other tasks on every agent with room",
+                number(demand.count, "task")
             ),
         );
     }
     line(
         "Waiting",
         format!(
-            "{} tasks of {wanted} wait for their scheduler's next turn",
-            demand.count
+            "{} of {wanted} wait for their scheduler's next turn",
+            number(demand.count, "task")
         ),
     )
 }

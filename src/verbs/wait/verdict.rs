@@ -13,7 +13,7 @@ use kelson_reconciler_core::manifest::FRAMEWORK;
 use crate::exit::Failure;
 use crate::verbs::status::short;
 use crate::verbs::target::Target;
-use crate::verbs::validate::number;
+use kelson_model::text::number;
 
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
