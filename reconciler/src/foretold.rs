@@ -288,7 +288,9 @@ impl Hearing {
             ..FrameworkRow::new(key)
         };
         let taken = |kind: &KindDescription| {
-            let keeping = self.others(key).filter(|other| self.keeps(other, &kind.kind, &by));
+            let keeping = self
+                .others(key)
+                .filter(|other| self.keeps(other, &kind.kind, &by));
             kind_objection(std::slice::from_ref(kind), keeping.map(claim))
         };
         description.kinds.iter().find_map(taken)

@@ -298,8 +298,7 @@ impl Reconciler {
         }
         let previous = record.applied.as_ref();
         let ways = (&mut self.submitter, &mut self.lookout);
-        let done =
-            apply::carry_out(plan, revision, previous, desired, &self.mirror, ways).await?;
+        let done = apply::carry_out(plan, revision, previous, desired, &self.mirror, ways).await?;
         if let Err(refusal) = done {
             // The next pass says so.
             self.voice.note_refusal(revision, refusal);

@@ -114,7 +114,8 @@ async fn once_ready(
 
 /// Refuses a cluster that nobody named and that follows another repository than `here`.
 async fn ensure_not_of_another(address: &Address, here: &GitSource) -> Result<(), Failure> {
-    let response = connection::send(address, Method::GET, "/v1/info", None).await?;
+    let response =
+        connection::send(address, Method::GET, "/v1/info", None, connection::TO_READ).await?;
     let arrived = connection::read(address, response).await?;
     // What answers otherwise answers the verb itself.
     let Some(followed) = MemberInfo::deserialize(&arrived.body)

@@ -3,7 +3,6 @@
 use anyhow::Result;
 use clap::Args;
 use kelson_model::agent::AgentState;
-use kelson_model::quantity::Bytes;
 use kelson_model::view::{AgentView, List};
 
 use super::watching::Watching;

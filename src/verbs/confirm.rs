@@ -103,7 +103,11 @@ fn chosen<'a>(holds: &'a [Held], reason: Option<&str>) -> Option<&'a Held> {
 
 /// What a hold keeps from going, with the number of what is not named.
 fn what_goes(held: &Held) -> String {
-    let mut lines = vec![format!("{}: {}", plain(held.reason.word()), plain(&held.message))];
+    let mut lines = vec![format!(
+        "{}: {}",
+        plain(held.reason.word()),
+        plain(&held.message)
+    )];
     let names = held.objects.iter();
     lines.extend(names.map(|object| plain(&format!("  - {object}"))));
     if held.more > 0 {

@@ -62,7 +62,10 @@ fn of_two_fields_set_at_once_both_are_healed_and_reported() {
     for path in ["/spec/stop/grace", "/spec/instances"] {
         item(&cluster, "it is healed", |item| {
             let fields = item.pointer("/fields").and_then(Value::as_array);
-            let mut paths = fields.into_iter().flatten().map(|field| text(field, "/path"));
+            let mut paths = fields
+                .into_iter()
+                .flatten()
+                .map(|field| text(field, "/path"));
             text(item, "/state") == "healed" && paths.any(|named| named == path)
         });
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use kelson_model::code::Code;
 use kelson_model::framework::{
-    Ceiling, Claim, Description, FaultCause, KindDescription, Limits, kind_objection, name_objection, serves,
+    Ceiling, Claim, Description, FaultCause, KindDescription, Limits, kind_objection,
+    name_objection, serves,
 };
 use kelson_model::id::Digest;
 use kelson_model::object::{Namespace, ObjectKey};
