@@ -58,7 +58,7 @@ fn is_whole(kernel: &Kernel) {
     let web = state
         .objects
         .values()
-        .find(|object| object.key.name.to_string() == "web")
+        .find(|object| object.key.name == "web")
         .unwrap();
     assert_eq!(web.good_generation, 4);
     let is_known = |id: u64, wanted: TaskState| {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use kelson_model::agent::AgentState;
 use kelson_model::framework::FaultCause;
 use kelson_model::object::{Health, Namespace, ObjectKey, Sync};
-use kelson_model::quantity::Resources;
 use kelson_model::reason::KeptReason;
 use kelson_model::source::{Fault, SourceRecord};
 use kelson_model::task::StopReason;
@@ -367,15 +366,7 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
     if with_room.is_empty() {
         let total = |agent: &&std::sync::Arc<crate::record::Agent>| agent.description.resources;
         if !ready.iter().any(|agent| total(agent).fits(&wanted)) {
-            let largest = ready.iter().map(total).max_by_key(|total| {
-                (
-                    total.fits(&Resources {
-                        cpus: wanted.cpus,
-                        ..Resources::default()
-                    }),
-                    total.memory,
-                )
-            });
+            let largest = ready.iter().map(total).max_by_key(|it| (it.memory, it.cpus));
             return line(
                 "NoRoom",
                 format!(

@@ -337,21 +337,19 @@ fn of_drift_beyond_a_ledger_it_is_said_which_limit_it_is_beyond() {
     let mut world = World::new();
     let mut one = world.live().clone();
     one.key.kind = "Bird".to_owned();
-    let drifted = |count: usize, value: &str| {
-        let lives = (0..count).map(|n| {
-            let mut live = one.clone();
-            live.key.name = format!("s{n:05}");
-            live.origin = None;
-            live.by_hand = Some(Arc::new(ByHand {
-                accepted: json!({"a": value, "b": value, "c": value}).into(),
-                fields: Vec::new(),
-            }));
-            live.spec = json!({"a": 1, "b": 1, "c": 1}).into();
-            (live.key.clone(), live)
-        });
-        lives.collect()
-    };
-    world.observed = drifted(DriftItem::KEPT_OPEN, &"x".repeat(500));
+    let value = "x".repeat(500);
+    let drifted = (0..DriftItem::KEPT_OPEN).map(|n| {
+        let mut live = one.clone();
+        live.key.name = format!("s{n:05}");
+        live.origin = None;
+        live.by_hand = Some(Arc::new(ByHand {
+            accepted: json!({"a": value, "b": value, "c": value}).into(),
+            fields: Vec::new(),
+        }));
+        live.spec = json!({"a": 1, "b": 1, "c": 1}).into();
+        (live.key.clone(), live)
+    });
+    world.observed = drifted.collect();
     let unlisted = world.scan().unlisted;
     assert!(
         unlisted.by_size > 0 && unlisted.by_number == 0,

@@ -180,7 +180,7 @@ impl Noted {
         let (is_full, cut) = (self.is_full, self.cut);
         let counts = move |(group, wish): &(u32, Wish)| {
             let is_alone = *group == 0 && matches!(wish, Wish::Pair(..));
-            !cut.contains(group) && !(is_full && is_alone)
+            !(cut.contains(group) || is_full && is_alone)
         };
         let wishes = self.wishes.into_iter().filter(counts);
         wishes.map(|(_, wish)| wish)

@@ -361,7 +361,7 @@ mod tests {
             out
         });
         (
-            value["command"].as_str().unwrap().to_owned(),
+            value.get("command").unwrap().as_str().unwrap().to_owned(),
             args.collect(),
         )
     }
