@@ -79,6 +79,7 @@ fn table(list: &List<AgentView>, is_wide: bool, palette: Palette) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use kelson_model::quantity::Bytes;
     use serde_json::json;
 
     #[test]

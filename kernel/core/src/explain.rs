@@ -366,7 +366,10 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
     if with_room.is_empty() {
         let total = |agent: &&std::sync::Arc<crate::record::Agent>| agent.description.resources;
         if !ready.iter().any(|agent| total(agent).fits(&wanted)) {
-            let largest = ready.iter().map(total).max_by_key(|it| (it.memory, it.cpus));
+            let largest = ready
+                .iter()
+                .map(total)
+                .max_by_key(|it| (it.memory, it.cpus));
             return line(
                 "NoRoom",
                 format!(

@@ -102,8 +102,9 @@ mod tests {
             full = Some(next);
         }
         let seconds = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60];
-        assert_eq!(pauses[..8], [0; 8]);
-        assert_eq!(pauses[8..], seconds.map(|second| second * 1000));
+        let (free, slowed) = pauses.split_at(8);
+        assert_eq!(free, [0; 8]);
+        assert_eq!(slowed, seconds.map(|second| second * 1000));
         assert_eq!(Full::after(full, &other, now).lasting(&other, now), None);
     }
 
