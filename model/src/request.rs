@@ -94,7 +94,8 @@ pub struct Accept {
     /// has expired refuses the flip.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<Digest>,
-    /// Names what the plan saw changed by hand of what it sets and takes away, see [`crate::drift::hands`];
+    /// Names what the plan saw changed by hand of what it sets and takes away, see
+    /// [`crate::drift::hands`];
     /// where the state has another, the flip is refused, so that nothing is overwritten that
     /// nobody has told of. Absent: nobody looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
