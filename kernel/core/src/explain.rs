@@ -282,10 +282,11 @@ pub fn explain_absent(
             is_named = true;
             lines.push(line(kept.reason.word(), kept.message.clone()));
         }
-        lines.extend(explain_holds(record));
         let Some(observed) = &record.observed else {
+            // There is no revision yet that could bring it.
             continue;
         };
+        lines.extend(explain_holds(record));
         let faults = || record.errors.iter().filter(|fault| fault.keeps_back());
         if let count @ 1.. = faults().count() {
             let noun = if count == 1 { "error" } else { "errors" };
