@@ -21,7 +21,6 @@ use crate::observed::Mirror;
 use crate::submit::{Flip, Submitter};
 use crate::tip::Lookout;
 use crate::trouble::Trouble;
-use crate::verdict::refusal_fault;
 
 /// What the loop remembers of drift.
 #[derive(Debug, Default)]
@@ -78,7 +77,7 @@ impl Drifting {
             if let Err(refusal) = submitter.change(update).await? {
                 // These rows will not be taken otherwise; the other pages may be.
                 self.scanned = Some(mirror.version());
-                let fault = refusal_fault(refusal);
+                let fault = Fault::of_file(Code::TooMuchDrift, "", refusal.message, refusal.hint);
                 if !wrong.contains(&fault) {
                     wrong.push(fault);
                 }

@@ -1,6 +1,7 @@
 //! `kelson logs`: what tasks write.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -56,6 +57,8 @@ impl Stream {
     }
 }
 
+/// Between two looks at a task whose agent has nothing of it yet.
+const UNSTARTED: Duration = Duration::from_millis(200);
 /// Longest line that is kept together.
 const LINE_BYTES: usize = 64 << 10;
 
@@ -109,11 +112,16 @@ async fn follow_object(
     for row in first {
         unstarted(&row).iter().for_each(|words| say(words));
         begun.insert(row.id.clone());
-        reads.push(reading.read(row, Some(reading.arguments.tail)));
+        reads.push(reading.follow(row, Some(reading.arguments.tail)));
     }
     loop {
         tokio::select! {
-            Some(read) = reads.next(), if !reads.is_empty() => read?,
+            Some(read) = reads.next(), if !reads.is_empty() => {
+                // What goes wrong with one task ends no other's output.
+                if let Err(error) = read {
+                    say(&plain(&error.to_string()));
+                }
+            }
             batch = rows.line::<WatchBatch>() => {
                 let Some(batch) = batch? else {
                     let ended = format!("{} has ended", client.address());
@@ -122,7 +130,7 @@ async fn follow_object(
                 for row in new_tasks(batch, key, &mut begun) {
                     say(&format!("{} ({}) is new", row.name, row.id));
                     // Nothing of it has been shown.
-                    reads.push(reading.read(row, None));
+                    reads.push(reading.follow(row, None));
                 }
             }
         }
@@ -161,18 +169,42 @@ async fn of_object(client: &Client, key: &ObjectKey) -> Result<Vec<TaskRow>> {
 /// How tasks are read.
 struct Reading<'c> {
     client: &'c Client,
+    context: &'c Context,
     arguments: &'c Logs,
     is_prefixed: bool,
     format: Format,
 }
 
 impl<'c> Reading<'c> {
-    fn new(client: &'c Client, arguments: &'c Logs, context: &Context, is_prefixed: bool) -> Self {
+    fn new(
+        client: &'c Client,
+        arguments: &'c Logs,
+        context: &'c Context,
+        is_prefixed: bool,
+    ) -> Self {
         Self {
             client,
+            context,
             arguments,
             is_prefixed,
             format: context.format(),
+        }
+    }
+
+    /// Prints what a task writes that may not have begun, as soon as its agent has it.
+    async fn follow(&self, mut row: TaskRow, tail: Option<u64>) -> Result<()> {
+        loop {
+            let id = row.id.clone();
+            let Err(error) = self.read(row, tail).await else {
+                return Ok(());
+            };
+            row = task(self.client, self.context, &id).await?;
+            let code = failure_of(&error).and_then(|failure| failure.code.clone());
+            let is_to_come = code == Some(Code::OutputAway.into()) && !row.state.is_terminal();
+            if !is_to_come {
+                return never_ran(&row, error);
+            }
+            tokio::time::sleep(UNSTARTED).await;
         }
     }
 

@@ -15,6 +15,7 @@ use kelson_model::quantity::Millis;
 use kelson_model::report::{ObjectStatus, Standing, StatusReport};
 use kelson_model::view::WaitAnswer;
 use kelson_reconciler::source::{GitSource, Tip};
+use kelson_reconciler_core::manifest::FRAMEWORK;
 use tokio::time::{Instant, timeout};
 
 use self::verdict::{Question, Verdict, Wanted, is_nothing_asked, judge};
@@ -198,7 +199,9 @@ async fn listen(
         }
         match verdict {
             Verdict::FrameworkHeld(why, hint) => {
-                let is_ending = |it: &ObjectStatus| it.standing == Some(Standing::Removed);
+                let is_ending = |it: &ObjectStatus| {
+                    it.standing == Some(Standing::Removed) && it.kind != FRAMEWORK
+                };
                 let since = held_since.get_or_insert_with(Instant::now);
                 if report.objects.iter().any(is_ending) {
                     *since = Instant::now();

@@ -79,6 +79,8 @@ pub struct Task {
     stop: Option<String>,
     /// What lies behind `stop`, where that is not the kernel.
     stop_cause: Option<ExitCause>,
+    /// Until when an end is what an earlier agent asked for that was to end itself.
+    outlives: Option<Moment>,
     is_late: bool,
     is_forgotten: bool,
     is_cleaned: bool,
@@ -136,8 +138,10 @@ impl Task {
         if let Some(stop) = note.stop {
             task.stop_cause = stop.cause;
             // An agent that asked for it only because it was to end has ended without it: what
-            // lives goes on.
-            if stop.cause != Some(ExitCause::AgentEnds) {
+            // lives goes on, and ends by itself once that stop's grace is over.
+            if stop.cause == Some(ExitCause::AgentEnds) {
+                task.outlives = Some(stop.kill_at);
+            } else {
                 task.phase = Phase::Stopping {
                     kill_at: stop.kill_at,
                 };
@@ -205,6 +209,7 @@ impl Task {
             started_at: None,
             stop: None,
             stop_cause: None,
+            outlives: None,
             is_late: false,
             is_forgotten: false,
             is_cleaned: false,
@@ -260,7 +265,13 @@ impl Task {
             Input::PrepareFailed { reason } => self.never_started(&reason, Vec::new()),
             Input::ShimSpawned => self.spawned(now),
             Input::Started { pid, at } => self.started(now, pid, at, &mut effects),
-            Input::Ended(ending) => self.ended(&ending),
+            Input::Ended(mut ending) => {
+                if self.outlives.is_some_and(|until| until < now) && self.stop.is_none() {
+                    ending.by_agent = false;
+                    self.stop_cause = None;
+                }
+                self.ended(&ending);
+            }
             Input::SupervisorDied { reason, cause } => self.supervisor_died(reason, cause),
             Input::Stop { reason } => {
                 if self.stop.is_none() {

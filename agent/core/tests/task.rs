@@ -228,8 +228,18 @@ fn what_outlives_an_agent_that_was_to_end_goes_on_with_the_next_one() {
     assert_eq!(told(&effects).unwrap().state, TaskState::Running);
     let later = next.apply(Moment(2_000_000), Input::Tick);
     assert!(!later.contains(&Effect::KillAll));
-    // What it was asked still explains its end, unless the kernel asks as well.
-    let ended = told(&next.apply(Moment(2_000_001), exited(0))).unwrap();
+    // Long after it was asked it ends by itself.
+    let Input::Ended(mut ending) = exited(3) else {
+        panic!("exited");
+    };
+    ending.by_agent = true;
+    let ended = told(&next.apply(Moment(2_000_001), Input::Ended(ending))).unwrap();
+    assert_eq!(ended.state, TaskState::Failed);
+    let exit = ended.exit.unwrap();
+    assert_eq!((exit.cause, exit.by_agent), (None, false));
+    // What it was asked still explains an end soon after, unless the kernel asks as well.
+    let (mut next, _) = adopt(settings(), note.clone(), 20);
+    let ended = told(&next.apply(Moment(21), exited(0))).unwrap();
     assert_eq!(ended.exit.unwrap().cause, Some(ExitCause::AgentEnds));
     let (mut next, _) = adopt(settings(), note, 1_000_000);
     next.apply(Moment(2_000_001), stop());

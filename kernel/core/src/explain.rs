@@ -79,6 +79,8 @@ pub fn explain_object(
                 quarantine.generation, quarantine.reason
             ),
         ));
+    } else if object.is_removed {
+        // Git does not ask for it.
     } else if object.sync() == Sync::Unknown {
         lines.push(line(
             "WordUnknown",

@@ -59,7 +59,7 @@ impl LogError {
             Self::NoTask(task) => (
                 Code::NoSuchTask,
                 format!("there is no task {task}"),
-                "see `kelson tasks --all`",
+                "see `kelson tasks -A`",
             ),
             Self::Failed(Fault::NotKept, message) => (
                 Code::OutputGone,

@@ -148,7 +148,7 @@ async fn drift_that_the_kernel_does_not_list_is_said_of_the_source() {
         .kernel
         .until("the source says so", |state| {
             let mut errors = state.source.errors.iter();
-            let is_said = errors.any(|fault| fault.code == Code::TooMuchAtOnce);
+            let is_said = errors.any(|fault| fault.code == Code::TooMuchDrift);
             is_said.then_some(())
         })
         .await;

@@ -84,10 +84,10 @@ pub(super) fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Ve
     }
     // A framework whose component is still being loaded may bring the kinds that nobody handles
     // yet.
-    let is_awaited = report
-        .objects
-        .iter()
-        .any(|object| object.kind == FRAMEWORK && object.health == Health::Progressing);
+    let is_awaited = report.objects.iter().any(|object| {
+        let is_loading = object.health == Health::Progressing && object.standing.is_none();
+        object.kind == FRAMEWORK && is_loading
+    });
     let verdicts = objects
         .iter()
         .map(|object| of_object(object, question.what, is_awaited));
@@ -162,7 +162,11 @@ fn of_revision(
         .observed
         .as_deref()
         .filter(|observed| *observed == wanted || (!is_applied && (question.is_in)(observed)));
-    if !is_applied && let (Some(seen), Some(held)) = (seen, &source.held) {
+    // A history that goes back has been applied once, and is held all the same.
+    let is_current = source.applied.as_deref() == Some(wanted);
+    if let (Some(seen), Some(held)) = (seen, &source.held)
+        && (!is_applied || seen == wanted && !is_current)
+    {
         return Some(Verdict::Held(
             format!("revision {} is held: {}", short(seen), held.message),
             held.confirm.clone(),
@@ -274,6 +278,8 @@ fn of_object(object: &ObjectStatus, what: Wanted, is_awaited: bool) -> Verdict {
     match object.standing {
         Some(Standing::Refused) => return Verdict::No(is("not in force")),
         Some(Standing::Unhandled) if !is_awaited => return Verdict::No(is("nobody's")),
+        // It stays in force for as long as somebody leaves objects to it.
+        Some(Standing::Removed) if object.kind == FRAMEWORK => return Verdict::Yes,
         Some(Standing::Unhandled | Standing::Removed) | None => {}
     }
     match object.rollout.map(|rollout| rollout.state) {
@@ -572,6 +578,41 @@ mod tests {
             asked(&report, Some("Service/web"), Wanted::Synced),
             Verdict::No(_)
         ));
+    }
+
+    #[test]
+    fn a_branch_that_was_set_back_is_held_though_its_commit_was_applied_once() {
+        let held = json!({"reason": "ForcePush", "confirm": null, "message": "history was rewritten", "objects": []});
+        let report = report(
+            json!({"applied": OLD, "sync": "OutOfSync", "held": held}),
+            json!({}),
+        );
+        let question = Question {
+            target: None,
+            what: Wanted::Healthy,
+            revision: Some(NEW),
+            limit: None,
+            // What is applied comes after the commit that is wanted.
+            is_in: &|_| true,
+        };
+        let verdict = judge(&report, &question).unwrap();
+        assert!(matches!(verdict, Verdict::Held(..)), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_framework_that_stays_for_its_objects_keeps_nobody_waiting() {
+        let mut leaving = report(
+            json!({}),
+            json!({"kind": FRAMEWORK, "health": "Progressing", "reason": "Held", "standing": "removed", "rollout": null}),
+        );
+        assert_eq!(asked(&leaving, None, Wanted::Healthy), Verdict::Yes);
+        let nobodys = report(
+            json!({}),
+            json!({"kind": "Bird", "standing": "unhandled", "rollout": null}),
+        );
+        leaving.objects.extend(nobodys.objects);
+        let verdict = asked(&leaving, None, Wanted::Healthy);
+        assert!(matches!(verdict, Verdict::No(_)), "{verdict:?}");
     }
 
     #[test]
