@@ -229,10 +229,11 @@ fn what_outlives_an_agent_that_was_to_end_goes_on_with_the_next_one() {
     let later = next.apply(Moment(2_000_000), Input::Tick);
     assert!(!later.contains(&Effect::KillAll));
     // Long after it was asked it ends by itself.
-    let Input::Ended(mut ending) = exited(3) else {
-        panic!("exited");
+    let ending = Ending {
+        code: Some(3),
+        by_agent: true,
+        ..Ending::default()
     };
-    ending.by_agent = true;
     let ended = told(&next.apply(Moment(2_000_001), Input::Ended(ending))).unwrap();
     assert_eq!(ended.state, TaskState::Failed);
     let exit = ended.exit.unwrap();

@@ -215,22 +215,26 @@ impl RoundMemory {
         self.seat(&turn.request.seat).wish = outcome.wake_at;
     }
 
-    /// Says that a turn counts: agents that it was offered are declined for the demands that asked
-    /// for them, as long as those demands stay as they were. `after` is the state that it came to.
+    /// Says that a turn counts: agents of which it has left something that it was offered are
+    /// declined for the demands that asked for them, as long as those demands stay as they were.
+    /// Where all was taken, as much may be wanted once more. `after` is the state that it came to.
     pub fn turn_counted(&mut self, turn: &PlannedTurn, after: &State) {
         let seat = &turn.request.seat;
         self.pauses.remove(seat);
-        let counts = turn.request.offers.iter();
-        let offered: u64 = counts.map(|offer| u64::from(offer.count)).sum();
-        if offered > 0 {
+        // What of the offers of each agent was not taken.
+        let mut left: BTreeMap<AgentId, u64> = BTreeMap::new();
+        for offer in &turn.request.offers {
+            *left.entry(offer.agent).or_default() += u64::from(offer.count);
+        }
+        if !left.is_empty() {
             let first = TaskId(turn.last_task.0.saturating_add(1));
-            let launched = after
-                .tasks
-                .range(first..)
-                .filter(|(_, task)| task.seat == *seat)
-                .count();
-            let has_left = u64::try_from(launched).is_ok_and(|launched| launched < offered);
-            self.times_left += u64::from(has_left);
+            let launched = after.tasks.range(first..);
+            for (_, task) in launched.filter(|(_, task)| task.seat == *seat) {
+                if let Some(left) = left.get_mut(&task.agent) {
+                    *left = left.saturating_sub(1);
+                }
+            }
+            self.times_left += u64::from(left.values().any(|left| *left > 0));
         }
         let known = self.seat(seat);
         known.flight = None;
@@ -243,6 +247,10 @@ impl RoundMemory {
             };
         }
         for offer in &turn.request.offers {
+            if left.get(&offer.agent).is_some_and(|left| *left == 0) {
+                known.cut = None;
+                continue;
+            }
             let room = turn.rooms.get(&offer.agent).copied().unwrap_or(0);
             known.declined.rooms.insert((offer.key, offer.agent), room);
         }

@@ -141,6 +141,25 @@ fn an_agent_that_was_taken_in_part_is_shown_again_for_the_rest_of_the_demand() {
 }
 
 #[test]
+fn an_agent_of_which_all_was_taken_is_shown_again_where_as_much_is_wanted_once_more() {
+    let mut leader = Leader::new();
+    let agent = leader.world.agent(4, 1024);
+    leader.wanting("default", 1);
+    let turn = leader.one();
+    assert_eq!(offered(&turn), [(agent, 1)]);
+    // One slot is filled, and another one has fallen due meanwhile: the demand stays as it was.
+    let workload = turn.request.offers[0].workload;
+    leader.count(&turn, |wish| {
+        wish.operations = vec![alone(launch(workload, 1, 0, agent))];
+    });
+    let again = leader.one();
+    assert_eq!(offered(&again), [(agent, 1)]);
+    // What is left is not shown again.
+    leader.nothing(&again);
+    leader.settle();
+}
+
+#[test]
 fn only_the_agent_that_has_changed_is_shown_again() {
     let mut leader = Leader::new();
     leader.world.agent(1, 1024);
