@@ -17,6 +17,8 @@ use crate::verbs::manifests::open_repository;
 
 /// How long a `dev` that is starting is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a `dev` that was started in the same moment may take to leave its mark.
+const UNMARKED: Duration = Duration::from_millis(500);
 /// Between two looks at it.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -34,14 +36,21 @@ pub(crate) async fn address_here(given: Option<&str>) -> Result<Address, Failure
     if let Some(text) = given.filter(|text| !text.is_empty()) {
         return text.parse();
     }
-    if let Some(ready) = once_ready(living_here, PATIENCE).await? {
-        return Address::of_dev(&ready);
-    }
     let address: Address = DEFAULT.parse()?;
-    if let Ok(here) = open_repository(Path::new("."), None) {
-        ensure_not_of_another(&address, &here).await?;
+    let since = Instant::now();
+    loop {
+        if let Some(ready) = once_ready(living_here, PATIENCE).await? {
+            return Address::of_dev(&ready);
+        }
+        let Ok(here) = open_repository(Path::new("."), None) else {
+            return Ok(address);
+        };
+        match ensure_not_of_another(&address, &here).await {
+            Ok(()) => return Ok(address),
+            Err(failure) if since.elapsed() >= UNMARKED => return Err(failure),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
     }
-    Ok(address)
 }
 
 /// The living `dev` that listens at `address`, where its repository holds the current directory.

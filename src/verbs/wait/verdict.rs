@@ -4,7 +4,7 @@
 use anyhow::Result;
 use clap::ValueEnum;
 use kelson_model::code::Code;
-use kelson_model::object::{Health, Namespace, RolloutState, Sync};
+use kelson_model::object::{Health, Namespace, ObjectKey, RolloutState, Sync};
 use kelson_model::reason::KeptReason;
 use kelson_model::report::{ObjectStatus, SourceStatus, Standing, StatusReport};
 use kelson_model::source::{Fault, Kept};
@@ -82,6 +82,9 @@ pub(super) fn judge(report: &StatusReport, question: &Question<'_>) -> Result<Ve
     if let Some(verdict) = of_revision(report.source.as_ref(), &objects, question) {
         return Ok(verdict);
     }
+    if let Some(held) = held_deletion(report.source.as_ref(), &objects, question) {
+        return Ok(held);
+    }
     // A framework whose component is still being loaded may bring the kinds that nobody handles
     // yet.
     let is_awaited = report.objects.iter().any(|object| {
@@ -144,6 +147,26 @@ pub(super) fn is_nothing_asked(report: &StatusReport, question: &Question<'_>) -
     question.target.is_none()
         && question.what != Wanted::Gone
         && !report.objects.iter().any(is_here)
+}
+
+/// The hold that keeps what is waited for from going.
+fn held_deletion(
+    source: Option<&SourceStatus>,
+    objects: &[&ObjectStatus],
+    question: &Question<'_>,
+) -> Option<Verdict> {
+    let source = source.filter(|_| question.what == Wanted::Gone)?;
+    let is_meant = |key: &ObjectKey| {
+        objects.iter().any(|it| {
+            it.kind == key.kind && it.name == key.name && it.namespace == key.namespace.as_str()
+        })
+    };
+    let mut holds = source.holds.iter().chain(&source.held);
+    let held = holds.find(|held| held.objects.iter().any(is_meant))?;
+    Some(Verdict::Held(
+        format!("it is held: {}", held.message),
+        held.confirm.clone(),
+    ))
 }
 
 /// What stands in the way of the wanted revision; nothing when it is in, or none was named.
@@ -597,6 +620,23 @@ mod tests {
         };
         let verdict = judge(&report, &question).unwrap();
         assert!(matches!(verdict, Verdict::Held(..)), "{verdict:?}");
+    }
+
+    #[test]
+    fn an_object_that_goes_only_with_a_persons_word_is_held() {
+        let key = json!({"kind": "Service", "namespace": "shop", "name": "web"});
+        let hold = |key: serde_json::Value| json!([{"reason": "PruneConfirm", "confirm": "kelson confirm 2222222", "message": "web would go", "objects": [key]}]);
+        let held = report(json!({"holds": hold(key)}), json!({}));
+        let verdict = asked(&held, Some("web"), Wanted::Gone);
+        assert!(matches!(verdict, Verdict::Held(_, Some(_))), "{verdict:?}");
+        assert_eq!(asked(&held, Some("web"), Wanted::Healthy), Verdict::Yes);
+        let other = json!({"kind": "Service", "namespace": "shop", "name": "api"});
+        let verdict = asked(
+            &report(json!({"holds": hold(other)}), json!({})),
+            Some("web"),
+            Wanted::Gone,
+        );
+        assert!(matches!(verdict, Verdict::NotYet(_)), "{verdict:?}");
     }
 
     #[test]
