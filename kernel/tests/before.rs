@@ -29,11 +29,23 @@ fn copy(to: &Path, with_snapshot: bool) {
         let there = to.join("raft").join(folder);
         fs::create_dir_all(&there).unwrap();
         for file in fs::read_dir(fixture().join(folder)).unwrap() {
-            let file = file.unwrap();
-            fs::copy(file.path(), there.join(file.file_name())).unwrap();
+            unpack(&file.unwrap().path(), &there);
         }
     }
-    fs::copy(fixture().join("identity"), to.join("raft/identity")).unwrap();
+    unpack(&fixture().join("identity.hex"), &to.join("raft"));
+}
+
+/// Writes the bytes of a file of the fixture, which is hex digits, under its name without `.hex`.
+fn unpack(file: &Path, to: &Path) {
+    let text: String = fs::read_to_string(file)
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let pairs = (0..text.len()).step_by(2);
+    let bytes: Vec<u8> = pairs
+        .map(|at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap())
+        .collect();
+    fs::write(to.join(file.file_stem().unwrap()), bytes).unwrap();
 }
 
 /// What a user would miss.
