@@ -251,7 +251,7 @@ fn update() -> Value {
         "default": {},
         "properties": {
             "maxUnavailable": {
-                "description": "How many tasks may be away meanwhile: a number, or a percentage such as \"25%\". 1 where a fixed port forbids a surge.",
+                "description": "How many tasks may be away meanwhile: a number, or a percentage such as \"25%\". 1 where the old version may hold a port that the new one asks for by its number.",
                 "type": ["integer", "string"], "minimum": 0, "maximum": 100_000,
                 "pattern": "^(100|[1-9]?[0-9])%$", "default": 0
             },

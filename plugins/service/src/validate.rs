@@ -220,7 +220,7 @@ fn check_update(spec: &Value, problems: &mut Vec<Problem>) {
         if is_wish {
             problems.push(Problem::new(
                 "/update/maxSurge",
-                "a fixed port forbids a surge: two tasks cannot listen on it; drop maxSurge, and set maxUnavailable for the pace",
+                "with a fixed port at most one task is started beside the one that it replaces, and only where their ports differ; drop maxSurge, and set maxUnavailable for the pace",
             ));
         }
     } else if is_none(surge) && is_none(unavailable) {
