@@ -15,7 +15,7 @@ pub use kelson_model::view::Explanation;
 use crate::allocator::{demanded_template, has_free_ports};
 use crate::leaving::why_it_stays;
 use crate::port::{Demand, SeatId};
-use crate::record::Task;
+use crate::record::{Agent, Task};
 use crate::report::framework_fault;
 use crate::round::{RoundMemory, Standing};
 use crate::state::State;
@@ -79,22 +79,22 @@ pub fn explain_object(
                 quarantine.generation, quarantine.reason
             ),
         ));
-    } else if object.is_removed {
-        // Git does not ask for it.
-    } else if object.sync() == Sync::Unknown {
-        lines.push(line(
-            "WordUnknown",
-            "nobody here knows what git asked when it was last accepted; the next revision that is \
-             accepted with it says so",
-        ));
-    } else if object.sync() == Sync::OutOfSync {
-        lines.push(line(
-            "ChangedByHand",
-            format!(
-                "{} changed it; git asks for something else",
-                object.changed_by
-            ),
-        ));
+    } else if !object.is_removed {
+        match object.sync() {
+            Sync::Unknown => lines.push(line(
+                "WordUnknown",
+                "nobody here knows what git asked when it was last accepted; the next revision \
+                 that is accepted with it says so",
+            )),
+            Sync::OutOfSync => lines.push(line(
+                "ChangedByHand",
+                format!(
+                    "{} changed it; git asks for something else",
+                    object.changed_by
+                ),
+            )),
+            Sync::Synced => {}
+        }
     }
     match state.seat_of(key) {
         None if key.kind != "Framework" => lines.push(line(
@@ -364,10 +364,10 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
             ),
         );
     }
-    let fits = |agent: &&&std::sync::Arc<crate::record::Agent>| agent.free().fits(&wanted);
+    let fits = |agent: &&&Arc<Agent>| agent.free().fits(&wanted);
     let with_room: Vec<_> = ready.iter().filter(fits).collect();
     if with_room.is_empty() {
-        let total = |agent: &&std::sync::Arc<crate::record::Agent>| agent.description.resources;
+        let total = |agent: &&Arc<Agent>| agent.description.resources;
         if !ready.iter().any(|agent| total(agent).fits(&wanted)) {
             let largest = ready
                 .iter()
@@ -396,7 +396,7 @@ pub fn explain_demand(state: &State, demand: &Demand) -> Explanation {
             ),
         );
     }
-    let ports_free = |agent: &&&&std::sync::Arc<crate::record::Agent>| {
+    let ports_free = |agent: &&&&Arc<Agent>| {
         has_free_ports(
             &template,
             agent.description.ports,

@@ -1,7 +1,7 @@
 //! Frameworks that come with the objects of their kinds, and files that manifests name.
 
 use kelson_model::code::Code;
-use kelson_model::id::Digest;
+use kelson_model::id::{Digest, Revision};
 use serde_json::json;
 
 use super::kernel::framework;
@@ -148,8 +148,8 @@ fn birds_with(component: &[u8], fields: &[&str]) -> serde_json::Value {
     row
 }
 
-#[tokio::test]
-async fn an_upgrade_and_the_use_of_its_new_field_are_one_good_commit() {
+/// Version 1 with one bird, and then a commit that pins version 2 and has this robin.
+async fn upgraded_with(robin: &str) -> (Stand, Revision) {
     let mut stand = Stand::new();
     let first = stand.commit(&[
         ("birds.yaml", BIRDS),
@@ -161,10 +161,9 @@ async fn an_upgrade_and_the_use_of_its_new_field_are_one_good_commit() {
         .put_framework("birds", birds_with(b"version 1", &[]));
     stand.start();
     stand.settled(&first).await;
-    let sings = bird().replace("  instances: 1\n", "  instances: 2\n  song: hello\n");
     let second = stand.commit(&[
         ("frameworks/birds.wasm", "version 2"),
-        ("robin.yaml", &sings),
+        ("robin.yaml", robin),
     ]);
     stand
         .kernel
@@ -172,6 +171,13 @@ async fn an_upgrade_and_the_use_of_its_new_field_are_one_good_commit() {
             (state.source.applied.as_ref() == Some(&second)).then_some(())
         })
         .await;
+    (stand, second)
+}
+
+#[tokio::test]
+async fn an_upgrade_and_the_use_of_its_new_field_are_one_good_commit() {
+    let sings = bird().replace("  instances: 1\n", "  instances: 2\n  song: hello\n");
+    let (stand, second) = upgraded_with(&sings).await;
     stand.kernel.look(|state| {
         assert!(state.source.errors.is_empty(), "{:?}", state.source.errors);
         // Whoever sees the revision applied sees what waits, too.
@@ -200,28 +206,8 @@ async fn an_upgrade_and_the_use_of_its_new_field_are_one_good_commit() {
 
 #[tokio::test]
 async fn what_the_new_version_does_not_take_either_is_a_fault_then() {
-    let mut stand = Stand::new();
-    let first = stand.commit(&[
-        ("birds.yaml", BIRDS),
-        ("robin.yaml", &bird()),
-        ("frameworks/birds.wasm", "version 1"),
-    ]);
-    stand
-        .kernel
-        .put_framework("birds", birds_with(b"version 1", &[]));
-    stand.start();
-    stand.settled(&first).await;
     let slip = bird().replace("  instances: 1\n", "  instances: 1\n  sogn: hello\n");
-    let second = stand.commit(&[
-        ("frameworks/birds.wasm", "version 2"),
-        ("robin.yaml", &slip),
-    ]);
-    stand
-        .kernel
-        .until("the upgrade is accepted", |state| {
-            (state.source.applied.as_ref() == Some(&second)).then_some(())
-        })
-        .await;
+    let (stand, _) = upgraded_with(&slip).await;
     // An upgrade that is held only waits, and so does what it may take.
     let mut held = birds_with(b"version 1", &[]);
     held["fault"] = json!("kind Nest has living tasks");
