@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::blobs::{BlobError, Blobs};
 use crate::codec;
 use crate::heart::Hearts;
+use crate::metrics::{Metrics, Since};
 use crate::raft::{ClusterId, MAX_PAYLOAD_BYTES, Member, MemberConfig, ProposeError, RaftError};
 use crate::sessions::Sessions;
 
@@ -100,6 +101,7 @@ struct Inner {
     memory: Mutex<RoundMemory>,
     sessions: Sessions,
     hearts: Hearts,
+    metrics: Metrics,
     clock: (Instant, ClusterTime),
     poke: watch::Sender<u64>,
     cluster: ClusterId,
@@ -114,10 +116,12 @@ impl Kernel {
         config: KernelConfig,
         host: Arc<dyn SchedulerHost>,
     ) -> Result<Self, KernelError> {
-        let (machine, view) = crate::machine::KernelMachine::new();
+        let metrics = Metrics::default();
+        let (machine, view) = crate::machine::KernelMachine::new(metrics.clone());
         let hearts = Hearts::default();
         let mut own = MemberConfig::new(1, config.data_dir.join("raft"));
         own.hearts = hearts.clone();
+        own.metrics = metrics.clone();
         let member = Member::start(own, machine).await?;
         let blobs = Blobs::open(&config.data_dir.join("blobs"))?;
         let base = view.borrow().time;
@@ -131,6 +135,7 @@ impl Kernel {
             memory: Mutex::default(),
             sessions: Sessions::default(),
             hearts,
+            metrics,
             clock: (Instant::now(), base),
             poke: watch::Sender::new(0),
             cluster,
@@ -198,6 +203,11 @@ impl Kernel {
         &self.inner.hearts
     }
 
+    /// What is measured of it.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.inner.sessions
     }
@@ -259,6 +269,13 @@ impl Kernel {
     }
 
     async fn propose_entry(&self, entry: &Entry) -> Result<Reply, SubmitError> {
+        let since = Since::now();
+        let outcome = self.propose_unmeasured(entry).await;
+        self.inner.metrics.proposed(&outcome, since);
+        outcome
+    }
+
+    async fn propose_unmeasured(&self, entry: &Entry) -> Result<Reply, SubmitError> {
         let payload = codec::encode_entry(entry)?;
         let committed = match entry.command {
             // A turn is meant for the term in which it ran.

@@ -13,8 +13,10 @@ mod heart;
 mod kernel;
 pub mod leader;
 mod machine;
+mod metrics;
 pub mod raft;
 mod sessions;
 
 pub use heart::{Heart, Hearts};
 pub use kernel::{BuiltIn, Kernel, KernelConfig, KernelError, SubmitError};
+pub use metrics::Metrics;

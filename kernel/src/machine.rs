@@ -8,22 +8,25 @@ use kelson_model::id::Index;
 use tokio::sync::watch;
 
 use crate::codec;
+use crate::metrics::{Metrics, Since};
 use crate::raft::{Encode, Machine, MachineError, Position};
 
 /// The state of one member. Readers get clones, which cost nothing.
 pub(crate) struct KernelMachine {
     state: State,
     view: watch::Sender<State>,
+    metrics: Metrics,
 }
 
 impl KernelMachine {
     /// Makes an empty machine and the receiver of its states.
-    pub(crate) fn new() -> (Self, watch::Receiver<State>) {
+    pub(crate) fn new(metrics: Metrics) -> (Self, watch::Receiver<State>) {
         let (view, receiver) = watch::channel(State::default());
         (
             Self {
                 state: State::default(),
                 view,
+                metrics,
             },
             receiver,
         )
@@ -36,8 +39,10 @@ impl Machine for KernelMachine {
             at,
             reason: error.to_string(),
         };
+        let since = Since::now();
         let entry = codec::decode_entry(payload).map_err(refuse)?;
         let reply = apply(&mut self.state, Index(at.index), &entry);
+        self.metrics.applied(entry.command.name(), since);
         codec::encode_reply(&reply).map_err(refuse)
     }
 

@@ -26,6 +26,7 @@ use crate::api::{clients, frameworks, views, watch};
 use crate::codec;
 use crate::kernel::Kernel;
 use crate::leader::preview::preview;
+use crate::metrics::MEDIA_TYPE;
 use crate::sessions::Fault;
 
 /// Largest body of a request: a plan of many objects.
@@ -34,7 +35,9 @@ const MAX_BODY: usize = 64 << 20;
 /// All routes.
 pub(crate) fn routes(kernel: Kernel) -> Router {
     Router::new()
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/tasks", get(tasks))
         .route("/v1/agents", get(agents))
@@ -187,6 +190,17 @@ async fn status(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let mut status = report::status_report(&kernel.state(), asked.namespace()?.as_ref());
     status.late = kernel.hearts().late();
     reply(status)
+}
+
+/// That this process answers, and nothing else.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// What is measured of this process, in the OpenMetrics form.
+async fn metrics(Shared(kernel): Shared<Kernel>) -> Response {
+    let page = kernel.metrics().scrape(&kernel);
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response()
 }
 
 /// Whether every loop of this member goes on: 200, or 503 with those that are late.

@@ -3,6 +3,9 @@
 use std::future::Future;
 use std::io;
 
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::serve::ListenerExt as _;
 use kelson_proto::v1::agents_server::AgentsServer;
 use kelson_proto::v1::kernel_server::KernelServer;
@@ -10,6 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::api::{clients, http, sessions};
 use crate::kernel::Kernel;
+use crate::metrics::Metrics;
 
 /// Serves the API on a listener until `shutdown` is done.
 ///
@@ -30,9 +34,11 @@ pub async fn run_api(
         .add_service(clients)
         .prepare()
         .into_axum_router();
+    let metrics = kernel.metrics().clone();
     let router = http::routes(kernel)
         .merge(grpc)
-        .fallback(http::no_such_route);
+        .fallback(http::no_such_route)
+        .layer(from_fn_with_state(metrics, count_answer));
     // A small answer must not wait for the acknowledgement of the one before: that costs 40 ms.
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
@@ -42,4 +48,13 @@ pub async fn run_api(
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
         .await
+}
+
+/// Counts an answer when it begins.
+async fn count_answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let answer = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    metrics.answered(route, answer.status().as_u16());
+    answer
 }

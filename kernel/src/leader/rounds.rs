@@ -25,6 +25,7 @@ use tracing::{Instrument, info_span, warn};
 
 use crate::heart::Heart;
 use crate::kernel::{Kernel, SubmitError};
+use crate::metrics::{Metrics, Since};
 use crate::raft::ProposeError;
 
 /// Longest sleep without a wake-up; a round that finds nothing costs microseconds.
@@ -47,6 +48,8 @@ pub(crate) trait Ground: Clone + Send + Sync + 'static {
     fn memory(&self) -> MutexGuard<'_, RoundMemory>;
     /// The sandbox of the schedulers.
     fn host(&self) -> &Arc<dyn SchedulerHost>;
+    /// Where it is measured.
+    fn metrics(&self) -> &Metrics;
     /// Proposes a command and waits until it is applied and published.
     fn propose(&self, command: Command) -> impl Future<Output = Result<Reply, SubmitError>> + Send;
 }
@@ -66,6 +69,9 @@ impl Ground for Kernel {
     }
     fn host(&self) -> &Arc<dyn SchedulerHost> {
         Kernel::host(self)
+    }
+    fn metrics(&self) -> &Metrics {
+        Kernel::metrics(self)
     }
     async fn propose(&self, command: Command) -> Result<Reply, SubmitError> {
         Kernel::propose(self, command).await
@@ -121,6 +127,7 @@ fn begin_round(
     pool: &Arc<Semaphore>,
     turns: &mut JoinSet<Result<(), SubmitError>>,
 ) -> Duration {
+    let since = Since::now();
     let (round, now) = {
         // The state is read under the lock: what the memory knows of ended turns is never newer.
         let mut memory = ground.memory();
@@ -128,6 +135,7 @@ fn begin_round(
         let now = ground.now();
         (plan_round(&state, &mut memory, now), now)
     };
+    ground.metrics().planned(since);
     for seat in &round.unsure {
         ground.host().drop_instance(seat);
     }
@@ -187,9 +195,12 @@ async fn take<G: Ground>(
     let place = pool.acquire_owned().await;
     let (running, host) = (Arc::clone(&turn), Arc::clone(ground.host()));
     let span = tracing::Span::current();
+    let metrics = ground.metrics().clone();
     let result = spawn_blocking(move || {
         let _entered = span.enter();
+        let since = Since::now();
         let result = host.turn(&running.request);
+        metrics.turned(since);
         drop(place);
         result
     });
@@ -230,12 +241,14 @@ async fn settle(
         let state = ground.watch().borrow().clone();
         if says_nothing(&state, seat, &outcome, turn.request.now) {
             memory.turn_counted(turn, &state);
+            ground.metrics().turn_ended("quiet");
             return Ok(());
         }
     }
     let is_full = outcome.is_full;
     match ground.propose(turn.commit(outcome)).await {
         Ok(reply @ Reply::Counted { .. }) => {
+            ground.metrics().turn_ended("counted");
             let mut memory = ground.memory();
             let state = ground.watch().borrow().clone();
             memory.turn_committed(turn, &state, is_full, &reply, ground.now());
@@ -260,12 +273,14 @@ async fn settle(
 
 fn void(ground: &impl Ground, turn: &PlannedTurn, fault: &TurnFault) {
     warn!(%fault, "the turn is void");
+    ground.metrics().turn_ended("void");
     ground.host().drop_instance(&turn.request.seat);
     let now = ground.now();
     ground.memory().turn_was_void(turn, fault, now);
 }
 
 fn lost(ground: &impl Ground, turn: &PlannedTurn) {
+    ground.metrics().turn_ended("lost");
     ground.host().drop_instance(&turn.request.seat);
     ground.memory().turn_was_lost(turn);
 }

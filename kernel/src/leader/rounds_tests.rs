@@ -80,6 +80,7 @@ struct Inner {
     refusals: Mutex<VecDeque<ProposeError>>,
     revisions: Mutex<u32>,
     hearts: Hearts,
+    metrics: Metrics,
 }
 
 impl Ground for World {
@@ -98,6 +99,9 @@ impl Ground for World {
     }
     fn host(&self) -> &Arc<dyn SchedulerHost> {
         &self.inner.host
+    }
+    fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
     }
     async fn propose(&self, command: Command) -> Result<Reply, SubmitError> {
         let refusal = self.inner.refusals.lock().unwrap().pop_front();
@@ -130,6 +134,7 @@ impl World {
             refusals: Mutex::default(),
             revisions: Mutex::default(),
             hearts: Hearts::default(),
+            metrics: Metrics::default(),
         };
         let world = Self {
             inner: Arc::new(inner),

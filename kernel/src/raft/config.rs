@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::RaftError;
 use super::identity::ClusterId;
 use crate::heart::Hearts;
+use crate::metrics::Metrics;
 
 /// How a member is started; [`MemberConfig::new`] gives what suits a disk and a small cluster.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct MemberConfig {
     pub patience: Duration,
     /// Where its loops tell how they do.
     pub hearts: Hearts,
+    /// Where it is measured.
+    pub metrics: Metrics,
 }
 
 impl MemberConfig {
@@ -62,6 +65,7 @@ impl MemberConfig {
             election_max: Duration::from_millis(400),
             patience: Duration::from_secs(10),
             hearts: Hearts::default(),
+            metrics: Metrics::default(),
         }
     }
 

@@ -408,6 +408,7 @@ fn open(config: &MemberConfig) -> Result<Opened, RaftError> {
         cache_bytes: config.cache_bytes,
         reserve: Arc::clone(&reserve),
         hearts: config.hearts.clone(),
+        metrics: config.metrics.clone(),
     };
     let log = LogStore::open(options, Some(lock))?;
     let covered = snapshots

@@ -62,6 +62,28 @@ impl From<Request> for Command {
 }
 
 impl Command {
+    /// What it is called, for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FoundCluster(_) => "foundCluster",
+            Self::RegisterAgent(_) => "registerAgent",
+            Self::SetAgentState(_) => "setAgentState",
+            Self::RecordStatuses(_) => "recordStatuses",
+            Self::RecordAgentDrift(_) => "recordAgentDrift",
+            Self::CommitTurn(_) => "commitTurn",
+            Self::InstallFramework(_) => "installFramework",
+            Self::FailFramework(_) => "failFramework",
+            Self::Stage(_) => "stage",
+            Self::Accept(_) => "accept",
+            Self::ReportSource(_) => "reportSource",
+            Self::RecordDrift(_) => "recordDrift",
+            Self::SetField(_) => "setField",
+            Self::StopTask(_) => "stopTask",
+            Self::Confirm(_) => "confirm",
+            Self::SetNamespace(_) => "setNamespace",
+        }
+    }
+
     /// Carries the command out; a refusal leaves behind whatever it had begun, and the caller drops
     /// that.
     pub(crate) fn apply(&self, state: &mut State, context: &Context) -> Result<Reply, Refusal> {

@@ -18,6 +18,7 @@ use super::segment::{SEGMENT_HEADER, list_segments, segment_path};
 use super::shared::LogOptions;
 use super::store::LogStore;
 use crate::heart::Hearts;
+use crate::metrics::Metrics;
 use crate::raft::ClusterId;
 use crate::raft::reserve::Reserve;
 use crate::raft::types::{Entry, Payload, log_id, vote};
@@ -35,6 +36,7 @@ fn try_open(directory: &Path, segment_bytes: u64) -> Result<LogStore, LogError> 
             cache_bytes: 100,
             reserve,
             hearts: Hearts::default(),
+            metrics: Metrics::default(),
         },
         None,
     )

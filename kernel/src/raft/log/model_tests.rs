@@ -18,6 +18,7 @@ use super::segment::{list_segments, segment_path};
 use super::shared::LogOptions;
 use super::store::LogStore;
 use crate::heart::Hearts;
+use crate::metrics::Metrics;
 use crate::raft::ClusterId;
 use crate::raft::reserve::Reserve;
 use crate::raft::types::{Entry, LogId, Payload, Vote, log_id, vote};
@@ -89,6 +90,7 @@ fn open(directory: &Path) -> LogStore {
             cache_bytes: 150,
             reserve,
             hearts: Hearts::default(),
+            metrics: Metrics::default(),
         },
         None,
     )

@@ -21,6 +21,7 @@ use super::recovery::Recovered;
 use super::segment::{SegmentHeader, segment_path};
 use super::writer::{Completion, Work};
 use crate::heart::Hearts;
+use crate::metrics::Metrics;
 use crate::raft::ClusterId;
 use crate::raft::lock::DirectoryLock;
 use crate::raft::reserve::Reserve;
@@ -44,6 +45,8 @@ pub(crate) struct LogOptions {
     pub(crate) reserve: Arc<Reserve>,
     /// Where the writer tells how it does.
     pub(crate) hearts: Hearts,
+    /// Where it is measured.
+    pub(crate) metrics: Metrics,
 }
 
 /// What waits for the writer, taken at once.
@@ -395,6 +398,7 @@ mod tests {
             cache_bytes: 0,
             reserve,
             hearts: Hearts::default(),
+            metrics: Metrics::default(),
         };
         Shared::new(options, recovered, (1, 52), None)
     }

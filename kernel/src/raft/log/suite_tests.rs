@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, watch};
 use super::shared::LogOptions;
 use super::store::{LogReader, LogStore};
 use crate::heart::Hearts;
+use crate::metrics::Metrics;
 use crate::raft::ClusterId;
 use crate::raft::compaction::Compaction;
 use crate::raft::machine::Position;
@@ -38,6 +39,7 @@ fn open(directory: &Path) -> LogStore {
         cache_bytes: 64,
         reserve: Arc::new(Reserve::open(directory, 0)),
         hearts: Hearts::default(),
+        metrics: Metrics::default(),
     };
     LogStore::open(options, None).unwrap()
 }

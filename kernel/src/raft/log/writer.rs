@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
@@ -71,8 +71,12 @@ pub(crate) fn run_writer(shared: &Shared, heart: &Heart, mut number: u64, mut fi
             return;
         };
         heart.works("writes to the disk", WRITING);
+        let began = Instant::now();
         match write_batch(shared, batch.work, &mut number, &mut file) {
-            Ok(()) => shared.batch_durable(batch.end, batch.completions),
+            Ok(()) => {
+                shared.options.metrics.log_written(began.elapsed());
+                shared.batch_durable(batch.end, batch.completions);
+            }
             Err(error) => {
                 tracing::error!(%error, "the log cannot be written any more");
                 if matches!(error, LogError::DiskFull { .. }) {
