@@ -7,7 +7,8 @@
 //! is dead when it is dropped.
 //!
 //! Read next: [`Dev`] (a running cluster), [`TestRepo`] (a git repository to commit to), [`Cli`]
-//! (the verbs), [`Visitor`] (a client that never stops asking), [`storm`] (random faults).
+//! (the verbs), [`Visitor`] (a client that never stops asking), [`storm`] (random faults),
+//! [`registers`] (whether what clients saw can have happened).
 
 mod cli;
 mod deadline;
@@ -18,6 +19,7 @@ pub mod manifest;
 mod ports;
 pub mod processes;
 pub mod programs;
+pub mod registers;
 mod repo;
 pub mod status;
 pub mod storm;
