@@ -15,6 +15,7 @@ mod deadline;
 mod dev;
 mod guardian;
 pub mod http;
+pub mod lan;
 pub mod manifest;
 mod ports;
 pub mod processes;
