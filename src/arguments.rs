@@ -110,6 +110,8 @@ pub(crate) enum Verb {
     Stop(verbs::stop::Stop),
     /// Releases a held revision
     Confirm(verbs::confirm::Confirm),
+    /// Examines the data directory of a kernel that does not run
+    Doctor(verbs::doctor::Doctor),
     /// Prints the JSON Schema of manifests, for editors
     Schema(verbs::schema::Schema),
     /// Prints completions for a shell
@@ -176,6 +178,7 @@ mod tests {
                 "set",
                 "stop",
                 "confirm",
+                "doctor",
                 "schema",
                 "completions",
                 "version"

@@ -62,6 +62,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Agent(agent) => runtime::of_process(processes::agent::run(agent)),
         Verb::Init(init) => verbs::init::run(&init, context),
         Verb::Validate(validate) => verbs::validate::run(&validate, context),
+        Verb::Doctor(doctor) => verbs::doctor::run(&doctor, context),
         Verb::Schema(schema) => verbs::schema::run(&schema, context),
         Verb::Completions(completions) => verbs::completions::run(&completions),
         Verb::Version(version) => verbs::version::run(&version, context),

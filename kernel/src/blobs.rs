@@ -100,6 +100,25 @@ impl Blobs {
         Ok(digest)
     }
 
+    /// The digests of all blobs that are stored.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn list(&self) -> Result<Vec<Digest>, BlobError> {
+        let failed = |source| BlobError::Io {
+            path: self.folder.clone(),
+            source,
+        };
+        let mut digests = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            // What is being written has a name of another form.
+            let digest = name.to_str().map(|hex| format!("sha256:{hex}").parse());
+            digests.extend(digest.into_iter().filter_map(Result::ok));
+        }
+        Ok(digests)
+    }
+
     /// Reads a blob and checks that it is what was stored.
     ///
     /// # Errors

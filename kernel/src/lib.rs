@@ -9,6 +9,7 @@
 pub mod api;
 pub mod blobs;
 pub mod codec;
+mod doctor;
 mod heart;
 mod kernel;
 pub mod leader;
@@ -17,6 +18,7 @@ mod metrics;
 pub mod raft;
 mod sessions;
 
+pub use doctor::examine_directory;
 pub use heart::{Heart, Hearts};
 pub use kernel::{BuiltIn, Kernel, KernelConfig, KernelError, SubmitError};
 pub use metrics::Metrics;

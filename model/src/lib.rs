@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod code;
+pub mod doctor;
 pub mod drift;
 pub mod event;
 pub mod framework;

@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod describe;
+pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod frameworks;

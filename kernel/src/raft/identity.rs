@@ -112,6 +112,13 @@ impl Identity {
     }
 }
 
+/// Reads the identity of `directory`.
+pub(crate) fn read_identity(directory: &Path) -> Result<Identity, RaftError> {
+    let path = directory.join("identity");
+    let bytes = fs::read(&path).map_err(|source| RaftError::io("reading", &path, source))?;
+    Identity::decode(&bytes, &path)
+}
+
 /// Reads the identity of `directory`, or writes one when the directory has none; compares with what
 /// the caller expects.
 pub(crate) fn ensure_identity(

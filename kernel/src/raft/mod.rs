@@ -21,6 +21,7 @@
 mod compaction;
 mod config;
 mod error;
+mod examine;
 mod identity;
 mod lock;
 mod log;
@@ -39,6 +40,7 @@ mod tests;
 
 pub use config::MemberConfig;
 pub use error::{ProposeError, RaftError, ReadError};
+pub use examine::{Examination, examine};
 pub use identity::ClusterId;
 pub use log::LogError;
 pub use machine::{Encode, Machine, MachineError, Position};

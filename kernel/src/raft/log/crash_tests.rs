@@ -13,7 +13,7 @@ use openraft::{EntryPayload, RaftLogReader};
 use tempfile::TempDir;
 
 use super::error::LogError;
-use super::recovery::recover;
+use super::recovery::{Torn, recover};
 use super::segment::{SEGMENT_HEADER, list_segments, segment_path};
 use super::shared::LogOptions;
 use super::store::LogStore;
@@ -146,7 +146,7 @@ async fn a_bit_flipped_before_the_last_record_is_a_named_error() {
         let mut bad = whole.clone();
         bad[position] ^= 1 << (position % 8);
         fs::write(&path, &bad).unwrap();
-        let error = recover(directory.path(), CLUSTER, 0).unwrap_err();
+        let error = recover(directory.path(), CLUSTER, 0, Torn::Cut).unwrap_err();
         let is_named = match &error {
             LogError::Damaged {
                 path: named,
@@ -199,13 +199,13 @@ async fn a_bit_flipped_anywhere_in_an_earlier_segment_is_a_named_error() {
         bad[position] ^= 0x10;
         fs::write(&path, &bad).unwrap();
         assert!(
-            recover(directory.path(), CLUSTER, 0).is_err(),
+            recover(directory.path(), CLUSTER, 0, Torn::Cut).is_err(),
             "byte {position}"
         );
     }
     for cut in 0..whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
-        let error = recover(directory.path(), CLUSTER, 0).unwrap_err();
+        let error = recover(directory.path(), CLUSTER, 0, Torn::Cut).unwrap_err();
         assert!(
             matches!(error, LogError::Damaged { .. }),
             "cut at {cut}: {error}"
@@ -225,23 +225,28 @@ async fn a_missing_or_exchanged_segment_is_a_named_error() {
     let second = fs::read(path(2)).unwrap();
     fs::remove_file(path(2)).unwrap();
     assert!(
-        matches!(recover(directory.path(), CLUSTER, 0), Err(LogError::MissingSegment { path: missing }) if missing == path(2))
+        matches!(recover(directory.path(), CLUSTER, 0, Torn::Cut), Err(LogError::MissingSegment { path: missing }) if missing == path(2))
     );
     fs::copy(path(3), path(2)).unwrap();
     assert!(matches!(
-        recover(directory.path(), CLUSTER, 0),
+        recover(directory.path(), CLUSTER, 0, Torn::Cut),
         Err(LogError::Damaged { .. })
     ));
     fs::write(path(2), second).unwrap();
     let first = fs::read(path(1)).unwrap();
     fs::remove_file(path(1)).unwrap();
     assert!(
-        matches!(recover(directory.path(), CLUSTER, 0), Err(LogError::MissingSegment { path: missing }) if missing == path(1))
+        matches!(recover(directory.path(), CLUSTER, 0, Torn::Cut), Err(LogError::MissingSegment { path: missing }) if missing == path(1))
     );
     fs::write(path(1), first).unwrap();
-    recover(directory.path(), CLUSTER, 0).unwrap();
+    recover(directory.path(), CLUSTER, 0, Torn::Cut).unwrap();
     assert!(matches!(
-        recover(directory.path(), ClusterId::from_bytes([2; 16]), 0),
+        recover(
+            directory.path(),
+            ClusterId::from_bytes([2; 16]),
+            0,
+            Torn::Cut
+        ),
         Err(LogError::WrongCluster { .. })
     ));
 }

@@ -38,5 +38,7 @@ mod model_tests;
 mod suite_tests;
 
 pub use error::LogError;
+pub(crate) use index::Found;
+pub(crate) use recovery::{Torn, recover};
 pub(crate) use shared::LogOptions;
 pub(crate) use store::{LogStore, LogWatch};

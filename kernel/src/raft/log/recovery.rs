@@ -4,7 +4,7 @@
 //! *Flow*: segments in order; in each, frames in order; each followed by the index. *Guarantees*:
 //! bytes are cut in one case only: they are at the end of the last segment, and nothing that could
 //! be a frame of ours follows them, so no write after them was ever begun and nobody was told that
-//! they are there. *Assumes*: the caller holds the lock of the data directory.
+//! they are there; and not even then where the caller wants nothing changed. *Assumes*: the caller holds the lock of the data directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -24,6 +24,15 @@ use crate::raft::ClusterId;
 /// Longest segment that is believed, in bytes.
 const MAX_SEGMENT: u64 = 4 << 30;
 
+/// What becomes of a record that was being written when the member stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Torn {
+    /// It is cut off.
+    Cut,
+    /// It is left as it is: nothing is changed.
+    Leave,
+}
+
 /// A log as it was found.
 #[derive(Debug)]
 pub(crate) struct Recovered {
@@ -35,6 +44,8 @@ pub(crate) struct Recovered {
     pub(crate) current: Option<(u64, u64)>,
     /// The sequence number of the next frame.
     pub(crate) next_sequence: u64,
+    /// What was being written when the member stopped, a sentence each.
+    pub(crate) torn: Vec<String>,
 }
 
 /// Reads the whole log of a directory.
@@ -42,12 +53,14 @@ pub(crate) fn recover(
     directory: &Path,
     cluster: ClusterId,
     cache_limit: usize,
+    torn: Torn,
 ) -> Result<Recovered, LogError> {
     let mut recovered = Recovered {
         index: Index::new(cache_limit),
         files: BTreeMap::new(),
         current: None,
         next_sequence: 1,
+        torn: Vec::new(),
     };
     let numbers = list_segments(directory)?;
     let (first, last) = (numbers.first().copied(), numbers.last().copied());
@@ -59,7 +72,7 @@ pub(crate) fn recover(
             });
         }
         expected = number.checked_add(1);
-        recovered.read_segment(directory, cluster, number, Some(number) == last)?;
+        recovered.read_segment(directory, cluster, number, Some(number) == last, torn)?;
     }
     recovered.check_start(directory, first)?;
     Ok(recovered)
@@ -72,13 +85,14 @@ impl Recovered {
         cluster: ClusterId,
         number: u64,
         is_last: bool,
+        torn: Torn,
     ) -> Result<(), LogError> {
         let path = segment_path(directory, number);
         let io =
             |action| move |source| LogError::io(action, &segment_path(directory, number), source);
         let mut file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(torn == Torn::Cut)
             .open(&path)
             .map_err(io("opening"))?;
         let length = file.metadata().map_err(io("measuring"))?.len();
@@ -108,6 +122,11 @@ impl Recovered {
                     && find_frame(&bytes, self.next_sequence).is_none()
                     && bytes.len() <= SEGMENT_HEADER =>
             {
+                self.torn
+                    .push(format!("{} was never finished: {detail}", path.display()));
+                if torn == Torn::Leave {
+                    return Ok(());
+                }
                 tracing::warn!(path = %path.display(), detail, "removing a segment that was never finished");
                 return fs::remove_file(&path).map_err(io("removing"));
             }
@@ -150,6 +169,14 @@ impl Recovered {
                                 offset + 1 + found
                             ),
                         ));
+                    }
+                    self.torn.push(format!(
+                        "{} ends at byte {offset} in a record of which {} bytes were written",
+                        path.display(),
+                        rest.len()
+                    ));
+                    if torn == Torn::Leave {
+                        break;
                     }
                     tracing::warn!(path = %path.display(), offset, bytes = rest.len(), %fault, "cutting the record that was being written when the member stopped");
                     file.set_len(u64::try_from(offset).unwrap_or(u64::MAX))

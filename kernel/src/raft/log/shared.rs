@@ -381,14 +381,14 @@ mod tests {
     use kelson_model::report::LoopState;
 
     use super::*;
-    use crate::raft::log::recovery::recover;
+    use crate::raft::log::recovery::{Torn, recover};
     use crate::raft::log::writer::run_writer;
     use crate::raft::types::vote;
 
     /// A log without its writer, so that a test can be the writer.
     fn unwritten(directory: &std::path::Path) -> Shared {
         let cluster = ClusterId::from_bytes([1; 16]);
-        let mut recovered = recover(directory, cluster, 0).unwrap();
+        let mut recovered = recover(directory, cluster, 0, Torn::Cut).unwrap();
         recovered.index.begin_segment(1);
         let reserve = Arc::new(Reserve::open(directory, 0));
         let options = LogOptions {

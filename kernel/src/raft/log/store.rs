@@ -14,7 +14,7 @@ use openraft::{OptionalSend, RaftLogReader};
 
 use super::error::LogError;
 use super::record::Record;
-use super::recovery::recover;
+use super::recovery::{Torn, recover};
 use super::segment::{SegmentHeader, segment_path};
 use super::shared::{LogOptions, Shared};
 use super::writer::{Completion, create_segment, run_writer, unlink_segments};
@@ -37,7 +37,7 @@ impl LogStore {
         let directory = options.directory.clone();
         fs::create_dir_all(&directory)
             .map_err(|source| LogError::io("creating", &directory, source))?;
-        let mut recovered = recover(&directory, options.cluster, options.cache_bytes)?;
+        let mut recovered = recover(&directory, options.cluster, options.cache_bytes, Torn::Cut)?;
         let mut current = match recovered.current {
             Some(current) => current,
             None => {

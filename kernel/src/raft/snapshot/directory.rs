@@ -36,6 +36,9 @@ struct Kept {
     bytes: u64,
 }
 
+/// A snapshot that was looked at: its file, and what it covers with its bytes, or its fault.
+pub(crate) type Examined = (PathBuf, Result<(SnapshotMeta, u64), SnapshotError>);
+
 /// How many snapshots stay: the newest, and one to fall back to.
 const KEPT: usize = 2;
 
@@ -90,6 +93,25 @@ impl SnapshotDirectory {
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at every snapshot of a directory and changes nothing; what cannot be used comes with
+    /// its fault, the oldest first. Blocks on I/O: reads every snapshot once.
+    pub(crate) fn examine(path: &Path, cluster: ClusterId) -> Result<Vec<Examined>, SnapshotError> {
+        let io = |source| SnapshotError::io("listing", path, source);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(path).map_err(io)? {
+            let file = entry.map_err(io)?.path();
+            if file
+                .extension()
+                .is_some_and(|extension| extension == "snapshot")
+            {
+                let verdict = verify(&file, cluster).map(|(header, _, bytes)| (header.meta, bytes));
+                found.push((file, verdict));
+            }
+        }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(found)
     }
 
     /// The newest snapshot.
@@ -194,15 +216,7 @@ impl SnapshotDirectory {
         &self,
         file: &SnapshotFile,
     ) -> Result<impl Read + use<>, SnapshotError> {
-        let (_, header_bytes, bytes) = verify(&file.path, self.cluster)?;
-        let io = |source| SnapshotError::io("reading", &file.path, source);
-        let mut from = BufReader::with_capacity(1 << 18, File::open(&file.path).map_err(io)?);
-        io::copy(&mut from.by_ref().take(header_bytes), &mut io::sink()).map_err(io)?;
-        Ok(from.take(
-            bytes
-                .saturating_sub(header_bytes)
-                .saturating_sub(FOOTER as u64),
-        ))
+        body_of(&file.path, self.cluster)
     }
 
     fn path_of(&self, meta: &SnapshotMeta) -> PathBuf {
@@ -239,6 +253,19 @@ impl SnapshotDirectory {
         }
         Ok(snapshot)
     }
+}
+
+/// Opens the machine's bytes of a snapshot, after every byte of it was checked. Blocks on I/O.
+pub(crate) fn body_of(path: &Path, cluster: ClusterId) -> Result<impl Read + use<>, SnapshotError> {
+    let (_, header_bytes, bytes) = verify(path, cluster)?;
+    let io = |source| SnapshotError::io("reading", path, source);
+    let mut from = BufReader::with_capacity(1 << 18, File::open(path).map_err(io)?);
+    io::copy(&mut from.by_ref().take(header_bytes), &mut io::sink()).map_err(io)?;
+    Ok(from.take(
+        bytes
+            .saturating_sub(header_bytes)
+            .saturating_sub(FOOTER as u64),
+    ))
 }
 
 /// Checks every byte of a snapshot; gives its header, the header's length and the file's, in bytes.

@@ -10,5 +10,5 @@ mod directory;
 mod error;
 mod format;
 
-pub(crate) use directory::{Snapshot, SnapshotDirectory, SnapshotFile, SnapshotMeta};
+pub(crate) use directory::{Snapshot, SnapshotDirectory, SnapshotFile, SnapshotMeta, body_of};
 pub use error::SnapshotError;
