@@ -4,7 +4,8 @@
 //! *Flow*: segments in order; in each, frames in order; each followed by the index. *Guarantees*:
 //! bytes are cut in one case only: they are at the end of the last segment, and nothing that could
 //! be a frame of ours follows them, so no write after them was ever begun and nobody was told that
-//! they are there; and not even then where the caller wants nothing changed. *Assumes*: the caller holds the lock of the data directory.
+//! they are there; and not even then where the caller wants nothing changed. *Assumes*: the caller
+//! holds the lock of the data directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
