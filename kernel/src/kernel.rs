@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kelson_kernel_core::command::{Command, FoundCluster};
+use kelson_kernel_core::command::{Command, FoundCluster, SetClusterVersion};
+use kelson_kernel_core::form::{self, CLUSTER_VERSION};
 use kelson_kernel_core::port::SchedulerHost;
 use kelson_kernel_core::round::RoundMemory;
 use kelson_kernel_core::turn_size::{ENTRY_HEAD_BYTES, TURN_BYTES};
@@ -150,7 +151,18 @@ impl Kernel {
                 }))
                 .await?;
         }
+        kernel.raise_cluster_version().await?;
         Ok(kernel)
+    }
+
+    /// Lets the cluster have all that this program knows: it is the only member.
+    async fn raise_cluster_version(&self) -> Result<(), SubmitError> {
+        let version = CLUSTER_VERSION;
+        if self.state().cluster_version < version {
+            self.propose(Command::SetClusterVersion(SetClusterVersion { version }))
+                .await?;
+        }
+        Ok(())
     }
 
     /// The state as of the last applied batch.
@@ -276,7 +288,11 @@ impl Kernel {
     }
 
     async fn propose_unmeasured(&self, entry: &Entry) -> Result<Reply, SubmitError> {
-        let payload = codec::encode_entry(entry)?;
+        let cluster_version = self.inner.view.borrow().cluster_version;
+        if let Err(refused) = form::allow(&entry.command, cluster_version) {
+            return Ok(Reply::Refused(refused));
+        }
+        let payload = codec::encode_entry(entry, cluster_version)?;
         let committed = match entry.command {
             // A turn is meant for the term in which it ran.
             Command::CommitTurn(_) => {

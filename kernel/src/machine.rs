@@ -3,7 +3,8 @@
 
 use std::io::Read;
 
-use kelson_kernel_core::{State, apply};
+use kelson_kernel_core::form::{CLUSTER_VERSION, Decoded};
+use kelson_kernel_core::{State, apply_form};
 use kelson_model::id::Index;
 use tokio::sync::watch;
 
@@ -39,11 +40,14 @@ impl Machine for KernelMachine {
             at,
             reason: error.to_string(),
         };
-        let since = Since::now();
-        let entry = codec::decode_entry(payload).map_err(refuse)?;
-        let reply = apply(&mut self.state, Index(at.index), &entry);
-        self.metrics.applied(entry.command.name(), since);
-        codec::encode_reply(&reply).map_err(refuse)
+        let begun = Since::now();
+        let Decoded { entry, since } = codec::decode_entry(payload).map_err(refuse)?;
+        let reply = apply_form(&mut self.state, Index(at.index), &entry, since);
+        self.metrics.applied(entry.command.name(), begun);
+        if let Some(reason) = unknown_version(&self.state) {
+            return Err(MachineError::Payload { at, reason });
+        }
+        codec::encode_reply(&reply, self.state.cluster_version).map_err(refuse)
     }
 
     fn publish(&mut self, _applied: Position) {
@@ -59,6 +63,20 @@ impl Machine for KernelMachine {
         self.state = codec::read_snapshot(snapshot).map_err(|error| MachineError::Snapshot {
             reason: error.to_string(),
         })?;
-        Ok(())
+        match unknown_version(&self.state) {
+            Some(reason) => Err(MachineError::Snapshot { reason }),
+            None => Ok(()),
+        }
     }
+}
+
+/// Says why this program cannot be a member of the cluster of a state, where it is too old.
+fn unknown_version(state: &State) -> Option<String> {
+    let version = state.cluster_version;
+    (version > CLUSTER_VERSION).then(|| {
+        format!(
+            "the cluster has version {version}, and this program knows versions up to {CLUSTER_VERSION}; \
+             start a newer one"
+        )
+    })
 }

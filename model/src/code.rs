@@ -135,6 +135,10 @@ codes! {
         ForeignPage = "K0313", "A web page of another origin asked";
         /// A request, or what it comes to, beyond a limit of the kernel.
         TooMuchAtOnce = "K0314", "It is more than is taken at once";
+        /// A version of the cluster that is not above the present one.
+        ClusterVersion = "K0315", "A cluster's version only goes up";
+        /// A command that the cluster's version does not know.
+        NotKnownYet = "K0316", "Not every member knows this yet";
         /// The output of a task that its agent has dropped.
         OutputGone = "K0320", "The output of a task is not kept any more";
         /// The output of a task whose agent does not answer.

@@ -74,6 +74,29 @@ fn is_lower_hex(text: &str) -> bool {
         .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
+/// Lower-case hex digits.
+fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves
+        .filter_map(|half| DIGITS.get(usize::from(half)))
+        .collect()
+}
+
+/// The bytes of as many hex digits as there are.
+fn of_hex<const N: usize>(hex: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        for digit in pair {
+            let digit = char::from(*digit).to_digit(16).unwrap_or_default();
+            *byte = *byte << 4 | u8::try_from(digit).unwrap_or_default();
+        }
+    }
+    bytes
+}
+
 /// The sha256 of some content, 64 lower-case hex digits; prints as `sha256:…`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -91,6 +114,16 @@ impl Digest {
     pub fn hex(&self) -> &str {
         &self.0
     }
+
+    /// The hash itself.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        of_hex(&self.0)
+    }
+
+    /// The digest of this hash.
+    pub fn from_bytes(hash: &[u8; 32]) -> Self {
+        Self(to_hex(hash))
+    }
 }
 
 /// Hashes content that comes in pieces.
@@ -105,12 +138,7 @@ impl Digester {
 
     /// The digest of all pieces, one after the other.
     pub fn finish(self) -> Digest {
-        let hash = sha2::Digest::finalize(self.0);
-        let mut hex = String::with_capacity(64);
-        for byte in hash {
-            hex.push_str(&format!("{byte:02x}"));
-        }
-        Digest(hex)
+        Digest(to_hex(&sha2::Digest::finalize(self.0)))
     }
 }
 
@@ -160,6 +188,16 @@ impl Revision {
     /// All 40 digits.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id itself.
+    pub fn to_bytes(&self) -> [u8; 20] {
+        of_hex(&self.0)
+    }
+
+    /// The revision of this id.
+    pub fn from_bytes(id: &[u8; 20]) -> Self {
+        Self(to_hex(id))
     }
 }
 
@@ -213,5 +251,15 @@ mod tests {
         let known = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").to_string(), known);
         assert_eq!(known.parse::<Digest>().unwrap(), Digest::of(b""));
+    }
+
+    #[test]
+    fn digests_and_revisions_are_the_same_as_bytes() {
+        let digest = Digest::of(b"");
+        let bytes = digest.to_bytes();
+        assert_eq!((bytes.first(), bytes.last()), (Some(&0xe3), Some(&0x55)));
+        assert_eq!(Digest::from_bytes(&bytes), digest);
+        let revision: Revision = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        assert_eq!(Revision::from_bytes(&revision.to_bytes()), revision);
     }
 }

@@ -19,6 +19,21 @@ impl Spec {
     /// How deep a specification may be nested that is set, staged or accepted.
     pub const MAX_DEPTH: usize = 64;
 
+    /// How deep a text may be nested that is read as a specification.
+    pub const MAX_DEPTH_READ: usize = 256;
+
+    /// Reads what [`Spec::text`] gave; `None` where it is not such a text.
+    pub fn read(text: &str) -> Option<Self> {
+        let spec = Self(text.into());
+        if spec.depth() > Self::MAX_DEPTH_READ {
+            return None;
+        }
+        let mut reader = spec.reader();
+        let value = Value::deserialize(&mut reader).ok()?;
+        reader.end().ok()?;
+        (value.to_string() == text).then_some(spec)
+    }
+
     /// The JSON text.
     pub fn text(&self) -> &str {
         &self.0

@@ -13,6 +13,7 @@ use kelson_kernel::raft::MAX_PAYLOAD_BYTES;
 use kelson_kernel_core::command::{
     Command, FoundCluster, InstallFramework, RecordStatuses, RegisterAgent,
 };
+use kelson_kernel_core::form::CLUSTER_VERSION;
 use kelson_kernel_core::port::{SchedulerHost, SeatId, TurnFault, TurnOutcome};
 use kelson_kernel_core::round::{
     PlannedTurn, RoundMemory, overlooked_seats, plan_round, says_nothing,
@@ -471,7 +472,7 @@ fn fits(command: &Command) -> bool {
         client: None,
         command: command.clone(),
     };
-    let bytes = kelson_kernel::codec::encode_entry(&entry);
+    let bytes = kelson_kernel::codec::encode_entry(&entry, CLUSTER_VERSION);
     bytes.is_ok_and(|bytes| bytes.len() <= MAX_PAYLOAD_BYTES)
 }
 

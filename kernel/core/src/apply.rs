@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
 use crate::context::Context;
+use crate::form::{command_form, first_since};
 use crate::leaving;
 use crate::record::Client;
 use crate::reply::{Reply, refusal};
@@ -36,8 +37,15 @@ pub struct Entry {
     pub command: Command,
 }
 
-/// Carries out one entry.
+/// Carries out one entry in the first form of its command.
 pub fn apply(state: &mut State, index: Index, entry: &Entry) -> Reply {
+    let since = first_since(&command_form(&entry.command));
+    apply_form(state, index, entry, since)
+}
+
+/// Carries out one entry in a form that members know `since` a version of their cluster; where the
+/// cluster has an older one, it is refused.
+pub fn apply_form(state: &mut State, index: Index, entry: &Entry, since: u32) -> Reply {
     state.begin_entry(index, entry.at);
     if let Some((client, sequence)) = &entry.client
         && let Some(known) = state.clients.get(client)
@@ -64,7 +72,8 @@ pub fn apply(state: &mut State, index: Index, entry: &Entry) -> Reply {
         principal: entry.principal.clone(),
     };
     let before = state.clone();
-    let reply = match entry.command.apply(state, &context) {
+    let allowed = command_form(&entry.command).allow(since, state.cluster_version);
+    let reply = match allowed.and_then(|()| entry.command.apply(state, &context)) {
         Ok(reply) => {
             leaving::after_entry(state, &context);
             reply

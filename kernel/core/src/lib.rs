@@ -5,7 +5,8 @@
 //! several share is in `lifecycle/`) and what is shown to whom (`round.rs`, `allocator.rs`,
 //! `fairness.rs`). It never does I/O, reads no clock and makes no random number: the shell puts
 //! time, ids of clients and principals into the commands. The same commands give the same state on
-//! every member. Read `state.rs` first, then `apply.rs`, then `round.rs`.
+//! every member. How entries, replies and rows stand as bytes is in `form/`. Read `state.rs` first,
+//! then `apply.rs`, then `round.rs`.
 
 mod allocator;
 mod apply;
@@ -15,6 +16,7 @@ mod context;
 pub mod demand;
 mod explain;
 mod fairness;
+pub mod form;
 mod invariant;
 mod leaving;
 mod lifecycle;
@@ -29,7 +31,7 @@ mod rows;
 mod state;
 pub mod turn_size;
 
-pub use apply::{Entry, apply};
+pub use apply::{Entry, apply, apply_form};
 pub use context::Context;
 pub use explain::{Absent, Explanation, explain_absent, explain_demand, explain_object};
 pub use invariant::broken_invariants;

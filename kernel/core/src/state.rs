@@ -10,6 +10,7 @@
 mod drift;
 mod journal;
 mod ledger;
+mod restore;
 mod task_index;
 mod write;
 
@@ -34,6 +35,7 @@ use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Tas
 
 pub(crate) use self::drift::{brief_healed, open_bytes};
 pub(crate) use self::journal::Farewell;
+pub(crate) use self::restore::{HeadRow, Restoring};
 #[cfg(test)]
 pub(crate) use self::task_index::steps;
 
@@ -68,6 +70,9 @@ pub struct Records {
     pub time: ClusterTime,
     /// The newest term that was seen.
     pub term: u64,
+    /// What all members know: commands and forms since this version are taken; 0 at first.
+    #[serde(skip)]
+    pub cluster_version: u32,
     /// All objects.
     pub objects: OrdMap<ObjectKey, Arc<Object>>,
     /// The object of each workload.
@@ -129,8 +134,8 @@ impl From<State> for Records {
 }
 
 impl From<Records> for State {
-    /// Makes the derived parts anew, as after a snapshot: every row counts as changed by the entry
-    /// that it was made after.
+    /// Makes the derived parts anew, as of a snapshot that does not hold them: every row counts as
+    /// changed by the entry that it was made after.
     fn from(mut records: Records) -> Self {
         number_events(&mut records.events);
         complete_objects(&mut records.objects);

@@ -1,8 +1,9 @@
 //! How much a turn may say: the bytes that its entry takes, counted from above as its wishes come.
 //!
 //! What a turn may say and what an entry of the log holds are one number. Whoever collects wishes
-//! counts them here, so that a turn that is complete always fits its entry; the shell that knows
-//! how entries are encoded holds the prices against that encoding.
+//! counts them here, so that a turn that is complete always fits its entry. In an entry most rows
+//! take far less (`form/turn.rs`): the prices are what they take where nothing is alike, and are
+//! held against that form.
 
 use crate::port::{Demand, Op, Operation, StateWrite};
 
@@ -49,17 +50,16 @@ impl Price {
         Self::Write,
     ];
 
-    /// Bytes of one row: the names of its fields, and every number at its longest.
+    /// Bytes of one row: every number at its longest, the lengths of its texts, and a run of its
+    /// own.
     pub fn bytes(self) -> u32 {
         match self {
-            Self::Launch => 104,
-            Self::Kill => 56,
-            Self::Forget => 40,
-            Self::SetStatus => 136,
-            Self::SetGoodGeneration | Self::Quarantine => 80,
-            Self::Note => 56,
-            Self::Demand => 112,
-            Self::Write => 40,
+            Self::Launch | Self::Demand => 48,
+            Self::Kill | Self::Forget => 20,
+            Self::SetStatus => 36,
+            Self::SetGoodGeneration | Self::Quarantine => 32,
+            Self::Note => 24,
+            Self::Write => 16,
         }
     }
 }
@@ -94,12 +94,12 @@ pub fn demand_bytes(rows: usize) -> u64 {
         .saturating_mul(u64::from(Price::Demand.bytes()))
 }
 
-/// What a write of this key and value counts; a value's bytes may take two each.
+/// What a write of this key and value counts.
 pub fn write_bytes(key: &str, value: Option<&[u8]>) -> u64 {
     let value = value.map_or(0, |value| u64::try_from(value.len()).unwrap_or(u64::MAX));
     u64::from(Price::Write.bytes())
         .saturating_add(length(key))
-        .saturating_add(value.saturating_mul(2))
+        .saturating_add(value)
 }
 
 /// What a whole outcome counts.

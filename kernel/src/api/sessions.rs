@@ -309,8 +309,8 @@ fn into_batches(statuses: Vec<TaskStatus>) -> Vec<Vec<TaskStatus>> {
         let exit = status.exit.as_ref().map_or(0, |exit| {
             exit.reason.len() + PORT_BYTES * exit.taken_ports.len()
         });
-        // All names and numbers of an update beside the ports take less than this.
-        let size = 600 + status.message.len() + status.isolation.len() + exit;
+        // All numbers of an update beside the ports take less than this.
+        let size = 100 + status.message.len() + status.isolation.len() + exit;
         bytes += size;
         match batches.last_mut() {
             Some(batch) if bytes <= BATCH_BYTES => batch.push(status),
@@ -327,7 +327,11 @@ fn into_batches(statuses: Vec<TaskStatus>) -> Vec<Vec<TaskStatus>> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::codec::encode_entry;
+    use kelson_kernel_core::Entry;
+    use kelson_model::principal::Principal;
     use kelson_model::task::{CheckState, Exit, TaskState};
+    use kelson_model::time::{ClusterTime, WallTime};
 
     #[test]
     fn updates_of_any_length_fit_their_entries() {
@@ -367,8 +371,21 @@ mod tests {
                     assert!(ports <= MAX_TAKEN_PORTS);
                     next += 1;
                 }
-                let bytes = rmp_serde::to_vec_named(&batch).unwrap().len();
-                assert!(bytes <= BATCH_BYTES, "{bytes}");
+                let record = RecordStatuses {
+                    agent: AgentId(u64::MAX),
+                    incarnation: u64::MAX,
+                    statuses: batch,
+                };
+                let entry = Entry {
+                    principal: Principal::kernel(),
+                    at: ClusterTime(u64::MAX),
+                    wall: WallTime(u64::MAX),
+                    term: u64::MAX,
+                    client: None,
+                    command: Command::RecordStatuses(record),
+                };
+                let bytes = encode_entry(&entry, 0).unwrap().len();
+                assert!(bytes <= BATCH_BYTES + 100, "{bytes}");
             }
             assert_eq!(next, 200);
         }

@@ -1,82 +1,35 @@
-//! Entries and replies: a protobuf envelope around named MessagePack.
+//! Entries and replies.
 
-use std::io;
-
+use kelson_kernel_core::form::{self, Decoded};
 use kelson_kernel_core::{Entry, Reply};
-use prost::Message;
 
-/// The version of entries that this program writes; it reads this one and all before it.
-pub(super) const ENTRY_VERSION: u32 = 1;
-/// Bytes that are no entry, reply or snapshot of a version that this program knows.
-#[derive(Debug, thiserror::Error)]
-pub enum CodecError {
-    /// The envelope cannot be read.
-    #[error("the envelope cannot be read: {0}")]
-    Envelope(#[from] prost::DecodeError),
-    /// A newer program wrote it.
-    #[error("version {0} is newer than this program")]
-    Version(u32),
-    /// The body has something that this program does not know, or lacks something.
-    #[error("the body cannot be read: {0}")]
-    Body(#[from] rmp_serde::decode::Error),
-    /// The body cannot be written.
-    #[error("the body cannot be written: {0}")]
-    Write(#[from] rmp_serde::encode::Error),
-    /// It is no snapshot at all.
-    #[error("this is not a snapshot of a kernel")]
-    NotASnapshot,
-    /// The file could not be read.
-    #[error("the snapshot cannot be read: {0}")]
-    Read(#[from] io::Error),
-}
+use super::{CodecError, first};
 
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Envelope {
-    #[prost(uint32, tag = "1")]
-    pub(super) version: u32,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(super) body: Vec<u8>,
-}
-
-fn seal<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let body = rmp_serde::to_vec_named(value)?;
-    Ok(Envelope {
-        version: ENTRY_VERSION,
-        body,
-    }
-    .encode_to_vec())
-}
-
-fn open<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let envelope = Envelope::decode(bytes)?;
-    if envelope.version != ENTRY_VERSION {
-        return Err(CodecError::Version(envelope.version));
-    }
-    Ok(rmp_serde::from_slice(&envelope.body)?)
-}
-
-/// Writes an entry.
+/// Writes an entry, as a cluster of this version knows it.
 ///
 /// # Errors
-/// The entry holds something that MessagePack has no form for; none of ours does.
-pub fn encode_entry(entry: &Entry) -> Result<Vec<u8>, CodecError> {
-    seal(entry)
+/// Such a cluster does not know it.
+pub fn encode_entry(entry: &Entry, cluster_version: u32) -> Result<Vec<u8>, CodecError> {
+    Ok(form::encode_entry(entry, cluster_version)?)
 }
 
 /// Reads an entry.
 ///
 /// # Errors
 /// See [`CodecError`].
-pub fn decode_entry(bytes: &[u8]) -> Result<Entry, CodecError> {
-    open(bytes)
+pub fn decode_entry(bytes: &[u8]) -> Result<Decoded, CodecError> {
+    match bytes.first() {
+        Some(&first::FIRST_BYTE) => first::decode_entry(bytes),
+        _ => Ok(form::decode_entry(bytes)?),
+    }
 }
 
-/// Writes a reply.
+/// Writes a reply, as a cluster of this version knows it.
 ///
 /// # Errors
 /// As [`encode_entry`].
-pub fn encode_reply(reply: &Reply) -> Result<Vec<u8>, CodecError> {
-    seal(reply)
+pub fn encode_reply(reply: &Reply, cluster_version: u32) -> Result<Vec<u8>, CodecError> {
+    Ok(form::encode_reply(reply, cluster_version)?)
 }
 
 /// Reads a reply.
@@ -84,5 +37,5 @@ pub fn encode_reply(reply: &Reply) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// See [`CodecError`].
 pub fn decode_reply(bytes: &[u8]) -> Result<Reply, CodecError> {
-    open(bytes)
+    Ok(form::decode_reply(bytes)?)
 }

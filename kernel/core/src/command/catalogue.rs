@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::context::Context;
+use crate::form::command_form;
 use crate::reply::Reply;
 use crate::state::State;
 
@@ -44,6 +45,9 @@ pub enum Command {
     Confirm(request::Confirm),
     /// Sets a namespace's weight.
     SetNamespace(request::SetNamespace),
+    /// Raises what all members know.
+    #[serde(skip)]
+    SetClusterVersion(SetClusterVersion),
 }
 
 impl From<Request> for Command {
@@ -64,24 +68,7 @@ impl From<Request> for Command {
 impl Command {
     /// What it is called, for people.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::FoundCluster(_) => "foundCluster",
-            Self::RegisterAgent(_) => "registerAgent",
-            Self::SetAgentState(_) => "setAgentState",
-            Self::RecordStatuses(_) => "recordStatuses",
-            Self::RecordAgentDrift(_) => "recordAgentDrift",
-            Self::CommitTurn(_) => "commitTurn",
-            Self::InstallFramework(_) => "installFramework",
-            Self::FailFramework(_) => "failFramework",
-            Self::Stage(_) => "stage",
-            Self::Accept(_) => "accept",
-            Self::ReportSource(_) => "reportSource",
-            Self::RecordDrift(_) => "recordDrift",
-            Self::SetField(_) => "setField",
-            Self::StopTask(_) => "stopTask",
-            Self::Confirm(_) => "confirm",
-            Self::SetNamespace(_) => "setNamespace",
-        }
+        command_form(self).name
     }
 
     /// Carries the command out; a refusal leaves behind whatever it had begun, and the caller drops
@@ -104,6 +91,7 @@ impl Command {
             Self::StopTask(command) => stop_task::apply(state, context, command),
             Self::Confirm(command) => confirm::apply(state, context, command),
             Self::SetNamespace(command) => set_namespace::apply(state, context, command),
+            Self::SetClusterVersion(command) => set_cluster_version::apply(state, context, command),
         }
     }
 }

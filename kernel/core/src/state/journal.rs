@@ -2,8 +2,8 @@
 //! told what is news to them.
 //!
 //! *Guarantees:* "changed since" is exact, or the journal says that it does not know any more, and
-//! then everything is told. *Caveats:* nothing of it is stored; a state that was read from a
-//! snapshot begins with an empty one.
+//! then everything is told. A snapshot holds it, so that a state which was read from one knows as
+//! much as the one that was written.
 
 use std::collections::BTreeMap;
 
@@ -62,6 +62,50 @@ impl Journal {
             event_floor: index,
             ..Self::default()
         }
+    }
+
+    /// Up to which index changes, what has gone, and events are not known any more; and how many
+    /// events the newest entry has made.
+    pub(super) fn floors(&self) -> (Index, Index, Index, u32) {
+        (
+            self.floor,
+            self.farewell_floor,
+            self.event_floor,
+            self.events_of_entry,
+        )
+    }
+
+    /// Takes the floors of a journal that is being read, see [`Journal::floors`].
+    pub(super) fn set_floors(
+        &mut self,
+        floor: Index,
+        farewell_floor: Index,
+        event_floor: Index,
+        events_of_entry: u32,
+    ) {
+        self.floor = floor;
+        self.farewell_floor = farewell_floor;
+        self.event_floor = event_floor;
+        self.events_of_entry = events_of_entry;
+    }
+
+    /// Takes the next tombstone of a journal that is being read; `false`: it is older than the one
+    /// before. A row that did not come again has changed when it went.
+    pub(super) fn restore_tombstone(&mut self, at: Index, key: RowKey) -> bool {
+        let is_in_order = self.tombstones.last().is_none_or(|(last, _)| *last <= at);
+        if self.touched.get(&key).is_none_or(|touched| *touched < at) {
+            self.touch(at, key.clone());
+        }
+        self.tombstones.push_back((at, key));
+        is_in_order
+    }
+
+    /// Takes the next farewell of a journal that is being read; `false`: it is older than the one
+    /// before.
+    pub(super) fn restore_farewell(&mut self, at: Index, seat: SeatId, farewell: Farewell) -> bool {
+        let is_in_order = self.farewells.last().is_none_or(|(last, ..)| *last <= at);
+        self.farewells.push_back((at, seat, farewell));
+        is_in_order
     }
 
     pub(super) fn begin_entry(&mut self) {
@@ -170,6 +214,21 @@ impl State {
             .take_while(move |(index, ..)| *index > since)
             .map(|(_, seat, farewell)| (seat, *farewell));
         Some(farewells)
+    }
+
+    /// Rows that are gone, oldest first.
+    pub(crate) fn tombstones(&self) -> impl Iterator<Item = &(Index, RowKey)> + '_ {
+        self.journal.tombstones.iter()
+    }
+
+    /// What is gone and whose it was, oldest first.
+    pub(crate) fn farewells(&self) -> impl Iterator<Item = &(Index, SeatId, Farewell)> + '_ {
+        self.journal.farewells.iter()
+    }
+
+    /// When a row changed last, where the journal knows it.
+    pub(crate) fn touched_at(&self, key: &RowKey) -> Option<Index> {
+        self.journal.touched.get(key).copied()
     }
 
     /// Whether all events after `since` are kept.

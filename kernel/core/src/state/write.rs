@@ -34,6 +34,11 @@ impl State {
         self.records.term = term;
     }
 
+    /// Raises what all members know.
+    pub(crate) fn raise_cluster_version(&mut self, version: u32) {
+        self.records.cluster_version = self.records.cluster_version.max(version);
+    }
+
     /// Names the cluster; a second name is ignored.
     pub(crate) fn name_cluster(&mut self, name: &str) {
         if self.records.cluster.is_empty() {

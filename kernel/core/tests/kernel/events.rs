@@ -1,10 +1,10 @@
 //! Rows of events: each names its event for as long as it is kept.
 
-use kelson_kernel_core::{Records, RowKey};
+use kelson_kernel_core::{Records, RowKey, State};
 use kelson_model::event::Event;
 use kelson_model::id::Index;
 
-use crate::world::{World, desired, service, spec, through_snapshot};
+use crate::world::{World, desired, service, spec};
 
 #[test]
 fn a_row_names_its_event_also_where_earlier_ones_of_its_entry_are_not_kept() {
@@ -50,7 +50,7 @@ fn events_of_a_snapshot_that_does_not_number_them_are_numbered() {
     for event in older.events.iter_mut() {
         std::sync::Arc::make_mut(event).place = 0;
     }
-    let read = through_snapshot(&older);
+    let read = State::from(older);
     assert_eq!(read.events, world.state.events);
     assert!(!read.knows_events_since(Index(0)));
 }

@@ -12,6 +12,7 @@ mod commands;
 mod events;
 mod explain;
 mod fair_share;
+mod forms;
 mod leader;
 mod ports;
 mod properties;

@@ -8,6 +8,7 @@ use kelson_kernel_core::command::{
     Command, CommitTurn, FoundCluster, InstallFramework, RecordStatuses, RegisterAgent,
     SetAgentState,
 };
+use kelson_kernel_core::form::{Rebuild, chunks};
 use kelson_kernel_core::object::Object;
 use kelson_kernel_core::port::{Demand, Op, Operation, Placement, RefusalRow, SeatId};
 use kelson_kernel_core::record::{Agent, Task};
@@ -167,14 +168,13 @@ pub(crate) fn status(task: TaskId, sequence: u64, state: TaskState) -> TaskStatu
     }
 }
 
-/// The bytes of a state; those of two states are equal where the states are.
-pub(crate) fn bytes(state: &Records) -> Vec<u8> {
-    rmp_serde::to_vec_named(state).unwrap()
-}
-
 /// The state as a member has it that read it from a snapshot.
-pub(crate) fn through_snapshot(state: &Records) -> State {
-    rmp_serde::from_slice(&bytes(state)).unwrap()
+pub(crate) fn through_snapshot(state: &State) -> State {
+    let mut read = Rebuild::default();
+    for chunk in chunks(state) {
+        read.add(&chunk.unwrap()).unwrap();
+    }
+    read.finish().unwrap()
 }
 
 /// Whether nothing but index and time differs, neither in what is stored nor in what watchers are
@@ -186,7 +186,7 @@ pub(crate) fn is_unchanged(before: &State, after: &State) -> bool {
     let is_quiet = after
         .changed_since(before.index)
         .is_some_and(|mut changed| changed.next().is_none());
-    bytes(&levelled) == bytes(before) && is_quiet
+    levelled == **before && is_quiet
 }
 
 pub(crate) fn launch(workload: WorkloadId, generation: u64, slot: u32, agent: AgentId) -> Op {

@@ -1,0 +1,125 @@
+//! Restoring: a state that is made row by row from a snapshot, and what a snapshot has beside rows.
+
+use kelson_model::id::{AgentId, Index, TaskId, WorkloadId};
+use kelson_model::time::ClusterTime;
+
+use super::journal::Journal;
+use super::task_index::TaskIndex;
+use super::{Farewell, Records, RowKey, State};
+use crate::port::SeatId;
+
+/// What a state has once.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HeadRow {
+    pub(crate) cluster: String,
+    pub(crate) index: Index,
+    pub(crate) time: ClusterTime,
+    pub(crate) term: u64,
+    pub(crate) cluster_version: u32,
+    pub(crate) last_task: TaskId,
+    pub(crate) last_agent: AgentId,
+    pub(crate) last_workload: WorkloadId,
+    pub(crate) room_version: u64,
+    /// When the drift ledger changed last.
+    pub(crate) drift_changed: Option<Index>,
+    /// The floors of the journal.
+    pub(crate) floor: Index,
+    pub(crate) farewell_floor: Index,
+    pub(crate) event_floor: Index,
+    /// How many events the newest entry has made.
+    pub(crate) events_of_entry: u32,
+}
+
+/// A state that is being read.
+#[derive(Debug, Default)]
+pub(crate) struct Restoring {
+    /// The rows so far; whoever adds one says when it changed.
+    pub(crate) records: Records,
+    journal: Journal,
+    has_head: bool,
+}
+
+impl Restoring {
+    /// Takes what there is once; `false`: it was there already.
+    pub(crate) fn put_head(&mut self, row: HeadRow) -> bool {
+        let HeadRow {
+            cluster,
+            index,
+            time,
+            term,
+            cluster_version,
+            last_task,
+            last_agent,
+            last_workload,
+            room_version,
+            drift_changed,
+            floor,
+            farewell_floor,
+            event_floor,
+            events_of_entry,
+        } = row;
+        let records = &mut self.records;
+        records.cluster = cluster;
+        records.index = index;
+        records.time = time;
+        records.term = term;
+        records.cluster_version = cluster_version;
+        records.last_task = last_task;
+        records.last_agent = last_agent;
+        records.last_workload = last_workload;
+        records.room_version = room_version;
+        self.journal
+            .set_floors(floor, farewell_floor, event_floor, events_of_entry);
+        self.put_changed(RowKey::Drift, drift_changed);
+        !std::mem::replace(&mut self.has_head, true)
+    }
+
+    /// Says when a row changed last, where the journal knows it.
+    pub(crate) fn put_changed(&mut self, key: RowKey, changed: Option<Index>) {
+        if let Some(index) = changed {
+            self.journal.touch(index, key);
+        }
+    }
+
+    /// Takes a row that is gone, after all that are there; `false`: it is out of order.
+    pub(crate) fn put_tombstone(&mut self, index: Index, key: RowKey) -> bool {
+        self.journal.restore_tombstone(index, key)
+    }
+
+    /// Takes a farewell; `false`: it is out of order.
+    pub(crate) fn put_farewell(&mut self, index: Index, seat: SeatId, farewell: Farewell) -> bool {
+        self.journal.restore_farewell(index, seat, farewell)
+    }
+
+    /// The state; `None` where what there is once is missing.
+    pub(crate) fn finish(self) -> Option<State> {
+        self.has_head.then(|| State {
+            task_index: TaskIndex::of(&self.records.tasks),
+            journal: self.journal,
+            records: self.records,
+        })
+    }
+}
+
+impl State {
+    /// What it has once.
+    pub(crate) fn head_row(&self) -> HeadRow {
+        let (floor, farewell_floor, event_floor, events_of_entry) = self.journal.floors();
+        HeadRow {
+            cluster: self.cluster.clone(),
+            index: self.index,
+            time: self.time,
+            term: self.term,
+            cluster_version: self.cluster_version,
+            last_task: self.last_task,
+            last_agent: self.last_agent,
+            last_workload: self.last_workload,
+            room_version: self.room_version,
+            drift_changed: self.touched_at(&RowKey::Drift),
+            floor,
+            farewell_floor,
+            event_floor,
+            events_of_entry,
+        }
+    }
+}

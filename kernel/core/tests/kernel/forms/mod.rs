@@ -1,0 +1,5 @@
+//! Forms: their bytes are held still by golden files, one line for each command, reply and table.
+
+mod golden;
+pub(crate) mod samples;
+mod versions;
