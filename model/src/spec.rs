@@ -31,7 +31,8 @@ impl Spec {
         let mut reader = spec.reader();
         let value = Value::deserialize(&mut reader).ok()?;
         reader.end().ok()?;
-        (value.to_string() == text).then_some(spec)
+        let written = value.to_string();
+        (written == text).then_some(spec)
     }
 
     /// The JSON text.

@@ -87,11 +87,11 @@ fn a_turn_that_asks_for_too_much_counts_as_far_as_it_goes_and_a_flood_is_slowed(
     let pause = &cluster.memory().pauses()[&seat.id];
     assert_eq!(u64::from(pause.failures), seat.turn_no);
     assert!(pause.fault.contains("full"), "{pause:?}");
-    // What an entry holds is 6451 operations, each of them refused.
+    // It may ask for 10,000 operations, each of which is refused.
     assert_eq!(seat.refusals.len(), 1001);
     assert_eq!(
         seat.refusals.last().unwrap().reason,
-        "5451 more were refused"
+        "9000 more were refused"
     );
 }
 

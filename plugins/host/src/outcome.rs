@@ -485,7 +485,7 @@ mod tests {
     #[test]
     fn a_whole_demand_that_is_larger_than_a_turn_is_noted_in_parts() {
         let mut sandbox = in_a_turn();
-        let count = 5_000;
+        let count = 10_000;
         let keys: Vec<u64> = (1..=count).collect();
         let ones = vec![1_u32; keys.len()];
         let (numbers, priorities) = (keys.clone(), vec![0_i32; keys.len()]);

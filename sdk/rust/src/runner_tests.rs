@@ -265,7 +265,7 @@ fn a_specification_that_is_no_json_is_a_problem_not_a_trap() {
 fn a_demand_larger_than_a_turn_is_stated_in_parts() {
     let mut stage = Stage::default();
     let mut runner = Runner::<Simple>::default();
-    stage.turn_bytes = TurnBytes(112 * 150);
+    stage.turn_bytes = TurnBytes(48 * 150);
     stage.workloads = (1..=400).map(workload).collect();
     let mut sizes = Vec::new();
     loop {
@@ -296,7 +296,7 @@ impl Scheduler for Talker {
     }
 
     fn turn(&mut self, _cluster: &Cluster, turn: &mut Turn<'_>) -> Result<(), String> {
-        while turn.bytes_left() >= 120 {
+        while turn.bytes_left() >= 88 {
             turn.note(1, "x".repeat(64));
         }
         Ok(())
@@ -356,5 +356,5 @@ fn who_looks_at_the_room_of_a_turn_says_no_more_than_fits() {
     let mut runner = Runner::<Talker>::default();
     stage.turn_bytes = TurnBytes(2000);
     runner.turn(&stage, 100, 0, 1).unwrap();
-    assert_eq!(stage.take().notes.len(), 16);
+    assert_eq!(stage.take().notes.len(), 22);
 }

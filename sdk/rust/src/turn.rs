@@ -314,7 +314,7 @@ impl<'a> Turn<'a> {
 
     /// Writes one of the seat's own pairs; it takes effect when the turn counts.
     pub fn set_state(&mut self, key: &str, value: &[u8]) {
-        let texts = key.len() + 2 * value.len();
+        let texts = key.len() + value.len();
         self.budget.row(Row::Write, texts);
         self.treaty.set(self.group, key, value);
     }

@@ -30,7 +30,10 @@ pub(super) fn apply(
         ));
     }
     state.raise_cluster_version(*version);
-    let message = format!("the cluster's version is {version}, and was {present}");
-    state.push_event(context.event("ClusterVersionRaised", None, message));
+    // Where it had none yet, nothing has changed for anybody.
+    if present > 0 {
+        let message = format!("the cluster's version is {version}, and was {present}");
+        state.push_event(context.event("ClusterVersionRaised", None, message));
+    }
     Ok(context.done(None))
 }

@@ -8,13 +8,13 @@
 //! *How a form is stated:* apart from the type, field by field (`form!`), and taking the type apart
 //! completely, so that a new field does not compile until somebody has decided about it.
 //!
-//! *How a form changes:* it does not, once a version of the program was released. What is new has a
-//! level, the cluster version since which members know it. Commands (`entry.rs`), replies
-//! (`reply.rs`) and tables (`table.rs`) have versions of their own, each with its level; a field
-//! that came later is stated with `since` and stands only where the version's level has it.
+//! *How a form changes:* it does not, once a version of the program was released. What is new has
+//! a level, the cluster version since which members know it. Commands (`command.rs`), heads of
+//! entries (`entry.rs`), replies (`reply.rs`) and tables (`table.rs`) have versions, each with its
+//! level; a field that came later is stated with `since` and stands only where the level has it.
 //!
-//! Read `statement.rs` first, then `entry.rs` and `table.rs`. Files and streams around the bytes are the
-//! shell's.
+//! Read `statement.rs` first, then `entry.rs` and `table.rs`. Files and streams around the bytes
+//! are the shell's.
 
 #[macro_use]
 mod statement;

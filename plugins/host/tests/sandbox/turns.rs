@@ -285,9 +285,9 @@ fn a_turn_is_told_what_it_may_still_say_and_what_it_costs() {
     let bench = Bench::new();
     let script =
         "turn room\nturn forget-many 10\nturn set 0 key value\nturn demand 1 1 1 0 1 0\nturn room";
-    let prices = "[104, 56, 40, 136, 80, 80, 56, 112, 40]";
+    let prices = "[48, 20, 20, 36, 32, 32, 24, 48, 16]";
     let note = format!("258048 10000 {prices}");
-    let said = 56 + note.len() + 10 * 40 + (40 + 3 + 2 * 5) + 112;
+    let said = 24 + note.len() + 10 * 20 + (16 + 3 + 5) + 48;
     let left = 258_048 - said;
     assert_eq!(bench.notes(script), [note, format!("{left} 9989 {prices}")]);
 }
