@@ -2,7 +2,14 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=kelson");
-    let files = protox::compile(["kelson/v1/agents.proto", "kelson/v1/kernel.proto"], ["."])?;
+    let files = protox::compile(
+        [
+            "kelson/v1/agents.proto",
+            "kelson/v1/kernel.proto",
+            "kelson/v1/members.proto",
+        ],
+        ["."],
+    )?;
     tonic_prost_build::configure()
         .bytes(".")
         .compile_fds(files)?;

@@ -2,8 +2,8 @@
 //! model.
 //!
 //! This room decides how things look between processes. It never decides what they mean. Read
-//! `kelson/v1/agents.proto` (the session of an agent) and `kelson/v1/kernel.proto` (clients of
-//! the kernel), then `convert.rs`.
+//! `kelson/v1/agents.proto` (the session of an agent), `kelson/v1/kernel.proto` (clients of the
+//! kernel) and `kelson/v1/members.proto` (the members among themselves), then `convert.rs`.
 
 mod convert;
 

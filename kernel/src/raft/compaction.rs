@@ -30,6 +30,7 @@ const SNAPSHOT: Duration = Duration::from_secs(120);
 /// When a snapshot is due, and what became of the last attempt.
 pub(crate) struct Compaction {
     after_bytes: u64,
+    newest_bytes: AtomicU64,
     written_at_last: AtomicU64,
     /// Wakes the loop that asks for snapshots.
     pub(crate) due: Notify,
@@ -42,16 +43,25 @@ impl Compaction {
     pub(crate) fn new(after_bytes: u64) -> Self {
         Self {
             after_bytes,
+            newest_bytes: AtomicU64::new(0),
             written_at_last: AtomicU64::new(0),
             due: Notify::new(),
             outcome: watch::Sender::new((0, None)),
         }
     }
 
+    /// Notes how large the newest snapshot is: the next one is due after as much was logged, so that
+    /// snapshots never cost more writing than the log itself.
+    pub(crate) fn note_size(&self, bytes: u64) {
+        self.newest_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Notes how much was logged, and wakes the loop when it is enough.
     pub(crate) fn note_written(&self, written: u64) {
-        if written.saturating_sub(self.written_at_last.load(Ordering::Relaxed)) >= self.after_bytes
-        {
+        let enough = self
+            .after_bytes
+            .max(self.newest_bytes.load(Ordering::Relaxed));
+        if written.saturating_sub(self.written_at_last.load(Ordering::Relaxed)) >= enough {
             // Counted from here even if the attempt fails: a full disk must not make one attempt
             // per entry.
             self.written_at_last.store(written, Ordering::Relaxed);
@@ -124,6 +134,7 @@ impl Compactor {
                 .and_then(|newest| newest.meta.last_log_id)
         };
         let applied = self.progress.borrow().index;
+        self.compaction.note_size(self.snapshots.newest_bytes());
         if newest().is_none_or(|newest| newest.index < applied) {
             let mut outcomes = self.compaction.outcome.subscribe();
             let before = outcomes.borrow_and_update().0;
@@ -142,6 +153,7 @@ impl Compactor {
                 return Err(error);
             }
         }
+        self.compaction.note_size(self.snapshots.newest_bytes());
         let Some(newest) = newest() else {
             return Err(Arc::new(SnapshotError::Nothing));
         };

@@ -1,12 +1,24 @@
 //! What a member is started with.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::dialer::{Dialer, PlainDialer};
 use super::error::RaftError;
 use super::identity::ClusterId;
 use crate::heart::Hearts;
 use crate::metrics::Metrics;
+
+/// What an empty data directory becomes. One that is not empty goes on as what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Beginning {
+    /// The first member of a new cluster.
+    #[default]
+    Found,
+    /// A member of a cluster that exists: it waits until the leader has added it.
+    Join,
+}
 
 /// How a member is started; [`MemberConfig::new`] gives what suits a disk and a small cluster.
 #[derive(Debug, Clone)]
@@ -15,12 +27,16 @@ pub struct MemberConfig {
     pub member: u64,
     /// The data directory; made if it is missing.
     pub directory: PathBuf,
+    /// What an empty directory becomes.
+    pub beginning: Beginning,
     /// The cluster that the directory must belong to; `None` takes what is there, or draws a new
-    /// one for an empty directory.
+    /// one for an empty directory. Whoever joins names it.
     pub cluster: Option<ClusterId>,
     /// Where this member's API listens, as `host:port`, for the others to know; empty when it does
     /// not matter yet.
     pub address: String,
+    /// How it reaches the others.
+    pub dialer: Arc<dyn Dialer>,
     /// From which length on a segment of the log is finished, in bytes.
     pub segment_bytes: u64,
     /// How many bytes of durable entries stay in memory for readers.
@@ -29,6 +45,8 @@ pub struct MemberConfig {
     pub snapshot_after_bytes: u64,
     /// How many entries stay in the log behind the newest snapshot, for members that lag.
     pub kept_entries: u64,
+    /// Most bytes of a snapshot that are sent to one member in a second.
+    pub transfer_bytes_per_second: u64,
     /// How much disk space is kept back for restarting on a full disk, in bytes; 0 keeps none.
     pub reserve_bytes: u64,
     /// How often a leader tells the others that it leads.
@@ -53,12 +71,15 @@ impl MemberConfig {
         Self {
             member,
             directory: directory.into(),
+            beginning: Beginning::Found,
             cluster: None,
             address: String::new(),
+            dialer: Arc::new(PlainDialer),
             segment_bytes: 64 << 20,
             cache_bytes: 64 << 20,
             snapshot_after_bytes: 64 << 20,
-            kept_entries: 1_000,
+            kept_entries: 100_000,
+            transfer_bytes_per_second: 64 << 20,
             reserve_bytes: 1 << 20,
             heartbeat: Duration::from_millis(50),
             election_min: Duration::from_millis(200),

@@ -80,6 +80,34 @@ pub enum RaftError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Whoever joins must say which cluster.
+    #[error("member {member} cannot join a cluster that is not named")]
+    NoCluster {
+        /// The member that was started.
+        member: u64,
+    },
+    /// The cluster has removed this member; its id is never used again. The process must end, and
+    /// the machine comes back as a new member on an empty directory.
+    #[error(
+        "member {member} was removed from cluster {cluster}; its data directory is of no more use, and a new member needs an empty one"
+    )]
+    Removed {
+        /// This member.
+        member: u64,
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// The directory is empty, and the cluster knows this member as one that has confirmed entries:
+    /// to let it vote could lose them.
+    #[error(
+        "the data directory of member {member} is empty, but cluster {cluster} knows it as a member that had data: remove member {member} from the cluster, and add this machine as a new one"
+    )]
+    DataLost {
+        /// This member.
+        member: u64,
+        /// The cluster.
+        cluster: ClusterId,
+    },
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -147,7 +175,78 @@ pub enum ProposeError {
         /// What happened.
         reason: String,
     },
-    /// The member has stopped; see [`Member::stopped`](super::Member::stopped).
+    /// The member has stopped; see [`Member::stopped`](super::Member::stopped). If it did so
+    /// meanwhile, the payload may be committed, now or later.
+    #[error("the member stopped: {reason}")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why the members stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// Another member leads, or none does; ask there.
+    #[error("this member does not lead{}", leader.map_or_else(String::new, |leader| format!("; member {leader} does")))]
+    NotLeader {
+        /// The member that leads, when known.
+        leader: Option<u64>,
+        /// Its address, when known.
+        address: Option<String>,
+    },
+    /// The id was given once to a member that is gone. Ids are never used again.
+    #[error("member {member} was removed once, and its id is never used again")]
+    UsedBefore {
+        /// The id.
+        member: u64,
+    },
+    /// The id belongs to a member at another address.
+    #[error("member {member} is there already, at '{address}'")]
+    Exists {
+        /// The id.
+        member: u64,
+        /// Where it is.
+        address: String,
+    },
+    /// No member has this id.
+    #[error("there is no member {member}")]
+    Unknown {
+        /// The id.
+        member: u64,
+    },
+    /// The member has too little of the log to vote.
+    #[error("member {member} has not caught up in time: it has entries up to {}, the leader up to {last}", matched.map_or_else(|| "none".to_owned(), |matched| matched.to_string()))]
+    Behind {
+        /// The member.
+        member: u64,
+        /// Its last entry, when it has any.
+        matched: Option<u64>,
+        /// The leader's last entry.
+        last: u64,
+    },
+    /// The last voter cannot go.
+    #[error("member {member} is the only voter and cannot be removed")]
+    LastVoter {
+        /// The member.
+        member: u64,
+    },
+    /// Only a voter can lead.
+    #[error("member {member} is no voter and cannot lead")]
+    NoVoter {
+        /// The member.
+        member: u64,
+    },
+    /// Another change is under way and did not end in time.
+    #[error("another change of the members is under way")]
+    InProgress,
+    /// The answer did not come in time: it may have happened, or still happen.
+    #[error("the outcome is unknown: {reason}")]
+    Unclear {
+        /// What happened.
+        reason: String,
+    },
+    /// The member has stopped.
     #[error("the member stopped: {reason}")]
     Stopped {
         /// Why.

@@ -8,11 +8,15 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::config::Beginning;
 use super::error::RaftError;
 use super::wire::Fields;
 
 const MAGIC: &[u8; 8] = b"KELSONID";
-const VERSION: u32 = 1;
+/// The version of a member that joined; a founder's is the one before, without the last byte.
+const VERSION: u32 = 2;
+const FOUNDER: u32 = 1;
+const JOINED: u8 = 1;
 
 /// The name of a cluster: 128 random bits, drawn when its first member starts on an empty
 /// directory.
@@ -71,15 +75,25 @@ pub(crate) struct Identity {
     pub(crate) cluster: ClusterId,
     /// The member's number in it.
     pub(crate) member: u64,
+    /// What the directory was made for. A member that joins and was never heard of again must not
+    /// make a cluster of its own.
+    pub(crate) beginning: Beginning,
 }
 
 impl Identity {
     fn encode(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(40);
+        let mut out = Vec::with_capacity(41);
         out.extend(MAGIC);
-        out.extend(VERSION.to_le_bytes());
+        let version = match self.beginning {
+            Beginning::Found => FOUNDER,
+            Beginning::Join => VERSION,
+        };
+        out.extend(version.to_le_bytes());
         out.extend(self.cluster.0);
         out.extend(self.member.to_le_bytes());
+        if self.beginning == Beginning::Join {
+            out.push(JOINED);
+        }
         let checksum = crc32c::crc32c(&out);
         out.extend(checksum.to_le_bytes());
         out
@@ -94,7 +108,7 @@ impl Identity {
             return Err(damaged());
         }
         let version = fields.u32().ok_or_else(damaged)?;
-        if version != VERSION {
+        if !(FOUNDER..=VERSION).contains(&version) {
             return Err(RaftError::UnknownVersion {
                 path: path.to_owned(),
                 found: version,
@@ -103,12 +117,22 @@ impl Identity {
         }
         let cluster = ClusterId(fields.array().ok_or_else(damaged)?);
         let member = fields.u64().ok_or_else(damaged)?;
+        let beginning = match version {
+            FOUNDER => Beginning::Found,
+            _ if fields.u8() == Some(JOINED) => Beginning::Join,
+            _ => return Err(damaged()),
+        };
+        let covered = bytes.len().checked_sub(4).ok_or_else(damaged)?;
         let checksum = fields.u32().ok_or_else(damaged)?;
-        let covered = bytes.get(..36).ok_or_else(damaged)?;
+        let covered = bytes.get(..covered).ok_or_else(damaged)?;
         if checksum != crc32c::crc32c(covered) || !fields.is_empty() {
             return Err(damaged());
         }
-        Ok(Self { cluster, member })
+        Ok(Self {
+            cluster,
+            member,
+            beginning,
+        })
     }
 }
 
@@ -125,6 +149,7 @@ pub(crate) fn ensure_identity(
     directory: &Path,
     member: u64,
     cluster: Option<ClusterId>,
+    beginning: Beginning,
 ) -> Result<Identity, RaftError> {
     let path = directory.join("identity");
     let found = match fs::read(&path) {
@@ -140,10 +165,17 @@ pub(crate) fn ensure_identity(
             }
             let cluster = match cluster {
                 Some(cluster) => cluster,
+                None if beginning == Beginning::Join => {
+                    return Err(RaftError::NoCluster { member });
+                }
                 None => ClusterId::random()
                     .map_err(|source| RaftError::io("drawing a cluster id for", &path, source))?,
             };
-            let identity = Identity { cluster, member };
+            let identity = Identity {
+                cluster,
+                member,
+                beginning,
+            };
             write_durably(&path, &identity.encode())
                 .map_err(|source| RaftError::io("writing", &path, source))?;
             identity
@@ -199,6 +231,7 @@ mod tests {
         let bytes = Identity {
             cluster: CLUSTER,
             member: 7,
+            beginning: Beginning::Found,
         }
         .encode();
         let mut expected = b"KELSONID\x01\0\0\x000123456789abcdef\x07\0\0\0\0\0\0\0".to_vec();
@@ -207,15 +240,42 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_joined_stays_one_and_its_bytes_are_kept() {
+        let identity = Identity {
+            cluster: CLUSTER,
+            member: 7,
+            beginning: Beginning::Join,
+        };
+        let mut expected = b"KELSONID\x02\0\0\x000123456789abcdef\x07\0\0\0\0\0\0\0\x01".to_vec();
+        expected.extend(crc32c::crc32c(&expected).to_le_bytes());
+        assert_eq!(identity.encode(), expected);
+        let directory = tempfile::tempdir().unwrap();
+        let join = || ensure_identity(directory.path(), 7, None, Beginning::Join);
+        assert!(matches!(join(), Err(RaftError::NoCluster { member: 7 })));
+        let joined = ensure_identity(directory.path(), 7, Some(CLUSTER), Beginning::Join).unwrap();
+        assert_eq!(joined, identity);
+        let again = ensure_identity(directory.path(), 7, None, Beginning::Found).unwrap();
+        assert_eq!(again, identity);
+        for position in 0..expected.len() {
+            let mut bad = expected.clone();
+            bad[position] ^= 1;
+            assert!(
+                Identity::decode(&bad, directory.path()).is_err(),
+                "byte {position}"
+            );
+        }
+    }
+
+    #[test]
     fn a_directory_keeps_its_identity_and_refuses_another() {
         let directory = tempfile::tempdir().unwrap();
-        let first = ensure_identity(directory.path(), 1, None).unwrap();
+        let first = ensure_identity(directory.path(), 1, None, Beginning::Found).unwrap();
         assert_eq!(
-            ensure_identity(directory.path(), 1, Some(first.cluster)).unwrap(),
+            ensure_identity(directory.path(), 1, Some(first.cluster), Beginning::Found).unwrap(),
             first
         );
         assert!(matches!(
-            ensure_identity(directory.path(), 2, None),
+            ensure_identity(directory.path(), 2, None, Beginning::Found),
             Err(RaftError::WrongMember {
                 found: 1,
                 expected: 2,
@@ -223,7 +283,7 @@ mod tests {
             })
         ));
         assert!(matches!(
-            ensure_identity(directory.path(), 1, Some(CLUSTER)),
+            ensure_identity(directory.path(), 1, Some(CLUSTER), Beginning::Found),
             Err(RaftError::WrongCluster { .. })
         ));
     }
@@ -231,7 +291,7 @@ mod tests {
     #[test]
     fn any_flipped_bit_of_an_identity_is_noticed() {
         let directory = tempfile::tempdir().unwrap();
-        ensure_identity(directory.path(), 1, Some(CLUSTER)).unwrap();
+        ensure_identity(directory.path(), 1, Some(CLUSTER), Beginning::Found).unwrap();
         let path = directory.path().join("identity");
         let good = fs::read(&path).unwrap();
         for position in 0..good.len() {
@@ -239,7 +299,7 @@ mod tests {
             bad[position] ^= 1;
             fs::write(&path, &bad).unwrap();
             assert!(
-                ensure_identity(directory.path(), 1, None).is_err(),
+                ensure_identity(directory.path(), 1, None, Beginning::Found).is_err(),
                 "byte {position}"
             );
         }
@@ -251,7 +311,7 @@ mod tests {
         fs::create_dir(directory.path().join("log")).unwrap();
         fs::write(directory.path().join("log/0000000000000001.wal"), b"x").unwrap();
         assert!(matches!(
-            ensure_identity(directory.path(), 1, None),
+            ensure_identity(directory.path(), 1, None, Beginning::Found),
             Err(RaftError::MissingIdentity { .. })
         ));
     }

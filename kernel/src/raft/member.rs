@@ -1,32 +1,33 @@
 //! One member of the cluster, as the kernel holds it: propose, read, watch, stop.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kelson_proto::v1::members_server::MembersServer;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{
     ForwardReason, ForwardToLeader, LinearizableReadError, RaftError as ApiError,
 };
-use openraft::{Raft, RaftMetrics, ReadPolicy};
-use tokio::sync::{mpsc, oneshot, watch};
+use openraft::{Raft, ReadPolicy};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::heart::Heart;
-
-use super::compaction::{Compaction, Compactor, run_compactor};
 use super::config::MemberConfig;
 use super::error::{ProposeError, RaftError, ReadError};
-use super::identity::{ClusterId, ensure_identity};
-use super::lock::DirectoryLock;
-use super::log::{LogOptions, LogStore, LogWatch};
-use super::machine::{Machine, Position};
-use super::network::Network;
+use super::identity::ClusterId;
+use super::log::LogWatch;
+use super::machine::Position;
+use super::monitor::End;
+use super::peers::Peers;
+use super::reads::Reads;
 use super::replica::Replica;
 use super::reserve::Reserve;
-use super::snapshot::{SnapshotDirectory, SnapshotError};
-use super::types::{Peer, TypeConfig};
+use super::roster::Roster;
+use super::runtime::OwnRuntime;
+use super::service::{MemberService, Receiver, server};
+use super::snapshot::SnapshotError;
+use super::types::TypeConfig;
 
 /// How long a call waits before it asks again who leads.
 pub(super) const RETRY: Duration = Duration::from_millis(2);
@@ -35,8 +36,8 @@ pub(super) const RETRY: Duration = Duration::from_millis(2);
 ///
 /// *Guarantees*: what [`propose`](Member::propose) has answered survives `kill -9` and is applied
 /// once on every member, in one order. A failure of disk or machine ends the member for good:
-/// [`stopped`](Member::stopped) says so and the process must exit. *Assumes*: it lives in a tokio
-/// runtime with timers.
+/// [`stopped`](Member::stopped) says so and the process must exit. Elections and replication run on
+/// threads of their own. *Assumes*: it is called in a tokio runtime with timers.
 #[derive(Clone)]
 pub struct Member {
     pub(super) inner: Arc<Inner>,
@@ -58,194 +59,57 @@ pub struct Leadership {
 pub(super) struct Inner {
     pub(super) raft: Raft<TypeConfig, Replica>,
     pub(super) config: MemberConfig,
-    cluster: ClusterId,
-    log: LogWatch,
+    pub(super) cluster: ClusterId,
+    pub(super) log: LogWatch,
     pub(super) reserve: Arc<Reserve>,
-    progress: watch::Receiver<Position>,
-    leadership: watch::Receiver<Leadership>,
-    failure: watch::Receiver<Option<String>>,
-    snapshots: mpsc::Sender<oneshot::Sender<Result<(), Arc<SnapshotError>>>>,
+    pub(super) peers: Peers,
+    pub(super) roster: watch::Receiver<Roster>,
+    pub(super) reads: Reads,
+    pub(super) receiver: Arc<Receiver>,
+    /// Held by the change of the members that is under way.
+    pub(super) changing: Arc<Mutex<()>>,
+    pub(super) progress: watch::Receiver<Position>,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) end: watch::Receiver<Option<End>>,
+    pub(super) snapshots: mpsc::Sender<oneshot::Sender<Result<(), Arc<SnapshotError>>>>,
     /// Dropping it ends the tasks of this member.
-    stop: watch::Sender<bool>,
-}
-
-/// What was found in the data directory.
-struct Opened {
-    cluster: ClusterId,
-    log: LogStore,
-    snapshots: Arc<SnapshotDirectory>,
-    reserve: Arc<Reserve>,
+    pub(super) stop: watch::Sender<bool>,
+    /// The last to go.
+    pub(super) runtime: OwnRuntime,
 }
 
 impl Member {
-    /// Starts a member on its data directory: makes a cluster of one when the directory is empty,
-    /// otherwise goes on where it stopped.
-    ///
-    /// Returns when the member can answer: a sole member has then won its election and applied
-    /// everything that was committed.
+    /// Waits until everything committed before this call is applied here: what is read then is not
+    /// stale. Works on every member; one that does not lead asks the leader. Many at once share one
+    /// question.
     ///
     /// # Errors
-    /// When the directory is in use, belongs to another member or cluster, is damaged, or cannot be
-    /// read or written.
-    pub async fn start(config: MemberConfig, machine: impl Machine) -> Result<Self, RaftError> {
-        let mut openraft_config = config.to_openraft()?;
-        let settings = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&settings))
-            .await
-            .map_err(|error| RaftError::Fatal(error.to_string()))??;
-        let Opened {
-            cluster,
-            log,
-            snapshots,
-            reserve,
-        } = opened;
-        openraft_config.cluster_name = cluster.to_string();
-        let watch_log = log.watch();
-        let compaction = Arc::new(Compaction::new(config.snapshot_after_bytes));
-        let (progress_sender, progress) = watch::channel(Position::default());
-        let replica = Replica::new(
-            Box::new(machine),
-            Arc::clone(&snapshots),
-            Arc::clone(&reserve),
-            watch_log.clone(),
-            Arc::clone(&compaction),
-            progress_sender,
-        );
-        let started = Raft::new(
-            config.member,
-            Arc::new(openraft_config),
-            Network,
-            log,
-            replica,
-        )
-        .await;
-        let raft = match started {
-            Ok(raft) => raft,
-            Err(error) => {
-                close(watch_log.clone()).await;
-                return Err(RaftError::Fatal(
-                    watch_log
-                        .failure()
-                        .map_or_else(|| error.to_string(), |failure| failure.to_string()),
-                ));
-            }
-        };
-
-        let (stop, stopping) = watch::channel(false);
-        let (failure_sender, failure) = watch::channel(None);
-        let (leadership_sender, leadership) = watch::channel(Leadership::default());
-        let (snapshot_sender, snapshot_requests) = mpsc::channel(16);
-        tokio::spawn(run_monitor(
-            raft.clone(),
-            watch_log.clone(),
-            leadership_sender,
-            failure_sender,
-            stopping.clone(),
-            config.hearts.start("member"),
-        ));
-        let asked = Arc::clone(&reserve);
-        config.hearts.check("log", move || asked.fault());
-        if reserve.is_missing() {
-            // A full disk: what snapshots already cover can go, and perhaps a new one covers more.
-            compaction.due.notify_one();
-        }
-        let compactor = Compactor {
-            raft: raft.clone(),
-            snapshots,
-            reserve: Arc::clone(&reserve),
-            log: watch_log.clone(),
-            compaction,
-            progress: progress.clone(),
-            kept_entries: config.kept_entries,
-            heart: config.hearts.start("compaction"),
-        };
-        tokio::spawn(run_compactor(compactor, snapshot_requests, stopping));
-        let inner = Inner {
-            raft,
-            config,
-            cluster,
-            log: watch_log,
-            reserve,
-            progress,
-            leadership,
-            failure,
-            snapshots: snapshot_sender,
-            stop,
-        };
-        let member = Self {
-            inner: Arc::new(inner),
-        };
-        if let Err(error) = member.take_up().await {
-            member.shutdown().await;
-            return Err(error);
-        }
-        tracing::info!(member = member.inner.config.member, %cluster, term = member.term(), applied = member.applied().index, "the member is up");
-        Ok(member)
-    }
-
-    /// Makes the cluster if there is none, and leads it if nobody else could.
-    async fn take_up(&self) -> Result<(), RaftError> {
-        let fatal = |error: String| RaftError::Fatal(self.inner.reason(error));
-        let raft = &self.inner.raft;
-        let member = self.inner.config.member;
-        let is_new = !raft
-            .is_initialized()
-            .await
-            .map_err(|error| fatal(error.to_string()))?;
-        if is_new {
-            let peer = Peer {
-                address: self.inner.config.address.clone(),
-            };
-            raft.initialize(BTreeMap::from([(member, peer)]))
-                .await
-                .map_err(|error| fatal(error.to_string()))?;
-        }
-        // Asked of the core: its metrics lag behind.
-        let is_alone = raft.with_raft_state(move |state| {
-            state.membership_state.effective().voter_ids().eq([member])
-        });
-        if !is_alone.await.map_err(|error| fatal(error.to_string()))? {
-            return Ok(());
-        }
-        if !is_new {
-            // Alone, there is nobody whose time-out it would have to wait for. A new cluster has
-            // called its election itself.
-            raft.trigger()
-                .elect(false)
-                .await
-                .map_err(|error| fatal(error.to_string()))?;
-        }
-        loop {
-            match self.read_barrier().await {
-                Ok(()) => break,
-                Err(ReadError::Stopped { reason }) => return Err(RaftError::Fatal(reason)),
-                // A long log takes its time to be applied; only a failure ends the wait.
-                Err(ReadError::NotLeader { .. } | ReadError::NoQuorumInTime) => {}
-            }
-        }
-        // What `is_leader` and `term` tell lags a little behind what was just proven.
-        let leads = |metrics: &RaftMetrics<TypeConfig>| {
-            metrics.running_state.is_err() || metrics.state.is_leader()
-        };
-        raft.wait(None)
-            .metrics(leads, "the sole member leads")
-            .await
-            .map_err(|error| fatal(error.to_string()))?;
-        Ok(())
-    }
-
-    /// Waits until everything committed before this call is applied here, and this member was
-    /// leader all the while: what is read then is not stale.
-    ///
-    /// # Errors
-    /// When another member leads, or no majority answers in time.
+    /// When no majority answers in time, or nobody leads.
     pub async fn read_barrier(&self) -> Result<(), ReadError> {
         let deadline = Instant::now() + self.inner.config.patience;
+        let index = match timeout_at(deadline, self.inner.reads.index()).await {
+            Err(_) => return Err(ReadError::NoQuorumInTime),
+            Ok(index) => index.map_err(|error| self.inner.read_error(error))?,
+        };
+        self.wait_applied(index, deadline).await
+    }
+
+    /// Says whether this member leads and has heard from a majority so lately that nobody else can
+    /// lead: what is read then is not stale, as long as the clocks of the members run about equally
+    /// fast. Asks nobody.
+    ///
+    /// # Errors
+    /// When another member leads, or no majority has been heard of in time.
+    pub async fn lease_barrier(&self) -> Result<(), ReadError> {
+        let deadline = Instant::now() + self.inner.config.patience;
         loop {
-            let barrier = self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+            let barrier = self.inner.raft.get_read_linearizer(ReadPolicy::LeaseRead);
             let error = match timeout_at(deadline, barrier).await {
                 Err(_) => return Err(ReadError::NoQuorumInTime),
-                Ok(Ok(_)) => return Ok(()),
+                Ok(Ok(linearizer)) => {
+                    let index = linearizer.read_log_id().index();
+                    return self.wait_applied(index, deadline).await;
+                }
                 Ok(Err(error)) => error,
             };
             match error {
@@ -271,6 +135,25 @@ impl Member {
             }
             sleep(RETRY).await;
         }
+    }
+
+    async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
+        let mut progress = self.inner.progress.clone();
+        let applied = progress.wait_for(|applied| applied.index >= index);
+        match timeout_at(deadline, applied).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ReadError::Stopped {
+                reason: self.inner.reason("it was shut down".to_owned()),
+            }),
+            Err(_) => Err(ReadError::NoQuorumInTime),
+        }
+    }
+
+    /// Gives the service that the other members call; it belongs on the listener whose address this
+    /// member is known by.
+    #[must_use]
+    pub fn service(&self) -> MembersServer<MemberService> {
+        server(Arc::clone(&self.inner.receiver))
     }
 
     /// Says whether this member leads, as far as it knows.
@@ -337,16 +220,18 @@ impl Member {
             .unwrap_or_else(|_| Err(Arc::new(SnapshotError::Stopped)))
     }
 
-    /// Completes when the member has failed for good; the process must then exit. Never completes
-    /// for one that was shut down in order.
+    /// Completes when the member has ended for good, with the reason; the process must then exit.
+    /// Never completes for one that was shut down in order.
     pub fn stopped(&self) -> impl Future<Output = RaftError> + Send + use<> {
-        let mut failure = self.inner.failure.clone();
+        let mut end = self.inner.end.clone();
+        let (member, cluster) = (self.inner.config.member, self.inner.cluster);
         async move {
             loop {
-                if let Some(reason) = failure.borrow_and_update().clone() {
-                    return RaftError::Fatal(reason);
+                let now = end.borrow_and_update().clone();
+                if let Some(end) = now {
+                    return end.to_error(member, cluster);
                 }
-                if failure.changed().await.is_err() {
+                if end.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             }
@@ -361,6 +246,7 @@ impl Member {
             tracing::error!(%error, "the member did not stop in order");
         }
         close(self.inner.log.clone()).await;
+        self.inner.runtime.end();
     }
 
     /// Right after an election, and after a pause of the process, a leader has to hear from a
@@ -378,11 +264,20 @@ impl Member {
 
 impl Inner {
     /// The reason for a stop; a failed log is the cause, what openraft says of it is the symptom.
-    fn reason(&self, symptom: String) -> String {
+    pub(super) fn reason(&self, symptom: String) -> String {
         let cause = self.log.failure().map(|failure| failure.to_string());
         cause
-            .or_else(|| self.failure.borrow().clone())
+            .or_else(|| self.end.borrow().as_ref().map(End::to_string))
             .unwrap_or(symptom)
+    }
+
+    fn read_error(&self, error: ReadError) -> ReadError {
+        match error {
+            ReadError::Stopped { reason } => ReadError::Stopped {
+                reason: self.reason(reason),
+            },
+            other => other,
+        }
     }
 
     pub(super) fn stopped(&self, symptom: &dyn std::fmt::Display) -> ProposeError {
@@ -392,97 +287,9 @@ impl Inner {
     }
 }
 
-/// Opens everything in the data directory. Blocks on I/O.
-fn open(config: &MemberConfig) -> Result<Opened, RaftError> {
-    let lock = DirectoryLock::acquire(&config.directory)?;
-    let identity = ensure_identity(&config.directory, config.member, config.cluster)?;
-    let reserve = Arc::new(Reserve::open(&config.directory, config.reserve_bytes));
-    let snapshots = Arc::new(SnapshotDirectory::open(
-        config.directory.join("snapshots"),
-        identity.cluster,
-    )?);
-    let options = LogOptions {
-        directory: config.directory.join("log"),
-        cluster: identity.cluster,
-        segment_bytes: config.segment_bytes,
-        cache_bytes: config.cache_bytes,
-        reserve: Arc::clone(&reserve),
-        hearts: config.hearts.clone(),
-        metrics: config.metrics.clone(),
-    };
-    let log = LogStore::open(options, Some(lock))?;
-    let covered = snapshots
-        .newest()
-        .and_then(|newest| newest.meta.last_log_id)
-        .map(|last| last.index);
-    match log.watch().purged() {
-        Some(purged) if covered.is_none_or(|covered| covered < purged.index) => {
-            log.watch().close_and_wait();
-            Err(RaftError::SnapshotBehindLog {
-                purged: purged.index,
-                snapshot: covered,
-            })
-        }
-        _ => Ok(Opened {
-            cluster: identity.cluster,
-            log,
-            snapshots,
-            reserve,
-        }),
-    }
-}
-
-async fn close(log: LogWatch) {
+/// Closes the log, and lets go of the data directory.
+pub(super) async fn close(log: LogWatch) {
     if let Err(error) = tokio::task::spawn_blocking(move || log.close_and_wait()).await {
         tracing::error!(%error, "closing the log panicked");
-    }
-}
-
-/// Waits for the end of the member, and says why it came.
-async fn run_monitor(
-    raft: Raft<TypeConfig, Replica>,
-    log: LogWatch,
-    leadership: watch::Sender<Leadership>,
-    failure: watch::Sender<Option<String>>,
-    mut stopping: watch::Receiver<bool>,
-    heart: Heart,
-) {
-    heart.waits("for news of its term, its leader or its end", None);
-    let mut metrics = raft.metrics();
-    let fatal = async {
-        loop {
-            {
-                let now = metrics.borrow_watched();
-                if let Err(error) = &now.running_state {
-                    return error.to_string();
-                }
-                let found = Leadership {
-                    term: now.current_term,
-                    leader: now.current_leader,
-                    is_mine: now.state.is_leader(),
-                };
-                leadership.send_if_modified(|known| {
-                    let is_news = *known != found;
-                    *known = found;
-                    is_news
-                });
-            }
-            if metrics.changed().await.is_err() {
-                return "its core ended".to_owned();
-            }
-        }
-    };
-    let reason = tokio::select! {
-        // An ordered stop, or everybody has let go of the member.
-        _ = stopping.wait_for(|stop| *stop) => return,
-        cause = log.failed() => cause.to_string(),
-        symptom = fatal => log.failure().map_or(symptom, |cause| cause.to_string()),
-    };
-    if !*stopping.borrow() {
-        tracing::error!(reason, "the member has failed");
-        drop(heart);
-        failure.send_replace(Some(reason));
-        // Keeps the reason readable for as long as the member is held.
-        let _ = stopping.wait_for(|stop| *stop).await;
     }
 }

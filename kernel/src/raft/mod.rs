@@ -16,10 +16,13 @@
 //! ```
 //!
 //! Read `member.rs` first (the handle that the kernel holds), then `machine.rs` (what the kernel
-//! gives), `log/mod.rs` and `snapshot/mod.rs`.
+//! gives), `membership.rs`, `log/mod.rs` and `snapshot/mod.rs`; for what members say to each other,
+//! `network.rs` (the sender) and `service.rs` (the receiver).
 
+mod applier;
 mod compaction;
 mod config;
+mod dialer;
 mod error;
 mod examine;
 mod identity;
@@ -27,23 +30,37 @@ mod lock;
 mod log;
 mod machine;
 mod member;
+mod membership;
+mod message;
+mod monitor;
 mod network;
+mod peers;
 mod propose;
+mod reads;
+mod receive;
 mod replica;
 mod reserve;
+mod roster;
+mod runtime;
+mod service;
 mod snapshot;
+mod start;
+mod transfer;
 mod types;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::MemberConfig;
-pub use error::{ProposeError, RaftError, ReadError};
+pub use config::{Beginning, MemberConfig};
+pub use dialer::{DialError, Dialer, Lane, PlainDialer, endpoint};
+pub use error::{ChangeError, ProposeError, RaftError, ReadError};
 pub use examine::{Examination, examine};
 pub use identity::ClusterId;
 pub use log::LogError;
 pub use machine::{Encode, Machine, MachineError, Position};
 pub use member::{Leadership, Member};
+pub use membership::{MemberView, Role};
 pub use propose::{Committed, MAX_PAYLOAD_BYTES};
+pub use service::MemberService;
 pub use snapshot::SnapshotError;

@@ -30,7 +30,8 @@ impl Member {
     /// Dropping the future does not take the payload back.
     ///
     /// # Errors
-    /// See [`ProposeError`]: only `Unknown` leaves open whether the payload is in the log.
+    /// See [`ProposeError`]: only `Unknown` and `Stopped` leave open whether the payload is in the
+    /// log.
     pub async fn propose(&self, payload: impl Into<Bytes>) -> Result<Committed, ProposeError> {
         self.propose_fenced(payload.into(), None).await
     }

@@ -1,101 +1,54 @@
-//! The machine as openraft sees it: applies what is committed, makes snapshots, takes them over.
+//! The machine as openraft sees it: hands on what is committed, makes snapshots, takes them over.
 
-use std::any::Any;
+use std::collections::BTreeSet;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
+use super::applier::{Applier, Capture, Committed};
 use super::compaction::Compaction;
-use super::log::LogWatch;
-use super::machine::{Encode, Machine, Position};
 use super::reserve::Reserve;
 use super::snapshot::{Snapshot, SnapshotDirectory, SnapshotError, SnapshotFile, SnapshotMeta};
-use super::types::{LogId, Payload, Reply, StoredMembership, TypeConfig, position};
+use super::types::{Entry, LogId, Payload, StoredMembership, TypeConfig};
 
 /// Entries applied before the state is shown and the proposers are answered.
-const PUBLISH_EVERY: usize = 1024;
+const BATCH: usize = 1024;
+/// Bytes of payloads after which a batch is applied, however few entries it has.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// One member's copy of the machine.
 pub(crate) struct Replica {
-    machine: Box<dyn Machine>,
-    applied: Option<LogId>,
-    membership: StoredMembership,
+    applier: Applier,
     snapshots: Arc<SnapshotDirectory>,
     reserve: Arc<Reserve>,
-    log: LogWatch,
     compaction: Arc<Compaction>,
-    progress: watch::Sender<Position>,
 }
 
 impl Replica {
-    /// Wraps a machine that has applied nothing yet.
+    /// Uses a machine that has applied nothing yet.
     pub(crate) fn new(
-        machine: Box<dyn Machine>,
+        applier: Applier,
         snapshots: Arc<SnapshotDirectory>,
         reserve: Arc<Reserve>,
-        log: LogWatch,
         compaction: Arc<Compaction>,
-        progress: watch::Sender<Position>,
     ) -> Self {
         Self {
-            machine,
-            applied: None,
-            membership: StoredMembership::default(),
+            applier,
             snapshots,
             reserve,
-            log,
             compaction,
-            progress,
         }
     }
 
-    fn apply_payload(&mut self, at: Position, payload: &[u8]) -> io::Result<Reply> {
-        let machine = &mut self.machine;
-        // A panic would end openraft's task without a word and leave every proposer waiting.
-        let applied = catch_unwind(AssertUnwindSafe(|| machine.apply(at, payload)));
-        match applied {
-            Ok(Ok(reply)) => Ok(Reply(Bytes::from(reply))),
-            Ok(Err(error)) => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                error.to_string(),
-            )),
-            Err(panic) => Err(io::Error::other(format!(
-                "applying entry {} panicked: {}",
-                at.index,
-                panic_text(panic.as_ref())
-            ))),
-        }
-    }
-
-    fn publish(&mut self, answers: &mut Vec<(ApplyResponder<TypeConfig>, Reply)>) {
-        let Some(applied) = self.applied else { return };
-        let at = position(&applied);
-        self.machine.publish(at);
-        self.progress.send_replace(at);
-        for (responder, reply) in answers.drain(..) {
-            responder.send(reply);
-        }
-        self.compaction.note_written(self.log.written_bytes());
-    }
-
-    fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta {
-            last_log_id: self.applied,
-            last_membership: self.membership.clone(),
-        }
-    }
-
-    fn builder(&self, is_forced: bool) -> Builder {
+    fn builder(&self, is_forced: bool, capture: Option<Capture>) -> Builder {
         Builder {
             is_forced,
-            job: Mutex::new(Some((self.meta(), self.machine.snapshot()))),
+            capture: Mutex::new(capture),
             snapshots: Arc::clone(&self.snapshots),
             budget: self.reserve.budget(),
             compaction: Arc::clone(&self.compaction),
@@ -113,12 +66,11 @@ impl Replica {
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
+fn bytes_of(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(Payload(bytes)) => bytes.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
 }
 
 impl RaftStateMachine<TypeConfig> for Replica {
@@ -126,7 +78,7 @@ impl RaftStateMachine<TypeConfig> for Replica {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        Ok((self.applied, self.membership.clone()))
+        self.applier.state().await
     }
 
     async fn apply<Entries>(&mut self, mut entries: Entries) -> Result<(), io::Error>
@@ -134,37 +86,30 @@ impl RaftStateMachine<TypeConfig> for Replica {
         Entries:
             Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        let mut answers = Vec::new();
-        let mut unpublished = 0_usize;
+        let mut batch: Vec<Committed> = Vec::new();
+        let mut bytes = 0;
         while let Some(next) = entries.next().await {
-            let (entry, responder) = next?;
-            let reply = match entry.payload {
-                EntryPayload::Blank => Reply(Bytes::new()),
-                EntryPayload::Normal(Payload(bytes)) => {
-                    self.apply_payload(position(&entry.log_id), &bytes)?
-                }
-                EntryPayload::Membership(membership) => {
-                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
-                    Reply(Bytes::new())
-                }
-            };
-            self.applied = Some(entry.log_id);
-            answers.extend(responder.map(|responder| (responder, reply)));
-            unpublished += 1;
-            if unpublished >= PUBLISH_EVERY {
-                self.publish(&mut answers);
-                unpublished = 0;
+            let committed = next?;
+            bytes += bytes_of(&committed.0);
+            batch.push(committed);
+            if batch.len() >= BATCH || bytes >= BATCH_BYTES {
+                self.applier.apply(std::mem::take(&mut batch)).await?;
+                bytes = 0;
             }
         }
-        if unpublished > 0 {
-            self.publish(&mut answers);
+        if batch.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.applier.apply(batch).await
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        let capture = self.applier.capture().await.ok();
         if !force {
-            let refused = if self.applied.is_none() {
+            let is_empty = capture
+                .as_ref()
+                .is_none_or(|capture| capture.meta.last_log_id.is_none());
+            let refused = if is_empty {
                 Err(SnapshotError::Nothing)
             } else {
                 self.check_room()
@@ -175,11 +120,12 @@ impl RaftStateMachine<TypeConfig> for Replica {
                 return None;
             }
         }
-        Some(self.builder(force))
+        Some(self.builder(force, capture))
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        self.builder(true)
+        let capture = self.applier.capture().await.ok();
+        self.builder(true, capture)
     }
 
     async fn install_snapshot(
@@ -187,26 +133,16 @@ impl RaftStateMachine<TypeConfig> for Replica {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
-        self.snapshots
-            .adopt(meta, &snapshot)
+        let (snapshots, taken) = (Arc::clone(&self.snapshots), meta.clone());
+        let opening = spawn_blocking(move || {
+            let file = snapshots.adopt(&taken, &snapshot)?;
+            snapshots.open_body(&file)
+        });
+        let (departed, body): (BTreeSet<u64>, _) = opening
+            .await
+            .unwrap_or(Err(SnapshotError::Stopped))
             .map_err(|error| error.to_io())?;
-        let mut body = self
-            .snapshots
-            .open_body(&snapshot)
-            .map_err(|error| error.to_io())?;
-        let machine = &mut self.machine;
-        catch_unwind(AssertUnwindSafe(|| machine.restore(&mut body)))
-            .map_err(|panic| {
-                io::Error::other(format!(
-                    "restoring a snapshot panicked: {}",
-                    panic_text(panic.as_ref())
-                ))
-            })?
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        self.applied = meta.last_log_id;
-        self.membership = meta.last_membership.clone();
-        self.publish(&mut Vec::new());
-        Ok(())
+        self.applier.restore(meta.clone(), departed, body).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
@@ -218,7 +154,7 @@ impl RaftStateMachine<TypeConfig> for Replica {
 pub(crate) struct Builder {
     /// Whether openraft cannot go on without it.
     is_forced: bool,
-    job: Mutex<Option<(SnapshotMeta, Encode)>>,
+    capture: Mutex<Option<Capture>>,
     snapshots: Arc<SnapshotDirectory>,
     /// How many bytes it may take: a snapshot must not take the room that the log needs meanwhile.
     budget: u64,
@@ -229,17 +165,19 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let (meta, encode) = self
-            .job
+        let capture = self
+            .capture
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
-            .ok_or_else(|| io::Error::other("this snapshot was already made"))?;
+            .ok_or_else(|| io::Error::other("there is no state to make a snapshot of"))?;
         let snapshots = Arc::clone(&self.snapshots);
         let budget = self.budget;
-        let written = tokio::task::spawn_blocking(move || snapshots.write(&meta, encode, budget))
-            .await
-            .unwrap_or(Err(SnapshotError::Stopped));
+        let written = spawn_blocking(move || {
+            snapshots.write(&capture.meta, capture.departed, capture.encode, budget)
+        })
+        .await
+        .unwrap_or(Err(SnapshotError::Stopped));
         match written {
             Ok(snapshot) => {
                 self.compaction.finish(None);

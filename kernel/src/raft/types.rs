@@ -96,7 +96,7 @@ impl fmt::Debug for Reply {
 }
 
 /// Longest address that is stored or read, in bytes.
-const MAX_ADDRESS: usize = 1024;
+pub(crate) const MAX_ADDRESS: usize = 1024;
 
 /// Appends a log id: term, index.
 pub(crate) fn put_log_id(out: &mut Vec<u8>, id: &LogId) {

@@ -124,6 +124,13 @@ impl LogWatch {
         self.shared.written.load(Ordering::Relaxed)
     }
 
+    /// Says whether nothing was ever stored: no vote and no entry.
+    pub(crate) fn is_empty(&self) -> bool {
+        let state = self.shared.state();
+        let index = &state.index;
+        index.vote.is_none() && index.last().is_none() && index.purged.is_none()
+    }
+
     /// The purge mark.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.shared.state().index.purged

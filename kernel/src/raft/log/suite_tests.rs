@@ -20,10 +20,12 @@ use super::store::{LogReader, LogStore};
 use crate::heart::Hearts;
 use crate::metrics::Metrics;
 use crate::raft::ClusterId;
+use crate::raft::applier::{Applier, Outlets};
 use crate::raft::compaction::Compaction;
 use crate::raft::machine::Position;
 use crate::raft::replica::Replica;
 use crate::raft::reserve::Reserve;
+use crate::raft::roster::Roster;
 use crate::raft::snapshot::SnapshotDirectory;
 use crate::raft::tests::Journal;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
@@ -49,14 +51,14 @@ fn replica(directory: &Path, log: &LogStore) -> Replica {
         Arc::new(SnapshotDirectory::open(directory.join("snapshots"), CLUSTER).unwrap());
     let reserve = Arc::new(Reserve::open(directory, 0));
     let compaction = Arc::new(Compaction::new(u64::MAX));
-    Replica::new(
-        Box::new(Journal::default()),
-        snapshots,
-        reserve,
-        log.watch(),
-        compaction,
-        watch::Sender::new(Position::default()),
-    )
+    let outlets = Outlets {
+        progress: watch::Sender::new(Position::default()),
+        roster: watch::Sender::new(Roster::default()),
+        log: log.watch(),
+        compaction: Arc::clone(&compaction),
+    };
+    let applier = Applier::start(Box::new(Journal::default()), outlets).unwrap();
+    Replica::new(applier, snapshots, reserve, compaction)
 }
 
 struct Fresh;

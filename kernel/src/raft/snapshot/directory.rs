@@ -1,5 +1,6 @@
 //! The directory of snapshots: the newest, the one before it, and how a new one takes their place.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use super::error::SnapshotError;
 use super::format::{
     Checksummed, FOOTER, FormatFault, Header, VERSION, encode_footer, verify_body,
 };
+use super::incoming::{Incoming, Offered, remove_parts};
 use crate::raft::ClusterId;
 use crate::raft::identity::sync_directory;
 use crate::raft::machine::Encode;
@@ -84,6 +86,8 @@ impl SnapshotDirectory {
             }
         }
         kept.sort_by_key(|kept| kept.meta.last_log_id);
+        let newest = kept.last().and_then(|kept| kept.meta.last_log_id);
+        remove_parts(&path, |part| part <= newest.map(|last| last.index))?;
         Ok(Self {
             path,
             cluster,
@@ -135,6 +139,11 @@ impl SnapshotDirectory {
         }
     }
 
+    /// How many bytes the newest snapshot has; 0 when there is none.
+    pub(crate) fn newest_bytes(&self) -> u64 {
+        self.kept().last().map_or(0, |kept| kept.bytes)
+    }
+
     /// About how many bytes the next snapshot will take, judged by the last; 0 when there is none.
     pub(crate) fn expected_bytes(&self) -> u64 {
         self.kept()
@@ -146,12 +155,14 @@ impl SnapshotDirectory {
     pub(crate) fn write(
         &self,
         meta: &SnapshotMeta,
+        departed: BTreeSet<u64>,
         encode: Encode,
         budget: u64,
     ) -> Result<Snapshot, SnapshotError> {
         let header = Header {
             cluster: self.cluster,
             meta: meta.clone(),
+            departed,
         };
         let header = header.encode().ok_or(SnapshotError::Nothing)?;
         let path = self.path_of(meta);
@@ -188,35 +199,49 @@ impl SnapshotDirectory {
         Ok(bytes)
     }
 
-    /// Takes over a snapshot that another member made, unless it is one of ours already. Blocks on
-    /// I/O.
+    /// Opens what has arrived of a snapshot that another member offers. Blocks on I/O.
+    pub(crate) fn incoming(&self, offered: &Offered) -> Result<Incoming, SnapshotError> {
+        Incoming::open(&self.path, offered)
+    }
+
+    /// Checks every byte of a snapshot that has arrived. Blocks on I/O.
+    pub(crate) fn inspect(&self, path: &Path) -> Result<Snapshot, SnapshotError> {
+        let (header, _, _) = verify(path, self.cluster)?;
+        Ok(Snapshot {
+            meta: header.meta,
+            snapshot: SnapshotFile {
+                path: path.to_owned(),
+            },
+        })
+    }
+
+    /// Takes over a snapshot that has arrived and was inspected, unless it is one of ours already;
+    /// says where it is now. Blocks on I/O.
     pub(crate) fn adopt(
         &self,
         meta: &SnapshotMeta,
         file: &SnapshotFile,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<SnapshotFile, SnapshotError> {
         let path = self.path_of(meta);
-        if file.path == path {
-            return Ok(());
+        if file.path != path {
+            let io = |source| SnapshotError::io("taking over", &file.path, source);
+            let bytes = fs::metadata(&file.path).map_err(io)?.len();
+            fs::rename(&file.path, &path)
+                .and_then(|()| sync_directory(&self.path))
+                .map_err(io)?;
+            self.keep(meta.clone(), path.clone(), bytes)?;
         }
-        let (_, _, bytes) = verify(&file.path, self.cluster)?;
-        let unfinished = path.with_extension("tmp");
-        let copy = || -> io::Result<()> {
-            fs::copy(&file.path, &unfinished)?;
-            File::open(&unfinished)?.sync_all()?;
-            fs::rename(&unfinished, &path)?;
-            sync_directory(&self.path)
-        };
-        copy().map_err(|source| SnapshotError::io("copying", &path, source))?;
-        self.keep(meta.clone(), path, bytes).map(drop)
+        Ok(SnapshotFile { path })
     }
 
-    /// Opens the machine's bytes of a snapshot, after every byte of it was checked. Blocks on I/O.
+    /// Opens the machine's bytes of a snapshot, after every byte of it was checked; gives the
+    /// departed members too. Blocks on I/O.
     pub(crate) fn open_body(
         &self,
         file: &SnapshotFile,
-    ) -> Result<impl Read + use<>, SnapshotError> {
-        body_of(&file.path, self.cluster)
+    ) -> Result<(BTreeSet<u64>, Box<dyn Read + Send>), SnapshotError> {
+        let (header, body) = open_checked(&file.path, self.cluster)?;
+        Ok((header.departed, Box::new(body)))
     }
 
     fn path_of(&self, meta: &SnapshotMeta) -> PathBuf {
@@ -251,21 +276,32 @@ impl SnapshotDirectory {
             fs::remove_file(&old.path)
                 .map_err(|source| SnapshotError::io("removing", &old.path, source))?;
         }
+        // What was on its way to a state that this one is past is of no more use.
+        let index = snapshot.meta.last_log_id.map(|last| last.index);
+        remove_parts(&self.path, |part| part <= index)?;
         Ok(snapshot)
     }
 }
 
 /// Opens the machine's bytes of a snapshot, after every byte of it was checked. Blocks on I/O.
 pub(crate) fn body_of(path: &Path, cluster: ClusterId) -> Result<impl Read + use<>, SnapshotError> {
-    let (_, header_bytes, bytes) = verify(path, cluster)?;
+    open_checked(path, cluster).map(|(_, body)| body)
+}
+
+fn open_checked(
+    path: &Path,
+    cluster: ClusterId,
+) -> Result<(Header, impl Read + use<>), SnapshotError> {
+    let (header, header_bytes, bytes) = verify(path, cluster)?;
     let io = |source| SnapshotError::io("reading", path, source);
     let mut from = BufReader::with_capacity(1 << 18, File::open(path).map_err(io)?);
     io::copy(&mut from.by_ref().take(header_bytes), &mut io::sink()).map_err(io)?;
-    Ok(from.take(
+    let body = from.take(
         bytes
             .saturating_sub(header_bytes)
             .saturating_sub(FOOTER as u64),
-    ))
+    );
+    Ok((header, body))
 }
 
 /// Checks every byte of a snapshot; gives its header, the header's length and the file's, in bytes.
@@ -318,6 +354,7 @@ mod tests {
         snapshots
             .write(
                 &meta(index),
+                BTreeSet::new(),
                 Box::new(move |out| write!(out, "state at {index}")),
                 u64::MAX,
             )
@@ -330,6 +367,7 @@ mod tests {
         snapshots
             .open_body(&newest.snapshot)
             .unwrap()
+            .1
             .read_to_string(&mut text)
             .unwrap();
         Some((newest.meta.last_log_id?.index, text))
@@ -372,6 +410,7 @@ mod tests {
         let failed = snapshots
             .write(
                 &meta(1),
+                BTreeSet::new(),
                 Box::new(|_| Err(io::ErrorKind::StorageFull.into())),
                 u64::MAX,
             )
@@ -388,8 +427,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let snapshots = SnapshotDirectory::open(directory.path().into(), CLUSTER).unwrap();
         let of = |bytes: usize| -> Encode { Box::new(move |out| out.write_all(&vec![0; bytes])) };
-        snapshots.write(&meta(1), of(1000), 1000).unwrap();
-        let failed = snapshots.write(&meta(2), of(1001), 1000).unwrap_err();
+        snapshots
+            .write(&meta(1), BTreeSet::new(), of(1000), 1000)
+            .unwrap();
+        let failed = snapshots
+            .write(&meta(2), BTreeSet::new(), of(1001), 1000)
+            .unwrap_err();
         assert!(
             matches!(failed, SnapshotError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
         );

@@ -5,7 +5,8 @@
 //!  8  u32     format version
 //! 12  u32     length of the description
 //! 16  ...     description: cluster id (16), log id of the last entry (1 or 17),
-//!             membership's log id (1 or 17), membership
+//!             membership's log id (1 or 17), membership; in version 2 also how many
+//!             members have departed (u32) and their ids (8 each)
 //!     u32     CRC-32C of all before
 //!     ...     the machine's bytes
 //!     u64     length of the machine's bytes
@@ -13,9 +14,10 @@
 //!     u8[4]   "KEND"
 //! ```
 //!
-//! Numbers are little-endian. Length and checksum come last because the machine's bytes are written
+//! Version 2 is written only where somebody has departed. Numbers are little-endian. Length and checksum come last because the machine's bytes are written
 //! as they are made.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 use super::directory::SnapshotMeta;
@@ -25,8 +27,10 @@ use crate::raft::types::{
 };
 use crate::raft::wire::Fields;
 
-/// The format that this program writes, and the newest that it reads.
-pub(crate) const VERSION: u32 = 1;
+/// The newest format that this program reads and writes.
+pub(crate) const VERSION: u32 = 2;
+/// The format without departed members.
+const WITHOUT_DEPARTED: u32 = 1;
 /// Length of what stands after the machine's bytes.
 pub(crate) const FOOTER: usize = 16;
 
@@ -53,6 +57,8 @@ pub(crate) struct Header {
     pub(crate) cluster: ClusterId,
     /// What it covers.
     pub(crate) meta: SnapshotMeta,
+    /// Members that were and are no more: their ids are never used again.
+    pub(crate) departed: BTreeSet<u64>,
 }
 
 impl Header {
@@ -66,10 +72,23 @@ impl Header {
             self.meta.last_membership.log_id().as_ref(),
         );
         put_membership(&mut description, self.meta.last_membership.membership());
+        let version = if self.departed.is_empty() {
+            WITHOUT_DEPARTED
+        } else {
+            let count = u32::try_from(self.departed.len()).ok()?;
+            description.extend(count.to_le_bytes());
+            for member in &self.departed {
+                description.extend(member.to_le_bytes());
+            }
+            VERSION
+        };
+        let length = u32::try_from(description.len())
+            .ok()
+            .filter(|length| *length <= MAX_DESCRIPTION)?;
         let mut out = Vec::with_capacity(description.len() + 20);
         out.extend(MAGIC);
-        out.extend(VERSION.to_le_bytes());
-        out.extend(u32::try_from(description.len()).ok()?.to_le_bytes());
+        out.extend(version.to_le_bytes());
+        out.extend(length.to_le_bytes());
         out.extend(description);
         let checksum = crc32c::crc32c(&out);
         out.extend(checksum.to_le_bytes());
@@ -85,7 +104,7 @@ impl Header {
             return Err(FormatFault::Damaged("it does not start as a snapshot does"));
         }
         let version = fields.u32().unwrap_or_default();
-        if version != VERSION {
+        if !(WITHOUT_DEPARTED..=VERSION).contains(&version) {
             return Err(FormatFault::Version(version));
         }
         let length = fields
@@ -103,23 +122,30 @@ impl Header {
                 "the checksum of its header does not match",
             ));
         }
-        let header = Self::parse(&description)
+        let header = Self::parse(version, &description)
             .ok_or(FormatFault::Damaged("its description makes no sense"))?;
         Ok((header, 16 + u64::from(length) + 4))
     }
 
-    fn parse(description: &[u8]) -> Option<Self> {
+    fn parse(version: u32, description: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(description);
         let cluster = ClusterId::from_bytes(fields.array()?);
         let last_log_id = take_optional_log_id(&mut fields)?;
         let membership_id = take_optional_log_id(&mut fields)?;
         let last_membership = StoredMembership::new(membership_id, take_membership(&mut fields)?);
+        let mut departed = BTreeSet::new();
+        if version > WITHOUT_DEPARTED {
+            for _ in 0..fields.u32()? {
+                departed.insert(fields.u64()?);
+            }
+        }
         fields.is_empty().then_some(Self {
             cluster,
             meta: SnapshotMeta {
                 last_log_id,
                 last_membership,
             },
+            departed,
         })
     }
 }
@@ -213,7 +239,7 @@ impl<W: Write> Write for Checksummed<W> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::raft::types::{Membership, Peer, log_id};
@@ -236,7 +262,25 @@ mod tests {
         Header {
             cluster: ClusterId::from_bytes(*b"0123456789abcdef"),
             meta,
+            departed: BTreeSet::new(),
         }
+    }
+
+    #[test]
+    fn the_header_with_departed_members_keeps_its_bytes() {
+        let with = Header {
+            departed: BTreeSet::from([2, 0x0102]),
+            ..header()
+        };
+        let bytes = with.encode().unwrap();
+        let without = header().encode().unwrap();
+        let mut expected = b"KELSNAP\0\x02\0\0\0\x67\0\0\0".to_vec();
+        expected.extend(without.get(16..without.len() - 4).unwrap());
+        expected.extend(b"\x02\0\0\0\x02\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0");
+        expected.extend(crc32c::crc32c(&expected).to_le_bytes());
+        assert_eq!(bytes, expected);
+        let (read, length) = Header::read(&mut bytes.as_slice()).unwrap();
+        assert_eq!((read, length), (with, bytes.len() as u64));
     }
 
     /// Old snapshots must stay readable: a change of these bytes needs a new format version and a

@@ -7,10 +7,17 @@
     reason = "tests"
 )]
 
+mod changes;
+mod cluster;
 mod crash;
 mod disk_full;
+mod harness;
 mod life;
+mod partitions;
+mod proxy;
+mod reads;
 mod snapshots;
+mod transfers;
 
 use std::io::{self, Read, Write};
 use std::path::Path;
