@@ -9,8 +9,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::exit::Failure;
 
-/// What is logged when KELSON_LOG says nothing.
-const DEFAULT: &str = "info,openraft=warn";
+/// What is logged when KELSON_LOG says nothing. openraft warns of every beat that a member which is
+/// away does not answer; the raft room says once that it is away.
+const DEFAULT: &str = "info,openraft=error";
 
 /// Starts the log as KELSON_LOG says: a level, or `target=level,…`.
 ///

@@ -3,8 +3,8 @@
 //! *Flow*: the replica counts what was logged and wakes the loop here; the loop asks openraft for a
 //! snapshot, waits for its outcome, and purges the log up to the older of the two snapshots that
 //! are kept, so that a damaged newest one costs nothing. *Guarantees*: one attempt at a time; a
-//! failed attempt is told and leaves everything as it was. *Caveats*: entries that a lagging member
-//! still needs are purged later.
+//! failed attempt is told and leaves everything as it was; a tail of the log stays for members that
+//! lag. *Caveats*: entries that are being read for a lagging member are purged later.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,8 +92,10 @@ pub(crate) struct Compactor {
     pub(crate) compaction: Arc<Compaction>,
     /// What is applied.
     pub(crate) progress: watch::Receiver<Position>,
-    /// How many entries stay behind the newest snapshot.
+    /// How many of the newest entries stay, for members that lag.
     pub(crate) kept_entries: u64,
+    /// How many bytes these may have.
+    pub(crate) kept_bytes: u64,
     /// Tells how the loop does.
     pub(crate) heart: Heart,
 }
@@ -174,10 +176,14 @@ impl Compactor {
         let upto = if self.reserve.is_missing() {
             Some(newest.index)
         } else {
-            let kept = newest.index.saturating_sub(self.kept_entries);
+            // The entry before the tail is the last that may go.
+            let before_tail = self
+                .log
+                .tail(self.kept_entries, self.kept_bytes)
+                .map_or(newest.index, |first| first.saturating_sub(1));
             self.snapshots
                 .fallback()
-                .map(|fallback| fallback.index.min(kept))
+                .map(|fallback| fallback.index.min(before_tail))
         };
         if let Some(upto) = upto
             && self.log.purged().is_none_or(|purged| purged.index < upto)

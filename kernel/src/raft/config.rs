@@ -43,8 +43,10 @@ pub struct MemberConfig {
     pub cache_bytes: usize,
     /// A snapshot is made when this many bytes were logged since the last one.
     pub snapshot_after_bytes: u64,
-    /// How many entries stay in the log behind the newest snapshot, for members that lag.
+    /// How many entries stay in the log when it is cut behind a snapshot, for members that lag.
     pub kept_entries: u64,
+    /// How many bytes these may have.
+    pub kept_bytes: u64,
     /// Most bytes of a snapshot that are sent to one member in a second.
     pub transfer_bytes_per_second: u64,
     /// How much disk space is kept back for restarting on a full disk, in bytes; 0 keeps none.
@@ -79,6 +81,7 @@ impl MemberConfig {
             cache_bytes: 64 << 20,
             snapshot_after_bytes: 64 << 20,
             kept_entries: 100_000,
+            kept_bytes: 256 << 20,
             transfer_bytes_per_second: 64 << 20,
             reserve_bytes: 1 << 20,
             heartbeat: Duration::from_millis(50),

@@ -32,6 +32,8 @@ mod machine;
 mod member;
 mod membership;
 mod message;
+#[cfg(test)]
+mod message_tests;
 mod monitor;
 mod network;
 mod peers;

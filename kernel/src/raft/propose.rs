@@ -146,6 +146,9 @@ impl Member {
     }
 
     fn check_payload(&self, payload: &Bytes) -> Result<(), ProposeError> {
+        if self.inner.end.borrow().is_some() {
+            return Err(self.inner.stopped(&"it has ended"));
+        }
         if payload.len() > MAX_PAYLOAD_BYTES {
             return Err(ProposeError::TooLarge {
                 bytes: payload.len(),

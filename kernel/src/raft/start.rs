@@ -242,6 +242,7 @@ async fn start(
         compaction,
         progress: progress.clone(),
         kept_entries: config.kept_entries,
+        kept_bytes: config.kept_bytes,
         heart: config.hearts.start("compaction"),
     };
     tokio::spawn(run_compactor(compactor, snapshot_requests, stopping));

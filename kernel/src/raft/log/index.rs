@@ -178,6 +178,22 @@ impl Index {
         self.entries.first_key_value().map(|(index, _)| *index)
     }
 
+    /// The first entry of the newest ones that are at most so many, and of at most so many bytes;
+    /// `None` when not even the newest is.
+    pub(crate) fn tail(&self, entries: usize, bytes: u64) -> Option<u64> {
+        let mut first = None;
+        let mut left = bytes;
+        for (index, slot) in self.entries.iter().rev().take(entries) {
+            let length = u64::try_from(slot.place.length).unwrap_or(u64::MAX);
+            let Some(rest) = left.checked_sub(length) else {
+                break;
+            };
+            left = rest;
+            first = Some(*index);
+        }
+        first
+    }
+
     /// Finds the entries of a range, at most `limit` of them.
     pub(crate) fn find(&self, range: (Bound<u64>, Bound<u64>), limit: usize) -> Vec<Found> {
         if is_empty(range) {
@@ -280,6 +296,20 @@ mod tests {
             .iter()
             .filter(|found| matches!(found, Found::Cached(_)))
             .count()
+    }
+
+    #[test]
+    fn the_tail_is_bounded_by_entries_and_by_bytes() {
+        let mut index = Index::new(usize::MAX);
+        assert_eq!(index.tail(10, 1_000), None);
+        for at in 1..=5 {
+            put(&mut index, at, 1);
+        }
+        let length = index.entries.values().next().unwrap().place.length as u64;
+        assert_eq!(index.tail(2, u64::MAX), Some(4));
+        assert_eq!(index.tail(100, u64::MAX), Some(1));
+        assert_eq!(index.tail(100, 3 * length), Some(3));
+        assert_eq!(index.tail(100, length - 1), None);
     }
 
     #[test]

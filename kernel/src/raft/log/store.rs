@@ -131,6 +131,12 @@ impl LogWatch {
         index.vote.is_none() && index.last().is_none() && index.purged.is_none()
     }
 
+    /// The first entry of a tail of the log: at most so many entries, of at most so many bytes.
+    pub(crate) fn tail(&self, entries: u64, bytes: u64) -> Option<u64> {
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        self.shared.state().index.tail(entries, bytes)
+    }
+
     /// The purge mark.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.shared.state().index.purged

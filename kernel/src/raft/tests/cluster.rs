@@ -88,3 +88,38 @@ async fn measure_fail_over() {
     times.sort();
     println!("fail-over: p50 {:?}, max {:?}", times.get(10), times.last());
 }
+
+/// Not a test: prints what a cluster of three costs that has nothing to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures"]
+async fn measure_idleness() {
+    let cluster = Cluster::start(3).await;
+    cluster.agree().await;
+    let processor = || {
+        let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<&str> = text
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let ticks = |field: usize| fields.get(field).unwrap().parse::<u64>().unwrap();
+        ticks(11) + ticks(12)
+    };
+    let bytes = || -> u64 {
+        let ways = [(1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2)];
+        ways.iter()
+            .map(|(from, to)| cluster.bytes(*from, *to))
+            .sum()
+    };
+    let (ticks, sent) = (processor(), bytes());
+    let seconds = 20;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    println!(
+        "idle for {seconds} s: {} ms of processor, {} bytes sent, term {}",
+        (processor() - ticks) * 10,
+        bytes() - sent,
+        cluster.member(1).term()
+    );
+    cluster.shutdown().await;
+}
