@@ -55,11 +55,7 @@ pub(crate) fn receive(
     let (answers, receiver) = mpsc::channel(2);
     let runtime = inner.runtime.clone();
     runtime.spawn(async move {
-        let outcome = tokio::select! {
-            () = answers.closed() => return,
-            outcome = take(&inner, pieces, &answers) => outcome,
-        };
-        let last = match outcome {
+        let last = match take(&inner, pieces, &answers).await {
             Ok(vote) => Ok(answer(Down::Installed(put_ballot(&vote)))),
             Err(status) => {
                 tracing::warn!(reason = status.message(), "a snapshot was not taken over");
@@ -112,7 +108,7 @@ async fn take(
     }
     let intake = &inner.intake;
     intake.offers.send_modify(|offers| *offers += 1);
-    let mut offers = intake.offers.subscribe();
+    let offers = intake.offers.subscribe();
     let _turn = intake.turn.lock().await;
     let (snapshots, reserve) = (Arc::clone(&intake.snapshots), Arc::clone(&intake.reserve));
     let opening = spawn_blocking(move || {
@@ -138,10 +134,7 @@ async fn take(
     if answers.send(Ok(from)).await.is_err() {
         return Err(Status::cancelled("the sender is gone"));
     }
-    let whole = tokio::select! {
-        _ = offers.changed() => Err(Status::aborted("another snapshot was offered meanwhile")),
-        whole = take_pieces(pieces, incoming) => whole,
-    }?;
+    let whole = take_pieces(pieces, incoming, offers).await?;
     let snapshots = Arc::clone(&intake.snapshots);
     let checking = spawn_blocking(move || {
         whole.sync()?;
@@ -169,9 +162,17 @@ async fn take(
 async fn take_pieces(
     mut pieces: Streaming<v1::SnapshotUp>,
     mut incoming: Incoming,
+    mut offers: watch::Receiver<u64>,
 ) -> Result<Incoming, Status> {
     while !incoming.is_complete() {
-        let piece = match pieces.message().await?.and_then(|up| up.message) {
+        // Ended between two pieces only: what is being written must be, before anybody else writes.
+        let message = tokio::select! {
+            _ = offers.changed() => {
+                return Err(Status::aborted("another snapshot was offered meanwhile"));
+            }
+            message = pieces.message() => message?,
+        };
+        let piece = match message.and_then(|up| up.message) {
             Some(Up::Piece(piece)) => piece,
             Some(Up::Offer(_)) => {
                 return Err(nonsense(&Nonsense("a second offer on one stream")));

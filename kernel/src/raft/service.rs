@@ -222,7 +222,7 @@ impl Members for MemberService {
         };
         let replies = results.map(move |result| match result {
             Ok(result) => {
-                if result.is_ok() {
+                if matches!(result, Ok(Some(_))) {
                     inner.note_stored();
                 }
                 Ok(put_append_result(&result))

@@ -262,3 +262,32 @@ async fn a_learner_that_cannot_be_reached_is_not_made_a_voter() {
     .await;
     cluster.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_waits_to_be_added_never_makes_a_cluster_of_its_own() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.run(2).await;
+    cluster.kill(2);
+    // Started again by somebody who forgot that it joins.
+    let founder = MemberConfig {
+        beginning: crate::raft::Beginning::Found,
+        cluster: None,
+        ..cluster.config(2)
+    };
+    let running = within(async {
+        loop {
+            match start_with(founder.clone()).await {
+                Ok(running) => return running,
+                Err(RaftError::InUse { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await;
+    assert!(running.member.members().is_empty() && !running.member.is_leader());
+    running.shutdown().await;
+    cluster.run(2).await;
+    cluster.add_voter(1, 2).await;
+    assert_eq!(cluster.voters(1), BTreeSet::from([1, 2]));
+    cluster.shutdown().await;
+}

@@ -96,15 +96,16 @@ async fn measure_idleness() {
     let cluster = Cluster::start(3).await;
     cluster.agree().await;
     let processor = || {
-        let text = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let fields: Vec<&str> = text
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        let ticks = |field: usize| fields.get(field).unwrap().parse::<u64>().unwrap();
-        ticks(11) + ticks(12)
+        let mut by_name = std::collections::BTreeMap::new();
+        for task in std::fs::read_dir("/proc/self/task").unwrap() {
+            let text = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+            let (name, rest) = text.rsplit_once(')').unwrap();
+            let name = name.split_once('(').unwrap().1.to_owned();
+            let fields: Vec<&str> = rest.split_whitespace().collect();
+            let ticks = |field: usize| fields.get(field).unwrap().parse::<u64>().unwrap();
+            *by_name.entry(name).or_insert(0) += (ticks(11) + ticks(12)) * 10;
+        }
+        by_name
     };
     let bytes = || -> u64 {
         let ways = [(1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2)];
@@ -112,12 +113,12 @@ async fn measure_idleness() {
             .map(|(from, to)| cluster.bytes(*from, *to))
             .sum()
     };
-    let (ticks, sent) = (processor(), bytes());
+    let (before, sent) = (processor(), bytes());
     let seconds = 20;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     println!(
-        "idle for {seconds} s: {} ms of processor, {} bytes sent, term {}",
-        (processor() - ticks) * 10,
+        "idle for {seconds} s: ms of processor by thread {before:?} then {:?}, {} bytes sent, term {}",
+        processor(),
         bytes() - sent,
         cluster.member(1).term()
     );
