@@ -16,6 +16,7 @@ use super::error::RaftError;
 use super::log::LogWatch;
 use super::member::Leadership;
 use super::replica::Replica;
+use super::reserve::Reserve;
 use super::service::Receiver;
 use super::types::TypeConfig;
 use crate::heart::Heart;
@@ -24,6 +25,8 @@ use crate::heart::Heart;
 const SILENCE: Duration = Duration::from_secs(2);
 /// The longest pause between such questions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How often a member with a full disk looks whether there is room.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -176,6 +179,26 @@ impl Monitor {
 async fn is_true(mut signal: watch::Receiver<bool>) {
     if signal.wait_for(|is_set| *is_set).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Keeps a member whose disk is full from standing for election until there is room: it would lead,
+/// and take nothing.
+pub(crate) async fn run_standing_by(
+    raft: Raft<TypeConfig, Replica>,
+    reserve: Arc<Reserve>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    raft.runtime_config().elect(false);
+    tracing::warn!("the disk is full: this member does not stand for election");
+    let has_room = async {
+        while !reserve.ensure() {
+            sleep(LOOK_FOR_ROOM).await;
+        }
+    };
+    tokio::select! {
+        () = has_room => raft.runtime_config().elect(true),
+        _ = stopping.wait_for(|stop| *stop) => {}
     }
 }
 

@@ -18,7 +18,7 @@ use super::log::{LogOptions, LogStore};
 use super::machine::{Machine, Position};
 use super::member::{Inner, Leadership, Member, close};
 use super::membership::run_changes;
-use super::monitor::{Monitor, run_greetings};
+use super::monitor::{Monitor, run_greetings, run_standing_by};
 use super::network::Network;
 use super::peers::Peers;
 use super::reads::{Reads, run_reads};
@@ -233,6 +233,11 @@ async fn start(
     if reserve.is_missing() {
         // A full disk: what snapshots already cover can go, and perhaps a new one covers more.
         compaction.due.notify_one();
+        tokio::spawn(run_standing_by(
+            raft.clone(),
+            Arc::clone(&reserve),
+            stopping.clone(),
+        ));
     }
     let compactor = Compactor {
         raft: raft.clone(),

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use kelson_model::report::{LoopReport, LoopState};
 
+use super::harness::{Cluster, Load, assert_kept};
 use super::*;
 use crate::raft::{ProposeError, RaftError};
 
@@ -14,11 +15,14 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn mount(bytes: usize) -> Option<Self> {
+        Self::mount_at(tempfile::tempdir().unwrap(), bytes)
+    }
+
+    fn mount_at(directory: tempfile::TempDir, bytes: usize) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: only root can mount a small tmpfs");
             return None;
         }
-        let directory = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
             .arg(directory.path())
@@ -184,4 +188,62 @@ async fn a_disk_without_any_room_is_named_at_the_start() {
         text.to_lowercase().contains("no space") || text.contains("os error 28"),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_three_members_the_one_with_a_full_disk_stops_alone_and_does_not_lead_again() {
+    let mut cluster = Cluster::start_with(2, |config| {
+        config.reserve_bytes = 256 << 10;
+        config.segment_bytes = 64 << 10;
+        config.kept_entries = 100_000;
+    })
+    .await;
+    let Some(disk) = SmallDisk::mount(2 << 20) else {
+        return;
+    };
+    cluster.move_to(3, disk.directory.path().join("data"));
+    cluster.run(3).await;
+    cluster.add_voter(1, 3).await;
+    let members = [1, 2].map(|id| cluster.member(id).clone());
+    let load = Load::start("load", 2, members.to_vec());
+    within(cluster.member(1).transfer(3)).await.unwrap();
+    // As a leader it writes until nothing more goes in, and the two others go on without it.
+    let mut stopped = Box::pin(cluster.member(3).stopped());
+    for line in 0.. {
+        let line = format!("{line} {}", "x".repeat(10_000));
+        tokio::select! {
+            reason = &mut stopped => {
+                assert!(reason.to_string().contains("no space left"), "{reason}");
+                break;
+            }
+            () = cluster.write(&[3, 1, 2], &line) => {}
+        }
+    }
+    drop(stopped);
+    cluster.write(&[1, 2], "two").await;
+    cluster.kill(3);
+    cluster.run(3).await;
+    let refused = within(async {
+        loop {
+            let refused = cluster.member(3).propose("full").await.unwrap_err();
+            if !matches!(refused, ProposeError::NotLeader { .. }) {
+                return refused;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(
+        matches!(
+            refused,
+            ProposeError::DiskFull | ProposeError::Stopped { .. }
+        ),
+        "{refused}"
+    );
+    let answered = load.stop().await;
+    cluster.write(&[1, 2], "and on").await;
+    assert_ne!(cluster.leader_of(&[1, 2]).await, 3);
+    assert_kept(&answered, &cluster.lines(cluster.leader_of(&[1, 2]).await));
+    cluster.kill(3);
+    cluster.shutdown().await;
 }

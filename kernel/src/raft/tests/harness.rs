@@ -66,6 +66,8 @@ pub(super) struct Cluster {
     ways: Ways,
     pub(super) nodes: BTreeMap<u64, Node>,
     settings: fn(&mut MemberConfig),
+    /// Directories that are elsewhere.
+    moved: BTreeMap<u64, std::path::PathBuf>,
 }
 
 impl Cluster {
@@ -81,6 +83,7 @@ impl Cluster {
             ways: Ways::default(),
             nodes: BTreeMap::new(),
             settings,
+            moved: BTreeMap::new(),
         };
         cluster.run(1).await;
         for id in 2..=members {
@@ -91,7 +94,13 @@ impl Cluster {
     }
 
     pub(super) fn path(&self, id: u64) -> std::path::PathBuf {
-        self.directory.path().join(id.to_string())
+        let own = || self.directory.path().join(id.to_string());
+        self.moved.get(&id).cloned().unwrap_or_else(own)
+    }
+
+    /// Lets a member that does not run yet have its directory elsewhere.
+    pub(super) fn move_to(&mut self, id: u64, directory: std::path::PathBuf) {
+        self.moved.insert(id, directory);
     }
 
     pub(super) fn address(&self, id: u64) -> String {
