@@ -50,8 +50,8 @@ impl Compaction {
         }
     }
 
-    /// Notes how large the newest snapshot is: the next one is due after as much was logged, so that
-    /// snapshots never cost more writing than the log itself.
+    /// Notes how large the newest snapshot is: the next one is due after as much was logged, so
+    /// that snapshots never cost more writing than the log itself.
     pub(crate) fn note_size(&self, bytes: u64) {
         self.newest_bytes.store(bytes, Ordering::Relaxed);
     }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kelson_proto::v1::Standing;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError as ApiError};
 use openraft::{ChangeMembers, Precondition, Raft, ServerState};
@@ -105,7 +106,7 @@ impl Member {
             if !roster.has(id) {
                 return Err(ChangeError::Unknown { member: id });
             }
-            let is_voter = roster.stored().voter_ids().any(|voter| voter == id);
+            let is_voter = roster.standing(id) == Standing::Voter;
             Ok((!is_voter).then(|| Changes::AddVoterIds(BTreeSet::from([id]))))
         })
         .await
@@ -128,7 +129,7 @@ impl Member {
                 return Err(ChangeError::LastVoter { member: id });
             }
             let ids = BTreeSet::from([id]);
-            let is_voter = roster.stored().voter_ids().any(|voter| voter == id);
+            let is_voter = roster.standing(id) == Standing::Voter;
             Ok(Some(if is_voter {
                 Changes::RemoveVoters(ids)
             } else {
@@ -154,12 +155,10 @@ impl Member {
         if known.state != ServerState::Leader {
             return Err(self.not_leader(known.current_leader));
         }
-        let membership = known.membership_config.membership();
-        if membership.get_node(&id).is_none() {
-            return Err(ChangeError::Unknown { member: id });
-        }
-        if !membership.voter_ids().any(|voter| voter == id) {
-            return Err(ChangeError::NoVoter { member: id });
+        match self.inner.roster.borrow().standing(id) {
+            Standing::Voter => {}
+            Standing::Learner => return Err(ChangeError::NoVoter { member: id }),
+            Standing::Unknown => return Err(ChangeError::Unknown { member: id }),
         }
         raft.trigger()
             .transfer_leader(id)
@@ -192,12 +191,12 @@ impl Member {
         }
     }
 
-    /// Lists all members, as this one knows them.
+    /// Lists all members, as of what is applied here.
     #[must_use]
     pub fn members(&self) -> Vec<MemberView> {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
         let own = self.inner.config.member;
-        let stored = &metrics.membership_config;
+        let roster = self.inner.roster.borrow().clone();
         let view = |(id, peer): (&u64, &Peer)| {
             let matched = match &metrics.replication {
                 _ if *id == own => metrics.last_log_index,
@@ -211,10 +210,9 @@ impl Member {
             MemberView {
                 id: *id,
                 address: peer.address.clone(),
-                role: if stored.voter_ids().any(|voter| voter == *id) {
-                    Role::Voter
-                } else {
-                    Role::Learner
+                role: match roster.standing(*id) {
+                    Standing::Voter => Role::Voter,
+                    Standing::Learner | Standing::Unknown => Role::Learner,
                 },
                 matched,
                 is_leader: metrics.current_leader == Some(*id),
@@ -225,7 +223,7 @@ impl Member {
                 },
             }
         };
-        stored.nodes().map(view).collect()
+        roster.stored().nodes().map(view).collect()
     }
 
     fn not_leader(&self, leader: Option<u64>) -> ChangeError {
@@ -255,7 +253,8 @@ impl Member {
             let Some(replication) = &now.replication else {
                 return Err(self.not_leader(now.current_leader));
             };
-            if now.membership_config.membership().get_node(&id).is_none() {
+            // The metrics may be a little behind what was just changed.
+            if !self.inner.roster.borrow().has(id) {
                 return Err(ChangeError::Unknown { member: id });
             }
             let last = now.last_log_index.unwrap_or_default();
@@ -347,7 +346,8 @@ impl Member {
             .raft
             .change_membership_if(changes, false, [precondition]);
         let error = match timeout_at(deadline, written).await {
-            Ok(Ok(_)) => return self.wait_members(deadline).await,
+            // Whoever gets this answer finds the roster changed.
+            Ok(Ok(_)) => return Ok(()),
             Ok(Err(ApiError::Fatal(error))) => {
                 return Err(Refusal::Final(self.has_stopped(&error)));
             }
@@ -379,23 +379,6 @@ impl Member {
                 })
             }
         })
-    }
-
-    /// Waits until the roster here says what was just committed.
-    async fn wait_members(&self, deadline: Instant) -> Result<(), Refusal> {
-        let committed = {
-            let metrics = self.inner.raft.metrics();
-            let known = metrics.borrow_watched();
-            *known.membership_config.log_id()
-        };
-        let mut roster = self.inner.roster.clone();
-        let applied = roster.wait_for(|roster| *roster.stored().log_id() >= committed);
-        match timeout_at(deadline, applied).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Refusal::Final(ChangeError::Unclear {
-                reason: "it was not applied in time".to_owned(),
-            })),
-        }
     }
 }
 

@@ -14,8 +14,8 @@
 //!     u8[4]   "KEND"
 //! ```
 //!
-//! Version 2 is written only where somebody has departed. Numbers are little-endian. Length and checksum come last because the machine's bytes are written
-//! as they are made.
+//! Version 2 is written only where somebody has departed. Numbers are little-endian. Length and
+//! checksum come last because the machine's bytes are written as they are made.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
