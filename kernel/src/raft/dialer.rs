@@ -12,9 +12,9 @@ const PING: Duration = Duration::from_secs(2);
 /// How long the answer to that may take.
 const PONG: Duration = Duration::from_secs(3);
 /// How many bytes of a stream may be under way before the receiver has read any.
-const STREAM_WINDOW: u32 = 4 << 20;
+pub(super) const STREAM_WINDOW: u32 = 4 << 20;
 /// How many of a connection.
-const CONNECTION_WINDOW: u32 = 8 << 20;
+pub(super) const CONNECTION_WINDOW: u32 = 8 << 20;
 
 /// Which of the two connections to a member: what elections depend on never waits behind entries
 /// and snapshots.

@@ -22,6 +22,7 @@
 mod applier;
 mod compaction;
 mod config;
+mod connection;
 mod dialer;
 mod error;
 mod examine;

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Channel;
 
 use super::proxy::{Proxy, Way};
 use super::*;
@@ -48,7 +47,7 @@ impl Dialer for ThroughProxy {
 /// One member that runs, with what serves it.
 pub(super) struct Node {
     pub(super) running: Running,
-    server: Option<Runtime>,
+    pub(super) server: Option<Runtime>,
 }
 
 impl Drop for Node {
@@ -292,7 +291,7 @@ impl Cluster {
     }
 }
 
-/// Serves a member on a runtime of its own, so that all its connections end with it.
+/// Takes connections for a member on a runtime of its own, so that the listener ends with it.
 fn serve(running: Running, listener: TcpListener) -> Node {
     let server = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -300,15 +299,14 @@ fn serve(running: Running, listener: TcpListener) -> Node {
         .build()
         .unwrap();
     let listener = listener.into_std().unwrap();
-    let service = running.member.service();
+    let member = running.member.clone();
     server.spawn(async move {
         let listener = TcpListener::from_std(listener).unwrap();
-        Server::builder()
-            .tcp_nodelay(true)
-            .add_service(service)
-            .serve_with_incoming(TcpListenerStream::new(listener))
-            .await
-            .unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).unwrap();
+            let stream = stream.into_std().unwrap();
+            member.serve_connection(move || TcpStream::from_std(stream));
+        }
     });
     Node {
         running,

@@ -186,3 +186,28 @@ async fn a_member_of_another_cluster_and_a_message_for_another_member_are_refuse
     assert_eq!(reason, Reason::NewerProtocol);
     cluster.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_other_threads_are_all_busy_hears_its_leader_all_the_same() {
+    let cluster = Cluster::start(3).await;
+    cluster.agree().await;
+    let leader = cluster.leader().await;
+    let [busy, other] = others(leader).try_into().unwrap();
+    // Only these two are left to agree.
+    cluster.set_all(other, Way::HELD);
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let server = cluster.nodes.get(&busy).unwrap().server.as_ref().unwrap();
+    server.spawn(async move {
+        begun.send(()).unwrap();
+        let _ = ends.recv();
+    });
+    begins.recv().unwrap();
+    for line in numbered(0..20) {
+        cluster.write(&[leader, busy], &line).await;
+    }
+    drop(end);
+    cluster.set_all(other, Way::default());
+    cluster.agree().await;
+    cluster.shutdown().await;
+}
