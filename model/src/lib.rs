@@ -6,6 +6,7 @@
 //! first (what git asks for), then `template.rs` (what a task runs) and `task.rs` (what became of
 //! it).
 
+pub mod access;
 pub mod agent;
 pub mod code;
 pub mod doctor;

@@ -47,20 +47,36 @@ const fn above(package: &'static str) -> Room {
 pub(crate) const ROOMS: &[Room] = &[
     core("kelson-model", &[]),
     room("kelson-proto", &["kelson-model"]),
+    room("kelson-trust", &["kelson-model"]),
     core("kelson-kernel-core", &["kelson-model"]),
     room(
         "kelson-kernel",
-        &["kelson-model", "kelson-proto", "kelson-kernel-core"],
+        &[
+            "kelson-model",
+            "kelson-proto",
+            "kelson-trust",
+            "kelson-kernel-core",
+        ],
     ),
     core("kelson-reconciler-core", &["kelson-model"]),
     room(
         "kelson-reconciler",
-        &["kelson-model", "kelson-proto", "kelson-reconciler-core"],
+        &[
+            "kelson-model",
+            "kelson-proto",
+            "kelson-trust",
+            "kelson-reconciler-core",
+        ],
     ),
     core("kelson-agent-core", &["kelson-model"]),
     room(
         "kelson-agent",
-        &["kelson-model", "kelson-proto", "kelson-agent-core"],
+        &[
+            "kelson-model",
+            "kelson-proto",
+            "kelson-trust",
+            "kelson-agent-core",
+        ],
     ),
     room(
         "kelson-plugin-host",
@@ -189,6 +205,18 @@ pub(crate) const KEPT: &[Kept] = &[
         path: "prost",
         packages: GRPC_PACKAGES,
         folders: KERNEL_FOLDERS,
+    },
+    Kept {
+        dependency: "rustls",
+        path: "rustls",
+        packages: &["kelson-trust"],
+        folders: &["trust/"],
+    },
+    Kept {
+        dependency: "rcgen",
+        path: "rcgen",
+        packages: &["kelson-trust"],
+        folders: &["trust/"],
     },
     Kept {
         dependency: "wit-bindgen",

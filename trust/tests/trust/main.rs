@@ -1,0 +1,12 @@
+//! Real certificates, files and handshakes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod certificates;
+mod handshakes;
+mod stage;
