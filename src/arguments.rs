@@ -1,6 +1,8 @@
 //! The command line: what can be typed, and what it means. A flag wins over its variable, a
 //! variable over the default.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::output::Output;
@@ -30,8 +32,8 @@ pub(crate) struct Arguments {
 /// What every verb takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// The kernel's address [default: that of the `kelson dev` of this repository, else
-    /// 127.0.0.1:7460]
+    /// The kernel's address, or those of several members with commas between [default: that of the
+    /// `kelson dev` of this repository, else those in the credentials, else 127.0.0.1:7460]
     #[arg(
         long,
         global = true,
@@ -40,6 +42,16 @@ pub(crate) struct Common {
         value_name = "HOST:PORT"
     )]
     pub(crate) addr: Option<String>,
+    /// The file that lets you into a cluster of several machines [default:
+    /// ~/.config/kelson/credentials, where it is there]
+    #[arg(
+        long,
+        global = true,
+        env = "KELSON_CREDENTIALS",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub(crate) credentials: Option<PathBuf>,
     /// The namespace [default: default]
     #[arg(
         short,

@@ -31,7 +31,8 @@ impl Context {
     /// When what they name is no address, or they name none and a cluster of another repository
     /// would be taken.
     pub(crate) async fn client(&self) -> Result<Client> {
-        Client::new(address_here(self.common.addr.as_deref()).await?)
+        let credentials = self.common.credentials.as_deref();
+        Client::new(address_here(self.common.addr.as_deref(), credentials).await?)
     }
 
     /// The namespace that objects are looked up in.

@@ -3,17 +3,16 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kelson_model::agent::AgentDescription;
 use kelson_model::id::AgentId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::blob::Blobs;
 use crate::config::{AgentConfig, AgentError, ShutdownMode};
-use crate::connection::{Attachment, run_connection};
+use crate::connection::{Attachment, channel, run_connection};
 use crate::ended::OutputLimits;
 use crate::identity::{Identity, lock_directory};
 use crate::isolation::Isolation;
@@ -42,11 +41,11 @@ impl Agent {
     /// The kernel need not be there: tasks run without it, and statuses wait.
     ///
     /// # Errors
-    /// Where another agent has the data directory, it cannot be used, or the kernel's address is
-    /// not one.
+    /// Where another agent has the data directory, or it cannot be used.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
-        let channel = connect(&config.kernel)?;
-        let prepared = tokio::task::spawn_blocking(move || Prepared::new(config, channel)).await;
+        let dialer = config.kernel.clone();
+        let blobs = channel(&dialer);
+        let prepared = tokio::task::spawn_blocking(move || Prepared::new(config, blobs)).await;
         let prepared = prepared.map_err(|_| AgentError::Ended("its preparation"))??;
         // Adoption needs the runtime, so it is not done above; it reads a few small files per task.
         let recovered = recover(&prepared.launcher).map_err(|source| AgentError::Io {
@@ -61,7 +60,7 @@ impl Agent {
         supervisor.adopt(recovered);
         let (registered, registered_receiver) = watch::channel(None);
         let attachment = Attachment {
-            channel: prepared.channel,
+            dialer,
             identity: prepared.identity,
             root: prepared.launcher.layout.root().to_owned(),
             description: prepared.description,
@@ -124,12 +123,11 @@ struct Prepared {
     launcher: Arc<Launcher>,
     identity: Identity,
     description: AgentDescription,
-    channel: Channel,
 }
 
 impl Prepared {
     /// Blocks.
-    fn new(mut config: AgentConfig, channel: Channel) -> Result<Self, AgentError> {
+    fn new(mut config: AgentConfig, blobs: Channel) -> Result<Self, AgentError> {
         let lock = lock_directory(&config.data_dir)?;
         config.data_dir = absolute(&config.data_dir)?;
         config.shim_exe = absolute(&config.shim_exe)?;
@@ -152,7 +150,7 @@ impl Prepared {
             version: config.version.clone(),
         };
         let layout = Layout::new(config.data_dir);
-        let blobs = Blobs::new(layout.blobs(), channel.clone());
+        let blobs = Blobs::new(layout.blobs(), blobs);
         let ports = PortGuard {
             address: config.address,
             range: config.ports,
@@ -167,7 +165,6 @@ impl Prepared {
             launcher: Arc::new(launcher),
             identity,
             description,
-            channel,
         })
     }
 }
@@ -177,19 +174,6 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf, AgentError> {
         path: path.to_owned(),
         source,
     })
-}
-
-fn connect(address: &str) -> Result<Channel, AgentError> {
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| AgentError::Address {
-        address: address.to_owned(),
-    })?;
-    let endpoint = endpoint
-        .connect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(5))
-        .keep_alive_while_idle(true);
-    Ok(endpoint.connect_lazy())
 }
 
 /// Runs an agent until `shutdown` says how to end it.

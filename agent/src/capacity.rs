@@ -83,7 +83,10 @@ mod tests {
     #[test]
     fn the_machine_has_the_same_to_give_whatever_is_free_at_the_moment() {
         let directory = tempfile::tempdir().unwrap();
-        let config = AgentConfig::new(directory.path().to_owned(), String::new());
+        let config = AgentConfig::new(
+            directory.path().to_owned(),
+            kelson_trust::Dialer::plain("127.0.0.1:1".parse().unwrap()),
+        );
         let before = resources(&config);
         fs::write(directory.path().join("used"), vec![1u8; 4 << 20]).unwrap();
         assert_eq!(resources(&config), before);

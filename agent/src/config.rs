@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use kelson_model::agent::PortRange;
 use kelson_model::quantity::{Bytes, MilliCpus};
+use kelson_trust::Dialer;
 
 use crate::ended::KeptOutputs;
 use crate::record::LogLimit;
@@ -14,8 +15,8 @@ use crate::record::LogLimit;
 pub struct AgentConfig {
     /// Everything that survives the agent; locked while it runs.
     pub data_dir: PathBuf,
-    /// Where the kernel answers, `http://127.0.0.1:7460`.
-    pub kernel: String,
+    /// The way to the kernel.
+    pub kernel: Dialer,
     /// The machine's name, for people.
     pub name: String,
     /// The address under which its tasks are reached, and that they bind to (`HOST`).
@@ -46,7 +47,7 @@ pub struct AgentConfig {
 impl AgentConfig {
     /// A configuration with the defaults of the contract: loopback, all of the machine, ports 20000
     /// to 31999, this executable as the shim.
-    pub fn new(data_dir: PathBuf, kernel: String) -> Self {
+    pub fn new(data_dir: PathBuf, kernel: Dialer) -> Self {
         Self {
             data_dir,
             kernel,
@@ -101,12 +102,6 @@ pub enum AgentError {
     /// A file of the data directory cannot be read.
     #[error("{0}")]
     Record(String),
-    /// The kernel's address is not one.
-    #[error("'{address}' is not an address such as http://127.0.0.1:7460")]
-    Address {
-        /// As it was given.
-        address: String,
-    },
     /// The kernel will not have this agent any more.
     #[error("the kernel has ended the session for good: {0}")]
     Dismissed(String),

@@ -145,6 +145,10 @@ codes! {
         OutputAway = "K0321", "The output of a task cannot be read now";
         /// A verb that the scheduler does not answer.
         NoQueryAnswer = "K0330", "A framework does not answer a query";
+        /// Nobody that the cluster knows: no certificate, no token, or one that does not hold.
+        NotKnown = "K0340", "It is not known who asks";
+        /// Somebody whose role does not allow it, or not there.
+        Denied = "K0341", "Whoever asks may not do this";
     }
 }
 

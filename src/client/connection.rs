@@ -5,21 +5,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use kelson_model::request::Refusal;
 use kelson_model::view::ErrorReport;
+use kelson_trust::{Connection, DialError, explain};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::output::say;
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long the kernel of a living `dev` may be away: longer than the longest wait before it is
 /// started again.
 const RESTART: Duration = Duration::from_secs(15);
@@ -71,6 +70,12 @@ pub(crate) async fn send(
         .header(header::HOST, address.authority())
         .header(header::ACCEPT, "application/json")
         .header(header::TE, "trailers");
+    if let Some(token) = address.bearer() {
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+            .map_err(|error| Failure::usage(format!("the token cannot be sent: {error}")))?;
+        bearer.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, bearer);
+    }
     if body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
@@ -151,7 +156,7 @@ pub(crate) fn refusal(address: &Address, arrived: &Arrived) -> Failure {
 
 /// Connects. A `dev` by which the address was found, and that lives, starts its kernel again: that
 /// is waited for.
-async fn connect(address: &Address) -> Result<TcpStream, Failure> {
+async fn connect(address: &Address) -> Result<Connection, Failure> {
     let since = Instant::now();
     let mut is_told = false;
     loop {
@@ -172,25 +177,30 @@ async fn connect(address: &Address) -> Result<TcpStream, Failure> {
     }
 }
 
-async fn connect_once(address: &Address) -> Result<TcpStream, Failure> {
-    let nobody = |why: String| {
-        Failure::new(
-            Exit::NothingListens,
-            format!("nothing listens at {address}: {why}"),
-        )
-        .with_hint(
-            "start `kelson dev` in your repository, or name the kernel with --addr or KELSON_ADDR",
-        )
-    };
-    let stream = timeout(CONNECT, TcpStream::connect(address.authority()))
-        .await
-        .map_err(|_| nobody(format!("no connection within {} s", CONNECT.as_secs())))?
-        .map_err(|error| nobody(error.to_string()))?;
-    // Requests are small and somebody waits for each of them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "the connection stays as it is");
+async fn connect_once(address: &Address) -> Result<Connection, Failure> {
+    let connected = address.dialer().connect().await;
+    connected
+        .map(|(connection, _)| connection)
+        .map_err(|error| unconnected(address, &error))
+}
+
+fn unconnected(address: &Address, error: &DialError) -> Failure {
+    let why = error.why();
+    if error.is_of_trust() {
+        let failure = Failure::usage(format!("no connection to {address}: {why}"));
+        return if address.dialer().is_secure() {
+            failure.with_hint("are these the credentials of that cluster?")
+        } else {
+            failure.with_hint("name the file of your credentials with --credentials")
+        };
     }
-    Ok(stream)
+    Failure::new(
+        Exit::NothingListens,
+        format!("nothing listens at {address}: {why}"),
+    )
+    .with_hint(
+        "start `kelson dev` in your repository, or name the kernel with --addr or KELSON_ADDR",
+    )
 }
 
 fn silent(address: &Address, patience: Duration) -> Failure {
@@ -215,9 +225,12 @@ fn too_late(address: &Address) -> Failure {
 }
 
 fn lost(address: &Address, error: &hyper::Error) -> Failure {
+    let of_system = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    let why = of_system.map_or_else(|| error.to_string(), explain);
+    let exit = Exit::NothingListens;
     Failure::new(
-        Exit::NothingListens,
-        format!("the connection to {address} broke off: {error}"),
+        exit,
+        format!("the connection to {address} broke off: {why}"),
     )
 }
 

@@ -8,8 +8,9 @@ use kelson_model::view::MemberInfo;
 use kelson_reconciler::source::GitSource;
 use serde::Deserialize as _;
 
-use super::address::{Address, DEFAULT};
+use super::address::{Address, DEFAULT, parse_addresses};
 use super::connection;
+use super::credentials::{load, load_if_there, own_file};
 use crate::dev_directory::{self, Living, Ready};
 use crate::exit::{Exit, Failure};
 use crate::output::{plain, say};
@@ -22,25 +23,42 @@ const UNMARKED: Duration = Duration::from_millis(500);
 /// Between two looks at it.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The address for the current directory: what `--addr` or KELSON_ADDR says, else that of the
-/// living `dev` named by KELSON_DATA_DIR, else that of the living `dev` whose repository holds the
-/// directory, else [`DEFAULT`]. A `dev` that is starting is waited for.
+/// The address for the current directory: what `--addr` or KELSON_ADDR says, else what the named
+/// credentials say, else that of the living `dev` named by KELSON_DATA_DIR, else that of the living
+/// `dev` whose repository holds the directory, else what the user's own credentials say, else
+/// [`DEFAULT`]. A `dev` that is starting is waited for.
 ///
 /// *Guarantees*: what was not named is no cluster of another repository than the one that holds
-/// the directory.
+/// the directory. With credentials, nothing is spoken in plain.
 ///
 /// # Errors
-/// When the given text is no address, the `dev` is not ready in time, or what listens at
-/// [`DEFAULT`] follows another repository.
-pub(crate) async fn address_here(given: Option<&str>) -> Result<Address, Failure> {
-    if let Some(text) = given.filter(|text| !text.is_empty()) {
-        return text.parse();
+/// When the given text is no address, the credentials cannot be used, the `dev` is not ready in
+/// time, or what listens at [`DEFAULT`] follows another repository.
+pub(crate) async fn address_here(
+    given: Option<&str>,
+    credentials: Option<&Path>,
+) -> Result<Address, Failure> {
+    let given = given.filter(|text| !text.is_empty());
+    if let Some(file) = credentials.filter(|file| !file.as_os_str().is_empty()) {
+        let others = given.map(parse_addresses).transpose()?;
+        return Address::secure(&load(file)?, file, others);
+    }
+    if let Some(text) = given {
+        let addresses = parse_addresses(text)?;
+        let own = load_if_there(own_file())?;
+        return match own.filter(|own| own.are_for(&addresses)) {
+            Some(own) => Address::secure(&own.credentials, &own.file, Some(addresses)),
+            None => text.parse(),
+        };
     }
     let address: Address = DEFAULT.parse()?;
     let since = Instant::now();
     loop {
         if let Some(ready) = once_ready(living_here, PATIENCE).await? {
             return Address::of_dev(&ready);
+        }
+        if let Some(own) = load_if_there(own_file())? {
+            return Address::secure(&own.credentials, &own.file, None);
         }
         let Ok(here) = open_repository(Path::new("."), None) else {
             return Ok(address);
@@ -243,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_given_wins() {
-        let given = address_here(Some("10.0.0.1:1")).await.unwrap();
-        assert_eq!(given.authority(), "10.0.0.1:1");
+        let given = address_here(Some("127.0.0.1:1"), None).await.unwrap();
+        assert_eq!(given.authority(), "127.0.0.1:1");
     }
 }

@@ -6,9 +6,10 @@
 mod address;
 mod api;
 mod connection;
+mod credentials;
 mod here;
 mod lines;
 
-pub(crate) use address::Address;
+pub(crate) use address::{Address, parse_addresses};
 pub(crate) use api::{Client, WatchBatch};
 pub(crate) use here::{address_here, dev_here};

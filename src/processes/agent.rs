@@ -1,18 +1,20 @@
 //! `kelson agent`: an agent as a process.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use kelson_agent::{AgentConfig, AgentError, KeptOutputs, ShutdownMode, run_agent};
 use kelson_model::agent::PortRange;
 use kelson_model::quantity::{Bytes, MilliCpus};
+use kelson_trust::{ClientTls, Dialer, Protocol, TrustFolder};
 
 use super::ending::{Ending, Endings};
 use super::log;
 use super::loopback::ensure_loopback;
 use super::ranges::{DEFAULT, parse_range};
+use crate::client::parse_addresses;
 use crate::exit::{Exit, Failure};
 use crate::verbs::version::VERSION;
 
@@ -27,12 +29,12 @@ pub(crate) struct Agent {
         value_name = "FOLDER"
     )]
     data_dir: PathBuf,
-    /// The kernel's address
+    /// The kernel's address, or those of several members with commas between
     #[arg(
         long,
         env = "KELSON_ADDR",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:7460",
+        default_value = "127.0.0.1:7460",
         value_name = "ADDRESS"
     )]
     kernel: String,
@@ -80,17 +82,30 @@ fn parse_attribute(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// The way to the kernel: over TLS where this data directory belongs to a cluster of several
+/// machines, else in plain on this machine alone.
+fn kernel_of(data_dir: &Path, text: &str) -> Result<Dialer> {
+    let addresses = parse_addresses(text)?;
+    match TrustFolder::of(data_dir).load()? {
+        Some((identity, bundle)) => {
+            let tls = ClientTls::new(&bundle, Some(&identity), Protocol::Http2)?;
+            Ok(Dialer::secure(addresses, tls))
+        }
+        None => {
+            for address in addresses.iter() {
+                ensure_loopback(address.authority())?;
+            }
+            Ok(Dialer::plain(addresses))
+        }
+    }
+}
+
 pub(crate) async fn run(arguments: Agent) -> Result<Exit> {
     // What somebody left open for all children is not for tasks.
     kelson_agent::keep_descriptors();
     log::start()?;
     let mut endings = Endings::watch(arguments.supervised)?;
-    let kernel = if arguments.kernel.contains("://") {
-        arguments.kernel
-    } else {
-        format!("http://{}", arguments.kernel)
-    };
-    ensure_loopback(&kernel)?;
+    let kernel = kernel_of(&arguments.data_dir, &arguments.kernel)?;
     std::fs::create_dir_all(&arguments.data_dir)
         .with_context(|| format!("cannot make {}", arguments.data_dir.display()))?;
     let mut config = AgentConfig::new(arguments.data_dir, kernel);

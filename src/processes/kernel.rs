@@ -2,13 +2,13 @@
 //! repository.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use clap::Args;
+use clap::{Args, Subcommand};
 use kelson_kernel::raft::RaftError;
 use kelson_kernel::{BuiltIn, Kernel as Member, KernelConfig, KernelError, api, leader};
 use kelson_kernel_core::port::SchedulerHost;
@@ -22,15 +22,16 @@ use kelson_model::spec::Spec;
 use kelson_plugin_host::{HostConfig, WasmHost};
 use kelson_reconciler::client::GrpcKernel;
 use kelson_reconciler::{Config, Hooks, Problem, Validator, run_reconciler};
+use kelson_trust::Dialer;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::compile::compiler;
+use super::doors;
 use super::ending::Endings;
+use super::founding::{self, Init};
 use super::log;
-use super::loopback::ensure_loopback;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::output::emit;
@@ -47,7 +48,24 @@ const FAREWELL: Duration = Duration::from_millis(300);
 
 /// What may be typed behind `kernel`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Kernel {
+    #[command(subcommand)]
+    verb: Option<KernelVerb>,
+    #[command(flatten)]
+    run: Option<Run>,
+}
+
+/// What makes a member, instead of running it.
+#[derive(Debug, Subcommand)]
+enum KernelVerb {
+    /// Founds a cluster of several machines, beginning with this member
+    Init(Init),
+}
+
+/// What may be typed to run a member.
+#[derive(Debug, Args)]
+struct Run {
     /// Where it keeps its log and everything else
     #[arg(
         long,
@@ -56,9 +74,9 @@ pub(crate) struct Kernel {
         value_name = "FOLDER"
     )]
     data_dir: PathBuf,
-    /// Where it listens; port 0 picks one
-    #[arg(long, default_value = "127.0.0.1:7460", value_name = "HOST:PORT")]
-    listen: String,
+    /// Where it listens; port 0 picks one [default: as it was founded, else 127.0.0.1:7460]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
     /// The local repository that it follows
     #[arg(long, value_name = "REPO")]
     repo: Option<PathBuf>,
@@ -84,7 +102,7 @@ pub(crate) struct Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listening {
-    /// `http://127.0.0.1:7460`.
+    /// `http://127.0.0.1:7460`; `https://…` where it is encrypted.
     pub(crate) address: String,
     /// The process id.
     pub(crate) pid: u32,
@@ -98,34 +116,44 @@ pub(crate) struct Note {
 }
 
 pub(crate) async fn run(arguments: Kernel) -> Result<Exit> {
+    match (arguments.verb, arguments.run) {
+        (Some(KernelVerb::Init(init)), _) => founding::init(init).await,
+        (None, Some(run)) => serve(run).await,
+        (None, None) => Err(Failure::usage("which data directory? say --data-dir FOLDER").into()),
+    }
+}
+
+async fn serve(arguments: Run) -> Result<Exit> {
     log::start()?;
     let mut endings = Endings::watch(arguments.supervised)?;
-    ensure_loopback(&arguments.listen)?;
     std::fs::create_dir_all(&arguments.data_dir)
         .with_context(|| format!("cannot make {}", arguments.data_dir.display()))?;
-    let listener = TcpListener::bind(&arguments.listen)
-        .await
-        .map_err(|error| {
-            Failure::usage(format!("cannot listen at {}: {error}", arguments.listen))
-        })?;
-    let address = listener
-        .local_addr()
-        .context("the listener has no address")?;
+    let doors = doors::open(&arguments.data_dir, arguments.listen.as_deref()).await?;
+    let (address, is_secure) = (doors.address, doors.renewal.is_some());
     let ceiling = arguments.framework_limits.clone().unwrap_or_default();
     let repository = arguments.repo.as_deref().map(absolute);
     let member = start_member(&arguments.data_dir, ceiling, repository).await?;
     load_frameworks(&member).await?;
+    if let Some(renewal) = &doors.renewal {
+        ensure_same_cluster(&member, renewal.cluster())?;
+    }
     let (farewell, said) = oneshot::channel::<()>();
     let mut parts: JoinSet<Result<&'static str>> = JoinSet::new();
     let own = member.clone();
     parts.spawn(async move {
         let shutdown = async move { drop(said.await) };
-        api::run_api(own, listener, shutdown).await?;
+        api::run_secure_api(own, doors.listener, shutdown).await?;
         Ok("the API")
     });
+    if let Some(renewal) = doors.renewal {
+        parts.spawn(async move {
+            renewal.run().await;
+            Ok("the renewal of the certificate")
+        });
+    }
     spawn_leader(&member, &mut parts);
-    announce(&arguments.data_dir, address)?;
-    spawn_reconciler(&arguments, &member, address, &mut parts)?;
+    announce(&arguments.data_dir, address, is_secure)?;
+    spawn_reconciler(&arguments, &member, doors.own, &mut parts);
     let stopped = member.member().stopped();
     let ended = tokio::select! {
         _ = endings.next() => Ok(()),
@@ -158,7 +186,22 @@ fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-async fn start_member(
+/// Refuses a data directory whose log and whose certificate are of different clusters.
+fn ensure_same_cluster(member: &Member, certified: &str) -> Result<()> {
+    let own = member.state().cluster.clone();
+    if own == certified {
+        return Ok(());
+    }
+    let message =
+        format!("the log is of the cluster {own}, and the certificate of the cluster {certified}");
+    Err(Failure::new(Exit::Refused, message).into())
+}
+
+/// Opens the member with this data directory, and waits until it leads.
+///
+/// # Errors
+/// When the directory cannot be used.
+pub(super) async fn start_member(
     data_dir: &Path,
     ceiling: Ceiling,
     repository: Option<PathBuf>,
@@ -252,9 +295,10 @@ fn spawn_leader(member: &Member, parts: &mut JoinSet<Result<&'static str>>) {
     });
 }
 
-fn announce(data_dir: &Path, address: SocketAddr) -> Result<()> {
+fn announce(data_dir: &Path, address: SocketAddr, is_secure: bool) -> Result<()> {
+    let scheme = if is_secure { "https" } else { "http" };
     let listening = Listening {
-        address: format!("http://{address}"),
+        address: format!("{scheme}://{address}"),
         pid: std::process::id(),
     };
     let line = serde_json::to_string(&listening)?;
@@ -270,20 +314,19 @@ fn announce(data_dir: &Path, address: SocketAddr) -> Result<()> {
 /// Follows the repository, where one is given: a client of this kernel like any other, but for the
 /// sandbox that it asks.
 fn spawn_reconciler(
-    arguments: &Kernel,
+    arguments: &Run,
     member: &Member,
-    address: SocketAddr,
+    own: Dialer,
     parts: &mut JoinSet<Result<&'static str>>,
-) -> Result<()> {
+) {
     let Some(repository) = arguments.repo.clone() else {
-        return Ok(());
+        return;
     };
     let mut config = Config::dev(repository);
     config.branch.clone_from(&arguments.branch);
     config.subpath.clone_from(&arguments.path);
     config.prune_window = arguments.prune_window;
-    let own = reachable(address);
-    let port = GrpcKernel::new(&format!("http://{own}"), Principal::reconciler())?;
+    let port = GrpcKernel::new(own, Principal::reconciler());
     let hooks = Hooks {
         validator: Arc::new(Frameworks(member.clone())),
         on_note: Arc::new(tell),
@@ -299,7 +342,6 @@ fn spawn_reconciler(
         run_reconciler(config, Arc::new(port), hooks, std::future::pending()).await?;
         Ok("the reconciler")
     });
-    Ok(())
 }
 
 /// Says something to whoever started this, who may not care.
@@ -349,18 +391,6 @@ async fn built_in_loaded(member: &Member) {
     if loaded.await.is_err() {
         tracing::debug!("the log has stopped");
     }
-}
-
-/// Where this process reaches its own listener, which may listen everywhere.
-fn reachable(listening: SocketAddr) -> SocketAddr {
-    let mut address = listening;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 /// Asks the frameworks that are in force.

@@ -1,7 +1,7 @@
-//! Loopback only: nothing of this version authenticates or encrypts, so nothing of it is reachable
-//! from another machine.
+//! This machine alone: what is plain is neither authenticated nor encrypted, so nothing of it is
+//! reachable from another machine.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 use crate::exit::Failure;
 
@@ -26,8 +26,20 @@ pub(crate) fn ensure_loopback(address: &str) -> Result<SocketAddr, Failure> {
         Ok(*first)
     } else {
         Err(Failure::usage(format!("{address} is not of this machine alone"))
-            .with_hint("connections are neither authenticated nor encrypted in this version, so it serves and asks on 127.0.0.1 only"))
+            .with_hint("without certificates, connections are neither authenticated nor encrypted, so it serves and asks on 127.0.0.1 only; `kelson kernel init` founds a cluster of several machines"))
     }
+}
+
+/// Where this process reaches its own listener, which may listen everywhere.
+pub(crate) fn reachable(listening: SocketAddr) -> SocketAddr {
+    let mut address = listening;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 #[cfg(test)]

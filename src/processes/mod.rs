@@ -4,7 +4,9 @@
 pub(crate) mod agent;
 pub(crate) mod compile;
 pub(crate) mod dev;
+mod doors;
 mod ending;
+mod founding;
 pub(crate) mod kernel;
 mod log;
 mod loopback;

@@ -182,6 +182,7 @@ fn items(list: &Value) -> Result<Vec<Value>> {
 pub(crate) fn isolate(command: &mut Command) {
     for variable in [
         "KELSON_ADDR",
+        "KELSON_CREDENTIALS",
         "KELSON_NAMESPACE",
         "KELSON_DATA_DIR",
         "KELSON_OUTPUT",

@@ -12,6 +12,7 @@ mod crashes;
 mod documents;
 mod drift;
 mod first_steps;
+mod founded;
 mod frameworks;
 mod git;
 mod machine;

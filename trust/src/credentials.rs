@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 #[derive(Debug)]
 pub enum Proof {
     /// A certificate of the cluster's CA and its key.
-    Certificate(KeyedCertificate),
+    Certificate(Box<KeyedCertificate>),
     /// A token, which goes with each request.
     Token(Token),
 }
@@ -83,7 +83,7 @@ impl Credentials {
                             "certificate and CA are of different clusters".to_owned(),
                         ));
                     }
-                    Proof::Certificate(certificate)
+                    Proof::Certificate(Box::new(certificate))
                 }
                 (None, Some(token)) => {
                     let token = Secret::new(token);

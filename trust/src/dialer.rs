@@ -59,6 +59,16 @@ impl DialError {
     }
 }
 
+impl DialError {
+    /// Why, without the address where there is only one.
+    pub fn why(&self) -> String {
+        match self.attempts.as_slice() {
+            [(_, why)] => why.to_string(),
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (address, why)) in self.attempts.iter().enumerate() {

@@ -4,9 +4,9 @@
 //! This room decides whom a machine believes and how it shows who it is: what a certificate says
 //! (`identity.rs`, `authority.rs`), what a token is (`token.rs`), what lies in files (`keyed.rs`,
 //! `credentials.rs`), which connections come about (`tls.rs`, `listener.rs`, `dialer.rs`). It never
-//! decides what somebody may do, keeps no list of tokens and makes no cryptography of its own: keys,
-//! signatures and handshakes are those of rcgen, rustls and ring. Read `identity.rs` first, then
-//! `authority.rs`, then `tls.rs`.
+//! decides what somebody may do, keeps no list of tokens and makes no cryptography of its own:
+//! keys, signatures and handshakes are those of rcgen, rustls and ring. Read `identity.rs` first,
+//! then `authority.rs`, then `tls.rs`.
 
 mod addresses;
 mod authority;

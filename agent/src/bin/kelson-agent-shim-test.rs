@@ -30,7 +30,11 @@ fn agent(directory: &str, kernel: &str) -> ExitCode {
     else {
         return ExitCode::FAILURE;
     };
-    let config = AgentConfig::new(PathBuf::from(directory), kernel.to_owned());
+    let Ok(addresses) = kernel.parse() else {
+        return ExitCode::FAILURE;
+    };
+    let dialer = kelson_trust::Dialer::plain(addresses);
+    let config = AgentConfig::new(PathBuf::from(directory), dialer);
     let for_ever = std::future::pending::<ShutdownMode>();
     match runtime.block_on(run_agent(config, for_ever)) {
         Ok(()) => ExitCode::SUCCESS,

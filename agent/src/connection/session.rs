@@ -10,13 +10,14 @@ use kelson_model::id::{AgentId, TaskId};
 use kelson_model::session::SessionEnd;
 use kelson_proto::v1::agents_client::AgentsClient;
 use kelson_proto::v1::{self, AgentMessage, agent_message, kernel_message};
+use kelson_trust::Dialer;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
 use super::backoff::Backoff;
+use super::channel::channel;
 use super::logs;
 use super::orders::OrderReader;
 use crate::config::AgentError;
@@ -40,7 +41,7 @@ const SHORTEST_LEASE: u64 = 300;
 /// What a session needs.
 #[derive(Debug)]
 pub(crate) struct Attachment {
-    pub(crate) channel: Channel,
+    pub(crate) dialer: Dialer,
     pub(crate) identity: Identity,
     pub(crate) root: PathBuf,
     pub(crate) description: AgentDescription,
@@ -106,6 +107,7 @@ pub(crate) async fn run_connection(mut attachment: Attachment) -> AgentError {
                 message,
             } if end.is_final() => return AgentError::Dismissed(message),
             error => {
+                attachment.dialer.turn_away();
                 let pause = backoff.pause();
                 tracing::info!(%error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(0), "no session with the kernel");
                 tokio::time::sleep(pause).await;
@@ -129,7 +131,8 @@ impl Attachment {
     }
 
     async fn try_session(&mut self, backoff: &mut Backoff) -> Result<(), SessionError> {
-        let mut client = AgentsClient::new(self.channel.clone())
+        // A connection of its own: the next session begins with another member.
+        let mut client = AgentsClient::new(channel(&self.dialer))
             .max_decoding_message_size(kelson_proto::MAX_MESSAGE)
             .max_encoding_message_size(kelson_proto::MAX_MESSAGE);
         let (out, outgoing) = mpsc::channel(OUTGOING);

@@ -438,7 +438,10 @@ impl Kernel for FakeKernel {
 }
 
 pub(crate) fn config(directory: &Path, kernel: &FakeKernel) -> AgentConfig {
-    let mut config = AgentConfig::new(directory.to_owned(), kernel.address.clone());
+    let mut config = AgentConfig::new(
+        directory.to_owned(),
+        kelson_trust::Dialer::plain(kernel.address.parse().unwrap()),
+    );
     config.shim_exe = shim_exe();
     config
 }

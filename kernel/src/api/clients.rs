@@ -11,6 +11,7 @@ use kelson_proto::{BLOB_CHUNK, v1};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::api::access::{Who, authorise, needed};
 use crate::api::watch;
 use crate::blobs::{BlobError, MAX_BLOB};
 use crate::kernel::Kernel;
@@ -49,9 +50,9 @@ pub(crate) fn answer(reply: Reply) -> Answer {
     }
 }
 
-/// Reads a submission and carries it out.
-pub(crate) async fn submit(kernel: &Kernel, json: &[u8]) -> Result<Answer, Status> {
-    let submission: Submission = serde_json::from_slice(json).map_err(|error| {
+/// Reads a submission and carries it out, where whoever asks may ask for it.
+pub(crate) async fn submit(kernel: &Kernel, who: &Who, json: &[u8]) -> Result<Answer, Status> {
+    let mut submission: Submission = serde_json::from_slice(json).map_err(|error| {
         Status::invalid_argument(format!("the request cannot be read: {error}"))
     })?;
     if submission.client.is_empty() || submission.client.len() > 64 {
@@ -59,6 +60,12 @@ pub(crate) async fn submit(kernel: &Kernel, json: &[u8]) -> Result<Answer, Statu
             "a client's name has 1 to 64 bytes",
         ));
     }
+    let (role, place) = needed(&submission.request, &kernel.state());
+    if let Err(refusal) = authorise(who, &[role], &place) {
+        tracing::info!(?who, %refusal, "refused");
+        return Ok(Answer::Refused(refusal));
+    }
+    submission.principal = who.principal(submission.principal);
     let reply = kernel
         .submit(submission)
         .await
@@ -93,10 +100,12 @@ impl v1::kernel_server::Kernel for ClientService {
         request: Request<Streaming<v1::SubmitRequest>>,
     ) -> Result<Response<Self::SubmitStream>, Status> {
         let kernel = self.kernel.clone();
+        let who = request.extensions().get::<Who>().cloned();
+        let who = who.unwrap_or(Who::Stranger);
         let carry_out = move |request: Result<v1::SubmitRequest, Status>| {
-            let kernel = kernel.clone();
+            let (kernel, who) = (kernel.clone(), who.clone());
             async move {
-                let answer = submit(&kernel, request?.submission_json.as_bytes()).await?;
+                let answer = submit(&kernel, &who, request?.submission_json.as_bytes()).await?;
                 let answer_json = serde_json::to_string(&answer)
                     .map_err(|error| Status::internal(error.to_string()))?;
                 Ok(v1::SubmitAnswer { answer_json })

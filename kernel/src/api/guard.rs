@@ -1,9 +1,11 @@
 //! The guard: keeps web pages from talking to a kernel on the same machine through somebody's
 //! browser.
 //!
-//! The API of this version authenticates nobody and listens on loopback only. A browser there is
-//! the one way in for a stranger: a page may send requests to 127.0.0.1 (then it says its origin),
-//! or let its own name point there (then the host is that name). Both are refused.
+//! A listener in plain authenticates nobody and is reached from this machine alone. A browser there
+//! is the one way in for a stranger: a page may send requests to 127.0.0.1 (then it says its
+//! origin), or let its own name point there (then the host is that name). Both are refused. Over
+//! TLS a page of another origin is refused; the host may be any, since whoever asks has to be
+//! known.
 
 use axum::extract::Request;
 use axum::http::{StatusCode, Uri, header};
@@ -11,12 +13,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use kelson_model::code::Code;
 
+use crate::api::access::Who;
 use crate::api::http::Failure;
 
 /// Refuses a request that a web page of another origin has made.
 pub(crate) async fn refuse_foreign(request: Request, next: Next) -> Response {
     let (host, origin) = named(&request);
-    if is_own(host.as_deref(), origin.as_deref()) {
+    let is_local = matches!(request.extensions().get::<Who>(), Some(Who::Local));
+    if is_own(host.as_deref(), origin.as_deref(), is_local) {
         return next.run(request).await;
     }
     let message = format!(
@@ -44,21 +48,23 @@ fn named(request: &Request) -> (Option<String>, Option<String>) {
     (text(header::HOST).or(authority), text(header::ORIGIN))
 }
 
-fn is_own(host: Option<&str>, origin: Option<&str>) -> bool {
-    let is_loopback = host.is_none_or(|host| {
-        let name = host
-            .parse::<Uri>()
-            .ok()
-            .and_then(|uri| uri.host().map(str::to_owned))
-            .unwrap_or_default();
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        bare == "localhost"
-            || bare
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    });
+fn is_own(host: Option<&str>, origin: Option<&str>, is_local: bool) -> bool {
+    let is_loopback = !is_local
+        || host.is_none_or(|host| {
+            let name = host
+                .parse::<Uri>()
+                .ok()
+                .and_then(|uri| uri.host().map(str::to_owned))
+                .unwrap_or_default();
+            let bare = name.trim_start_matches('[').trim_end_matches(']');
+            bare == "localhost"
+                || bare
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        });
+    let scheme = if is_local { "http" } else { "https" };
     let is_same =
-        origin.is_none_or(|origin| host.is_some_and(|host| origin == format!("http://{host}")));
+        origin.is_none_or(|origin| host.is_some_and(|host| origin == format!("{scheme}://{host}")));
     is_loopback && is_same
 }
 
@@ -74,18 +80,35 @@ mod tests {
             "[::1]:7460",
             "127.0.0.1",
         ] {
-            assert!(is_own(Some(host), None), "{host}");
+            assert!(is_own(Some(host), None, true), "{host}");
             assert!(
-                is_own(Some(host), Some(&format!("http://{host}"))),
+                is_own(Some(host), Some(&format!("http://{host}")), true),
                 "{host}"
             );
-            assert!(!is_own(Some(host), Some("http://evil.example")), "{host}");
-            assert!(!is_own(Some(host), Some("null")), "{host}");
+            assert!(
+                !is_own(Some(host), Some("http://evil.example"), true),
+                "{host}"
+            );
+            assert!(!is_own(Some(host), Some("null"), true), "{host}");
         }
-        assert!(!is_own(Some("evil.example:7460"), None));
+        assert!(!is_own(Some("evil.example:7460"), None, true));
         assert!(!is_own(
             Some("evil.example:7460"),
-            Some("http://evil.example:7460")
+            Some("http://evil.example:7460"),
+            true
         ));
+    }
+
+    #[test]
+    fn over_tls_a_member_may_be_called_by_any_name_and_foreign_pages_do_not_pass() {
+        assert!(is_own(Some("one.example:7460"), None, false));
+        assert!(is_own(
+            Some("one.example:7460"),
+            Some("https://one.example:7460"),
+            false
+        ));
+        for foreign in ["https://evil.example", "http://one.example:7460", "null"] {
+            assert!(!is_own(Some("one.example:7460"), Some(foreign), false));
+        }
     }
 }

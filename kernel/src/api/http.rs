@@ -1,12 +1,12 @@
 //! JSON over HTTP: the same nouns for people with curl, for the CLI and for a UI.
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, State as Shared};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures_util::StreamExt;
 use kelson_kernel_core::object::Object;
 use kelson_kernel_core::{Explanation, State, explain_absent, explain_object, report};
@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::api::access::Who;
 use crate::api::guard::refuse_foreign;
 use crate::api::logs::{LogError, LogQuery, TRAILER, open_log};
 use crate::api::{clients, frameworks, views, watch};
@@ -79,6 +80,10 @@ impl Failure {
                 hint: hint.to_owned(),
             },
         )
+    }
+
+    pub(super) fn of(status: StatusCode, refusal: Refusal) -> Self {
+        Self(status, refusal)
     }
 
     pub(super) fn bad(message: impl Into<String>) -> Self {
@@ -359,8 +364,15 @@ async fn kinds(Shared(kernel): Shared<Kernel>) -> Answered {
     list("KindList", items.collect())
 }
 
-async fn requests(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
-    match clients::submit(&kernel, &body).await {
+async fn requests(
+    Shared(kernel): Shared<Kernel>,
+    Extension(who): Extension<Who>,
+    body: Bytes,
+) -> Answered {
+    match clients::submit(&kernel, &who, &body).await {
+        Ok(Answer::Refused(refusal)) if refusal.code == Code::Denied => {
+            Err(Failure(StatusCode::FORBIDDEN, refusal))
+        }
         Ok(answer @ Answer::Done { .. }) => reply(answer),
         Ok(answer @ Answer::Refused(_)) => {
             Ok((StatusCode::CONFLICT, axum::Json(answer)).into_response())

@@ -5,7 +5,9 @@
 //! `http.rs` the same nouns as JSON, `watch.rs` makes the rows that both stream, `views.rs` the
 //! JSON of objects, agents and frameworks, `logs.rs` relays the output of tasks.
 
+mod access;
 mod clients;
+mod doors;
 mod frameworks;
 mod guard;
 mod http;
@@ -15,5 +17,5 @@ mod sessions;
 mod views;
 mod watch;
 
-pub use serve::run_api;
+pub use serve::{run_api, run_secure_api};
 pub use sessions::run_dispatch;

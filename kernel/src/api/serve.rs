@@ -6,22 +6,35 @@ use std::io;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::serve::ListenerExt as _;
 use kelson_proto::v1::agents_server::AgentsServer;
 use kelson_proto::v1::kernel_server::KernelServer;
+use kelson_trust::Listener;
 use tokio::net::TcpListener;
 
-use crate::api::{clients, http, sessions};
+use crate::api::doors::{Caller, Doors};
+use crate::api::{access, clients, http, sessions};
 use crate::kernel::Kernel;
 use crate::metrics::Metrics;
+
+/// Serves the API in plain on a listener of this machine alone, until `shutdown` is done.
+///
+/// # Errors
+/// Other machines can reach the listener, or it failed.
+pub async fn run_api(
+    kernel: Kernel,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    run_secure_api(kernel, Listener::plain(listener)?, shutdown).await
+}
 
 /// Serves the API on a listener until `shutdown` is done.
 ///
 /// # Errors
 /// The listener failed.
-pub async fn run_api(
+pub async fn run_secure_api(
     kernel: Kernel,
-    listener: TcpListener,
+    listener: Listener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let agents = AgentsServer::new(sessions::AgentService::new(kernel.clone()))
@@ -35,17 +48,13 @@ pub async fn run_api(
         .prepare()
         .into_axum_router();
     let metrics = kernel.metrics().clone();
-    let router = http::routes(kernel)
+    let router = http::routes(kernel.clone())
         .merge(grpc)
         .fallback(http::no_such_route)
+        .layer(from_fn_with_state(kernel, access::admit))
         .layer(from_fn_with_state(metrics, count_answer));
-    // A small answer must not wait for the acknowledgement of the one before: that costs 40 ms.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection sends its answers late");
-        }
-    });
-    axum::serve(listener, router)
+    let service = router.into_make_service_with_connect_info::<Caller>();
+    axum::serve(Doors(listener), service)
         .with_graceful_shutdown(shutdown)
         .await
 }

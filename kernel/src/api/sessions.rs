@@ -13,6 +13,7 @@ use kelson_kernel_core::Reply;
 use kelson_kernel_core::command::{
     Command, RecordAgentDrift, RecordStatuses, RegisterAgent, SetAgentState,
 };
+use kelson_model::access::Role;
 use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, Index, TaskId};
 use kelson_model::session::SessionEnd;
@@ -26,6 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, info, info_span};
 
+use crate::api::access::Who;
 use crate::kernel::Kernel;
 use crate::sessions::{self, Ending, Session, run_writer, say};
 
@@ -68,6 +70,8 @@ impl v1::agents_server::Agents for AgentService {
         &self,
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Messages>, Status> {
+        let who = request.extensions().get::<Who>().cloned();
+        let own = own_agent(&who.unwrap_or(Who::Stranger))?;
         let mut inbound = request.into_inner();
         let kernel = self.kernel.clone();
         let first = tokio::time::timeout(kernel.config().lease, inbound.message()).await;
@@ -77,6 +81,14 @@ impl v1::agents_server::Agents for AgentService {
                 "the first message of a session is Attach",
             ));
         };
+        if let Some(own) = own
+            && attach.agent != own.0
+        {
+            let said = AgentId(attach.agent);
+            return Err(Status::permission_denied(format!(
+                "this is the connection of {own}, and it speaks for {said}"
+            )));
+        }
         let incarnation = attach.incarnation;
         let (agent, index) = match attach_agent(&kernel, attach).await {
             Ok(attached) => attached,
@@ -120,6 +132,22 @@ impl v1::agents_server::Agents for AgentService {
             ))
             .chain(last);
         Ok(Response::new(Box::pin(messages)))
+    }
+}
+
+/// The agent that a connection may speak for; `None`: any, on this machine and between members.
+fn own_agent(who: &Who) -> Result<Option<AgentId>, Status> {
+    match who {
+        Who::Local => Ok(None),
+        Who::Known(known) if known.role == Role::Member => Ok(None),
+        Who::Known(known) => known
+            .name
+            .parse()
+            .map(Some)
+            .map_err(|_| Status::permission_denied(format!("{} is no agent", known.name))),
+        Who::Stranger => Err(Status::unauthenticated(
+            "it is not known which agent this is",
+        )),
     }
 }
 

@@ -9,6 +9,7 @@ use kelson_model::principal::Principal;
 use kelson_model::request::{Answer, Request, Submission};
 use kelson_proto::MAX_MESSAGE;
 use kelson_proto::v1::kernel_client::KernelClient;
+use kelson_trust::Dialer;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -19,7 +20,6 @@ use super::port::{Asking, BatchStream, KernelPort, PortError, RowKind};
 use super::submitting::{Order, may_pass, run_submitting};
 use super::watching;
 
-const CONNECT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A batch of a watch has 500 rows at the most, each of them below the size of an entry.
 const MAX_BATCH: usize = 128 << 20;
@@ -47,48 +47,34 @@ impl GrpcKernel {
     /// How long a question is tried before it is given up.
     pub const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Speaks to the kernel at `address` (`http://127.0.0.1:7460`) as `principal`.
-    ///
-    /// # Errors
-    /// `Address`. That nobody is there yet is none.
-    pub fn new(address: &str, principal: Principal) -> Result<Self, PortError> {
-        Self::with_patience(address, principal, Self::PATIENCE)
+    /// Speaks to the kernel that `dialer` connects to, as `principal`. Nobody need be there yet.
+    pub fn new(dialer: Dialer, principal: Principal) -> Self {
+        Self::with_patience(dialer, principal, Self::PATIENCE)
     }
 
     /// Like [`new`](Self::new), with another time after which a question is given up.
-    ///
-    /// # Errors
-    /// `Address`.
-    pub fn with_patience(
-        address: &str,
-        principal: Principal,
-        patience: Duration,
-    ) -> Result<Self, PortError> {
-        let endpoint = Endpoint::from_shared(address.to_owned())
-            .map_err(|error| PortError::Address {
-                address: address.chars().take(200).collect(),
-                detail: error.to_string(),
-            })?
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
+    pub fn with_patience(dialer: Dialer, principal: Principal, patience: Duration) -> Self {
+        let address = format!("{}://{}", dialer.scheme(), dialer.addresses());
+        // Where it goes is for the dialer to say.
+        let endpoint = Endpoint::from_static("http://members.kelson.internal")
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
-        let client = KernelClient::new(endpoint.connect_lazy())
+        let client = KernelClient::new(endpoint.connect_with_connector_lazy(dialer))
             .max_decoding_message_size(MAX_BATCH)
             .max_encoding_message_size(MAX_MESSAGE);
         let (orders, inbox) = mpsc::channel(64);
         // It ends once `orders` is gone, that is, with this value.
-        tokio::spawn(run_submitting(client.clone(), address.to_owned(), inbox));
-        Ok(Self {
-            address: address.to_owned(),
+        tokio::spawn(run_submitting(client.clone(), address.clone(), inbox));
+        Self {
+            address,
             client,
             principal,
             name: format!("{:016x}{:016x}", random(), random()),
             sequence: AtomicU64::new(0),
             orders: Mutex::new(orders),
             patience,
-        })
+        }
     }
 
     /// Where the kernel is.

@@ -15,14 +15,6 @@ pub type BatchStream = BoxStream<'static, Batch>;
 /// Why the kernel has not answered. A refusal is an answer and no error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {
-    /// The address cannot be one.
-    #[error("`{address}` is no address of a kernel: {detail}")]
-    Address {
-        /// What was given.
-        address: String,
-        /// What is wrong with it.
-        detail: String,
-    },
     /// Nobody answers there, or not in time. Whether the request was carried out is not known.
     #[error("the kernel at {address} does not answer: {detail}")]
     Unreachable {

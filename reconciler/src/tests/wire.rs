@@ -140,6 +140,10 @@ async fn serve(flaky: &Flaky) -> String {
     address
 }
 
+fn dialer(address: &str) -> kelson_trust::Dialer {
+    kelson_trust::Dialer::plain(address.parse().unwrap())
+}
+
 fn request() -> Request {
     Request::Confirm(Confirm {
         source: String::new(),
@@ -153,7 +157,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_sequence() {
     let flaky = Flaky::default();
     *flaky.breaks.lock().unwrap() = 2;
     let address = serve(&flaky).await;
-    let kernel = GrpcKernel::new(&address, Principal::reconciler()).unwrap();
+    let kernel = GrpcKernel::new(dialer(&address), Principal::reconciler());
     for _ in 0..2 {
         kernel.submit(request()).await.unwrap();
     }
@@ -171,7 +175,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_sequence() {
 async fn a_watch_goes_on_from_its_last_token_and_leaves_unknown_rows_aside() {
     let flaky = Flaky::default();
     let address = serve(&flaky).await;
-    let kernel = GrpcKernel::new(&address, Principal::reconciler()).unwrap();
+    let kernel = GrpcKernel::new(dialer(&address), Principal::reconciler());
     let batches: Vec<_> = kernel.watch(&RowKind::ALL).take(3).collect().await;
     let indices: Vec<u64> = batches.iter().map(|batch| batch.index.0).collect();
     assert_eq!(indices, [5, 10, 15]);
@@ -201,7 +205,7 @@ async fn a_watch_that_breaks_while_it_begins_again_begins_again_once_more() {
         batch(9, false, true),
     ]);
     let address = serve(&flaky).await;
-    let kernel = GrpcKernel::new(&address, Principal::reconciler()).unwrap();
+    let kernel = GrpcKernel::new(dialer(&address), Principal::reconciler());
     let batches: Vec<_> = kernel.watch(&RowKind::ALL).take(4).collect().await;
     assert_eq!(batches.len(), 4);
     assert_eq!(flaky.resumed.lock().unwrap()[..4], [0, 7, 0, 9]);
@@ -212,7 +216,7 @@ async fn a_large_blob_arrives_whole_although_the_connection_breaks() {
     let flaky = Flaky::default();
     *flaky.breaks.lock().unwrap() = 1;
     let address = serve(&flaky).await;
-    let kernel = GrpcKernel::new(&address, Principal::reconciler()).unwrap();
+    let kernel = GrpcKernel::new(dialer(&address), Principal::reconciler());
     let content: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
     let digest = kernel.put_blob(Bytes::from(content.clone())).await.unwrap();
     assert_eq!(digest, Digest::of(&content));
@@ -224,15 +228,10 @@ async fn a_large_blob_arrives_whole_although_the_connection_breaks() {
 #[tokio::test]
 async fn a_kernel_that_is_not_there_is_an_error_in_time() {
     let kernel = GrpcKernel::with_patience(
-        "http://127.0.0.1:1",
+        dialer("http://127.0.0.1:1"),
         Principal::reconciler(),
         Duration::from_millis(50),
-    )
-    .unwrap();
+    );
     let error = kernel.submit(request()).await.unwrap_err();
     assert!(matches!(error, PortError::Unreachable { .. }), "{error}");
-    assert!(matches!(
-        GrpcKernel::new("not an address", Principal::reconciler()),
-        Err(PortError::Address { .. })
-    ));
 }

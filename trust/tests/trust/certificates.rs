@@ -123,7 +123,7 @@ fn credentials_read_back_and_show_no_secret() {
     let credentials = Credentials {
         addresses: "a:1,b:2".parse().unwrap(),
         bundle: authority.bundle().unwrap(),
-        proof: Proof::Certificate(issue(&authority, Role::Admin, "admin")),
+        proof: Proof::Certificate(Box::new(issue(&authority, Role::Admin, "admin"))),
     };
     credentials.save(&path).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
