@@ -124,6 +124,10 @@ pub(crate) enum Verb {
     Confirm(verbs::confirm::Confirm),
     /// Examines the data directory of a kernel that does not run
     Doctor(verbs::doctor::Doctor),
+    /// Lets machines join a cluster of several machines, and people in
+    Token(verbs::token::Token),
+    /// Keeps a token, so that you are let into a cluster of several machines
+    Login(verbs::login::Login),
     /// Prints the JSON Schema of manifests, for editors
     Schema(verbs::schema::Schema),
     /// Prints completions for a shell
@@ -191,6 +195,8 @@ mod tests {
                 "stop",
                 "confirm",
                 "doctor",
+                "token",
+                "login",
                 "schema",
                 "completions",
                 "version"

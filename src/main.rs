@@ -80,6 +80,8 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Wait(wait) => runtime::of_verb(verbs::wait::run(&wait, context)),
         Verb::Set(set) => runtime::of_verb(verbs::set::run(&set, context)),
         Verb::Stop(stop) => runtime::of_verb(verbs::stop::run(&stop, context)),
+        Verb::Token(token) => runtime::of_verb(verbs::token::run(&token, context)),
+        Verb::Login(login) => runtime::of_verb(verbs::login::run(&login, context)),
         Verb::Confirm(confirm) => runtime::of_verb(verbs::confirm::run(&confirm, context)),
     };
     exit.map(Into::into)

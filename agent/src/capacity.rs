@@ -16,7 +16,7 @@ const MOST_DISK_KEPT: u64 = 8 << 30;
 const PART_KEPT: u64 = 16;
 
 /// The machine's name.
-pub(crate) fn host_name() -> String {
+pub fn host_name() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()

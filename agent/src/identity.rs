@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kelson_model::id::AgentId;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -108,18 +109,25 @@ fn wait_for_lock(file: &mut File) -> Result<(), String> {
 impl Identity {
     /// Reads the identity, or makes one, and begins the next incarnation durably.
     pub(crate) fn begin(root: &Path) -> Result<Self, AgentError> {
-        let record = |error: crate::record::RecordError| AgentError::Record(error.to_string());
-        let mut identity = match read_record::<Identity>(root, FILE).map_err(record)? {
-            Some(identity) => identity,
-            None => Self {
-                version: RECORD_VERSION,
-                agent: 0,
-                token: new_token().map_err(io(root))?,
-                incarnation: 0,
-                cluster: None,
-            },
-        };
+        let mut identity = Self::read(root)?;
         identity.incarnation = identity.incarnation.saturating_add(1);
+        identity.keep(root)?;
+        Ok(identity)
+    }
+
+    /// Reads the identity, or makes one, durably.
+    fn read(root: &Path) -> Result<Self, AgentError> {
+        let record = |error: crate::record::RecordError| AgentError::Record(error.to_string());
+        if let Some(identity) = read_record::<Identity>(root, FILE).map_err(record)? {
+            return Ok(identity);
+        }
+        let identity = Self {
+            version: RECORD_VERSION,
+            agent: 0,
+            token: new_token().map_err(io(root))?,
+            incarnation: 0,
+            cluster: None,
+        };
         identity.keep(root)?;
         Ok(identity)
     }
@@ -159,6 +167,24 @@ impl Identity {
     pub(crate) fn keep(&self, root: &Path) -> Result<(), AgentError> {
         write_record(root, FILE, self).map_err(|error| AgentError::Record(error.to_string()))
     }
+}
+
+/// What names a data directory towards the cluster; it is made and named where it was not.
+///
+/// # Errors
+/// The directory cannot be used, or another agent uses it.
+pub fn directory_name(root: &Path) -> Result<String, AgentError> {
+    let _lock = lock_directory(root)?;
+    Ok(Identity::read(root)?.token)
+}
+
+/// Keeps the id that a cluster has given to this data directory.
+///
+/// # Errors
+/// The directory belongs to another cluster, or cannot be written.
+pub fn keep_id(root: &Path, agent: AgentId, cluster: &str) -> Result<(), AgentError> {
+    let _lock = lock_directory(root)?;
+    Identity::read(root)?.settle(root, agent.0, cluster)
 }
 
 fn new_token() -> std::io::Result<String> {

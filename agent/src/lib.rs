@@ -42,8 +42,10 @@ mod shim;
 mod supervisor;
 
 pub use agent::{Agent, run_agent};
+pub use capacity::host_name;
 pub use config::{AgentConfig, AgentError, ShutdownMode};
 pub use ended::KeptOutputs;
+pub use identity::{directory_name, keep_id};
 pub use left::still_running;
 pub use record::LogLimit;
 pub use reset::end_everything;

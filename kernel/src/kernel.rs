@@ -246,9 +246,21 @@ impl Kernel {
     /// # Errors
     /// See [`SubmitError`].
     pub async fn propose(&self, command: Command) -> Result<Reply, SubmitError> {
+        self.propose_for(Principal::kernel(), command).await
+    }
+
+    /// Proposes a command in somebody's name and waits until it is applied.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn propose_for(
+        &self,
+        principal: Principal,
+        command: Command,
+    ) -> Result<Reply, SubmitError> {
         let term = self.inner.member.term();
         let entry = Entry {
-            principal: Principal::kernel(),
+            principal,
             at: self.now(),
             wall: self.wall(),
             term,

@@ -17,8 +17,10 @@ mod machine;
 mod metrics;
 pub mod raft;
 mod sessions;
+mod trust;
 
 pub use doctor::examine_directory;
 pub use heart::{Heart, Hearts};
 pub use kernel::{BuiltIn, Kernel, KernelConfig, KernelError, SubmitError};
 pub use metrics::Metrics;
+pub use trust::Trust;

@@ -149,6 +149,8 @@ codes! {
         NotKnown = "K0340", "It is not known who asks";
         /// Somebody whose role does not allow it, or not there.
         Denied = "K0341", "Whoever asks may not do this";
+        /// A token that does not hold, or is none that may be made.
+        TokenRefused = "K0342", "A token is refused";
     }
 }
 

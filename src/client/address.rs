@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use kelson_model::id::Digest;
 use kelson_model::time::WallTime;
 use kelson_trust::{Addresses, ClientTls, Credentials, Dialer, Proof, Protocol, Secret};
 
@@ -74,6 +75,21 @@ impl Address {
         Ok(Self {
             dialer: Dialer::secure(addresses, tls),
             bearer,
+            dev: None,
+        })
+    }
+
+    /// That of the cluster whose CA has this fingerprint; who asks is said by a token in what is
+    /// asked, or nobody.
+    ///
+    /// # Errors
+    /// TLS cannot be spoken.
+    pub(crate) fn pinned(addresses: Addresses, authority: &Digest) -> Result<Self, Failure> {
+        let tls = ClientTls::pinned(authority, Protocol::Http1)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Self {
+            dialer: Dialer::secure(addresses, tls),
+            bearer: None,
             dev: None,
         })
     }

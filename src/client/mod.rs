@@ -12,4 +12,5 @@ mod lines;
 
 pub(crate) use address::{Address, parse_addresses};
 pub(crate) use api::{Client, WatchBatch};
+pub(crate) use credentials::own_file as own_credentials;
 pub(crate) use here::{address_here, dev_here};

@@ -12,9 +12,9 @@ use kelson_trust::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::doors::now;
 use super::kernel::start_member;
 use super::log;
+use super::renewal::now;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::output::say;

@@ -142,7 +142,7 @@ async fn serve(arguments: Run) -> Result<Exit> {
     let own = member.clone();
     parts.spawn(async move {
         let shutdown = async move { drop(said.await) };
-        api::run_secure_api(own, doors.listener, shutdown).await?;
+        api::serve_api(own, doors.listener, doors.trust, shutdown).await?;
         Ok("the API")
     });
     if let Some(renewal) = doors.renewal {

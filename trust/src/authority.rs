@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use kelson_model::access::Role;
+use kelson_model::id::Digest;
 use kelson_model::quantity::Millis;
 use kelson_model::time::WallTime;
 use rcgen::{
@@ -11,7 +12,7 @@ use rcgen::{
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
     SanType, SerialNumber,
 };
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
+use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use crate::bundle::CaBundle;
@@ -141,6 +142,14 @@ impl Authority {
         files::replace(path, self.to_pem().expose())
     }
 
+    /// The same CA once more.
+    ///
+    /// # Errors
+    /// Never, of a CA that could be made.
+    pub fn copy(&self) -> Result<Self, TrustError> {
+        Self::new(self.certificate.clone(), &self.key)
+    }
+
     /// The cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
@@ -162,21 +171,13 @@ impl Authority {
     /// The request is none, or the identity is of another cluster or fits no certificate.
     pub fn certify(
         &self,
-        request: &[u8],
+        request: &str,
         identity: &Identity,
         hosts: &[String],
         now: WallTime,
         life: Millis,
     ) -> Result<String, TrustError> {
-        if request.len() > MAX_REQUEST {
-            return Err(TrustError::unusable(
-                "the request for a certificate",
-                format!("it has more than {MAX_REQUEST} bytes"),
-            ));
-        }
-        let request = CertificateSigningRequestDer::from(request);
-        let request = CertificateSigningRequestParams::from_der(&request)
-            .map_err(|error| TrustError::unusable("the request for a certificate", error))?;
+        let request = read_request(request)?;
         self.sign(&request.public_key, identity, hosts, now, life)
     }
 
@@ -233,6 +234,24 @@ impl Authority {
         let own = chain::to_pem(certificate.der());
         Ok(format!("{own}{}", chain::to_pem(&self.certificate)))
     }
+}
+
+fn read_request(request: &str) -> Result<CertificateSigningRequestParams, TrustError> {
+    let unusable = |why: String| TrustError::unusable("the request for a certificate", why);
+    if request.len() > MAX_REQUEST {
+        return Err(unusable(format!("it has more than {MAX_REQUEST} bytes")));
+    }
+    CertificateSigningRequestParams::from_pem(request).map_err(|error| unusable(error.to_string()))
+}
+
+/// The digest of the key of a request ([`PrivateKey::request`]), by which whoever asks again is
+/// known.
+///
+/// # Errors
+/// It is none, or whoever made it does not have the key.
+pub fn key_of_request(request: &str) -> Result<Digest, TrustError> {
+    let key = read_request(request)?.public_key;
+    Ok(Digest::of(&key.subject_public_key_info()))
 }
 
 /// Host names and addresses by which a member may be called.

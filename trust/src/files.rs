@@ -49,6 +49,14 @@ pub(crate) fn replace(path: &Path, content: &str) -> Result<(), TrustError> {
     write().map_err(TrustError::io(path))
 }
 
+/// Removes a file, where it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), TrustError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TrustError::io(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Reads a file of text.
 pub(crate) fn read(path: &Path) -> Result<String, TrustError> {
     let mut content = String::new();

@@ -44,16 +44,15 @@ impl PrivateKey {
         Secret::new(self.pair.serialize_pem())
     }
 
-    /// A request to sign a certificate for it, in DER: the public key, and the proof that whoever
+    /// A request to sign a certificate for it, as PEM: the public key, and the proof that whoever
     /// asks has the private one. What the certificate says is decided by whoever signs.
     ///
     /// # Errors
     /// It cannot be signed.
-    pub fn request(&self) -> Result<Vec<u8>, TrustError> {
-        let request = CertificateParams::default()
-            .serialize_request(&self.pair)
-            .map_err(|error| TrustError::unmade("the request for a certificate", error))?;
-        Ok(request.der().to_vec())
+    pub fn request(&self) -> Result<String, TrustError> {
+        let unmade = |error| TrustError::unmade("the request for a certificate", error);
+        let request = CertificateParams::default().serialize_request(&self.pair);
+        request.map_err(unmade)?.pem().map_err(unmade)
     }
 
     pub(crate) fn to_der(&self) -> PrivateKeyDer<'static> {

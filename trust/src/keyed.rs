@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::addresses::{Addresses, ParseAddressError};
 use crate::bundle::CaBundle;
 use crate::chain;
 use crate::error::TrustError;
@@ -151,6 +152,57 @@ impl TrustFolder {
         files::make_folder(&self.path)?;
         files::replace(&self.bundle_file(), &bundle.to_pem())?;
         files::replace(&self.identity_file(), identity.to_pem().expose())
+    }
+
+    /// The key with which this machine joins: made once, so that a machine that was cut off asks
+    /// again with the same one.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn joining_key(&self) -> Result<PrivateKey, TrustError> {
+        let path = self.path.join("joining.pem");
+        if let Some(text) = files::read_if_there(&path)? {
+            return PrivateKey::from_pem(&Secret::new(text));
+        }
+        files::make_folder(&self.path)?;
+        let key = PrivateKey::generate()?;
+        files::replace(&path, key.to_pem().expose())?;
+        Ok(key)
+    }
+
+    /// Forgets the key with which this machine has joined: it stands with the certificate now.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn drop_joining_key(&self) -> Result<(), TrustError> {
+        files::remove(&self.path.join("joining.pem"))
+    }
+
+    /// Where members are, as far as this machine was told.
+    ///
+    /// # Errors
+    /// It was not told, or it cannot be read.
+    pub fn addresses(&self) -> Result<Addresses, TrustError> {
+        let path = self.addresses_file();
+        files::read(&path)?
+            .trim()
+            .parse()
+            .map_err(|error: ParseAddressError| {
+                TrustError::unusable(path.display().to_string(), error)
+            })
+    }
+
+    /// Writes where members are.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save_addresses(&self, addresses: &Addresses) -> Result<(), TrustError> {
+        files::make_folder(&self.path)?;
+        files::replace(&self.addresses_file(), &format!("{addresses}\n"))
+    }
+
+    fn addresses_file(&self) -> PathBuf {
+        self.path.join("members")
     }
 
     /// Writes the CA's key.

@@ -26,7 +26,7 @@ mod tls;
 mod token;
 
 pub use addresses::{Address, Addresses, ParseAddressError};
-pub use authority::{Authority, MACHINE_LIFE, MAX_HOSTS, MAX_REQUEST, PERSON_LIFE};
+pub use authority::{Authority, MACHINE_LIFE, MAX_HOSTS, MAX_REQUEST, PERSON_LIFE, key_of_request};
 pub use bundle::CaBundle;
 pub use connection::Connection;
 pub use credentials::{Credentials, Proof};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
+use kelson_model::access::Role;
 use kelson_model::agent::{AgentDescription, AgentState};
 use kelson_model::framework::{Description, FaultCause, Limits, serves};
-use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, WorkloadId};
+use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, TokenId, WorkloadId};
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Millis, Resources};
@@ -28,6 +29,9 @@ pub const KEPT_TRIES_OF_SLOT: usize = 1;
 /// How many of the ended tasks that the scheduler of a workload has done with are kept for people,
 /// at most.
 pub const KEPT_FORGOTTEN: usize = 10;
+
+/// How many tokens may hold at a time, at most.
+pub const MOST_TOKENS: usize = 1000;
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -298,4 +302,48 @@ impl Default for NamespaceRecord {
             used: Resources::default(),
         }
     }
+}
+
+/// One token, by which machines join or a person is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// Names it for ever: the index of the entry that made it.
+    pub id: TokenId,
+    /// What whoever shows it becomes.
+    pub role: Role,
+    /// Where the role of a person holds: there and below; absent: everywhere.
+    pub namespace: Option<Namespace>,
+    /// Whom it is for.
+    pub name: String,
+    /// The hash of its secret, which is kept nowhere.
+    pub hash: Digest,
+    /// Who made it.
+    pub by: Principal,
+    /// When.
+    pub made: ClusterTime,
+    /// The same, for people.
+    pub made_wall: WallTime,
+    /// How long it holds.
+    pub ttl: Millis,
+    /// How many machines may join by it; of a person's 0.
+    pub uses: u32,
+    /// Who has joined by it.
+    pub joined: Vec<Joined>,
+}
+
+impl TokenRecord {
+    /// Whether its time is over: by either clock, so that neither one that stood still nor one that
+    /// was turned back lets it hold for longer.
+    pub fn has_expired(&self, now: ClusterTime, wall: WallTime) -> bool {
+        now.since(self.made) >= self.ttl || wall.0 >= self.made_wall.0.saturating_add(self.ttl.0)
+    }
+}
+
+/// A machine that has joined by a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The digest of its public key.
+    pub key: Digest,
+    /// The number of its id.
+    pub id: u64,
 }

@@ -1,7 +1,7 @@
 //! Replies: what an entry came to.
 
 use kelson_model::code::Code;
-use kelson_model::id::{AgentId, Index};
+use kelson_model::id::{AgentId, Index, TokenId};
 use kelson_model::request::Refusal;
 use kelson_model::session::SessionEnd;
 use kelson_model::text;
@@ -50,6 +50,18 @@ pub enum Reply {
     },
     /// Nothing was done.
     Refused(Refusal),
+    /// A token was made.
+    #[serde(skip)]
+    TokenCreated {
+        /// Its id.
+        token: TokenId,
+    },
+    /// A machine has joined, or had joined before.
+    #[serde(skip)]
+    Joined {
+        /// The number of its id.
+        id: u64,
+    },
 }
 
 /// Makes a refusal; what it says is cut to what is kept of a reason.

@@ -12,6 +12,7 @@ mod journal;
 mod ledger;
 mod restore;
 mod task_index;
+mod tokens;
 mod write;
 
 use std::ops::Deref;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, Vector};
 use kelson_model::drift::DriftItem;
 use kelson_model::event::Event;
-use kelson_model::id::{AgentId, Index, TaskId, WorkloadId};
+use kelson_model::id::{AgentId, Index, TaskId, TokenId, WorkloadId};
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::quantity::Resources;
 use kelson_model::source::SourceRecord;
@@ -31,7 +32,7 @@ use self::journal::Journal;
 use self::task_index::TaskIndex;
 use crate::object::Object;
 use crate::port::SeatId;
-use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Task};
+use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Task, TokenRecord};
 
 pub(crate) use self::drift::{brief_healed, open_bytes};
 pub(crate) use self::journal::Farewell;
@@ -97,6 +98,9 @@ pub struct Records {
     pub events: Vector<Arc<Event>>,
     /// Who has asked what last.
     pub clients: OrdMap<String, Client>,
+    /// The tokens that hold, and some that have expired.
+    #[serde(skip)]
+    pub tokens: OrdMap<TokenId, Arc<TokenRecord>>,
     /// The task id that was given last.
     pub last_task: TaskId,
     /// The agent id that was given last.

@@ -21,6 +21,7 @@ use tonic::Status;
 
 use crate::api::doors::Caller;
 use crate::api::http::Failure;
+use crate::api::tokens::bearer;
 use crate::kernel::Kernel;
 
 /// Who asks.
@@ -154,6 +155,7 @@ const fn route(path: &'static str, roles: &'static [Role], scope: Scope) -> Rout
 const ANYBODY: &[Role] = &[];
 const READER: &[Role] = &[Role::Reader];
 const OPERATOR: &[Role] = &[Role::Operator];
+const ADMIN: &[Role] = &[Role::Admin];
 const AGENT: &[Role] = &[Role::Agent];
 /// People who look, and agents, which fetch the files of their tasks.
 const READER_OR_AGENT: &[Role] = &[Role::Reader, Role::Agent];
@@ -182,6 +184,12 @@ const ROUTES: &[Route] = &[
     route("/v1/logs", READER, Scope::Task),
     route("/v1/watch", READER, Scope::Everywhere),
     route("/v1/info", READER, Scope::Nowhere),
+    route("/v1/authorities", ANYBODY, Scope::Nowhere),
+    route("/v1/tokens", ADMIN, Scope::Everywhere),
+    route("/v1/tokens/revoke", ADMIN, Scope::Everywhere),
+    route("/v1/renew", AGENT, Scope::Nowhere),
+    // The token decides.
+    route("/v1/enrol", ANYBODY, Scope::Nowhere),
     // What is asked for decides.
     route("/kelson.v1.Kernel/Submit", READER, Scope::Nowhere),
     route("/kelson.v1.Kernel/Watch", READER, Scope::Everywhere),
@@ -255,7 +263,7 @@ pub(crate) fn needed(request: &request::Request, state: &State) -> (Role, Place)
 }
 
 /// Who is at the other end of a connection.
-fn who(kernel: &Kernel, caller: Option<&Caller>, _headers: &HeaderMap) -> Who {
+fn who(kernel: &Kernel, caller: Option<&Caller>, headers: &HeaderMap) -> Who {
     let Some(Caller(peer)) = caller else {
         return Who::Stranger;
     };
@@ -269,8 +277,15 @@ fn who(kernel: &Kernel, caller: Option<&Caller>, _headers: &HeaderMap) -> Who {
             name: certified.identity.name.clone(),
             namespace: None,
         }),
-        Some(_) | None => Who::Stranger,
+        Some(_) => Who::Stranger,
+        None => shown(kernel, headers).map_or(Who::Stranger, Who::Known),
     }
+}
+
+/// Who shows a token that holds.
+fn shown(kernel: &Kernel, headers: &HeaderMap) -> Option<Known> {
+    let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    bearer(kernel, &kernel.state(), header.strip_prefix("Bearer ")?)
 }
 
 /// Lets a request through to its handler, with [`Who`] asks, or refuses it.

@@ -54,6 +54,9 @@ fn a_machine_asks_for_what_is_its_own_and_for_nothing_of_people() {
     let own = [
         "/healthz",
         "/readyz",
+        "/v1/authorities",
+        "/v1/renew",
+        "/v1/enrol",
         "/kelson.v1.Kernel/GetBlob",
         "/kelson.v1.Agents/Session",
     ];
@@ -67,7 +70,10 @@ fn who_has_shown_nothing_learns_that_a_member_lives_and_nothing_else() {
         .filter(|route| authorise(&Who::Stranger, route.roles, &Place::Nowhere).is_ok())
         .map(|route| route.path)
         .collect();
-    assert_eq!(open, ["/healthz", "/readyz"]);
+    assert_eq!(
+        open,
+        ["/healthz", "/readyz", "/v1/authorities", "/v1/enrol"]
+    );
     let refusal = authorise(&Who::Stranger, READER, &Place::Nowhere).unwrap_err();
     assert_eq!(refusal.code, Code::NotKnown);
 }

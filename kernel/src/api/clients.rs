@@ -42,6 +42,8 @@ pub(crate) fn answer(reply: Reply) -> Answer {
         Reply::Attached { .. }
         | Reply::SessionOver { .. }
         | Reply::Counted { .. }
+        | Reply::TokenCreated { .. }
+        | Reply::Joined { .. }
         | Reply::Void { .. } => Answer::Refused(Refusal {
             code: Code::NotForClients.into(),
             message: "this reply is not for clients".to_owned(),

@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::api::access::Who;
 use crate::api::guard::refuse_foreign;
 use crate::api::logs::{LogError, LogQuery, TRAILER, open_log};
-use crate::api::{clients, frameworks, views, watch};
+use crate::api::{clients, enrolment, frameworks, tokens, views, watch};
 use crate::codec;
 use crate::kernel::Kernel;
 use crate::leader::preview::preview;
@@ -35,6 +35,8 @@ const MAX_BODY: usize = 64 << 20;
 
 /// All routes.
 pub(crate) fn routes(kernel: Kernel) -> Router {
+    // Whoever asks is not known yet, and has little to say.
+    let joining = post(enrolment::enrol).layer(DefaultBodyLimit::max(enrolment::MAX_BODY));
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -57,6 +59,11 @@ pub(crate) fn routes(kernel: Kernel) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/watch", get(watch_rows))
         .route("/v1/info", get(info))
+        .route("/v1/authorities", get(enrolment::authorities))
+        .route("/v1/tokens", get(tokens::list_tokens).post(tokens::create))
+        .route("/v1/tokens/revoke", post(tokens::revoke))
+        .route("/v1/renew", post(enrolment::renew))
+        .route("/v1/enrol", joining)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(axum::middleware::from_fn(refuse_foreign))
         .with_state(kernel)

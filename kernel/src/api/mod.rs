@@ -8,14 +8,16 @@
 mod access;
 mod clients;
 mod doors;
+mod enrolment;
 mod frameworks;
 mod guard;
 mod http;
 mod logs;
 mod serve;
 mod sessions;
+mod tokens;
 mod views;
 mod watch;
 
-pub use serve::{run_api, run_secure_api};
+pub use serve::{run_api, serve_api};
 pub use sessions::run_dispatch;

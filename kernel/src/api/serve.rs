@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 
+use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -12,9 +13,11 @@ use kelson_trust::Listener;
 use tokio::net::TcpListener;
 
 use crate::api::doors::{Caller, Doors};
+use crate::api::tokens::Trusted;
 use crate::api::{access, clients, http, sessions};
 use crate::kernel::Kernel;
 use crate::metrics::Metrics;
+use crate::trust::Trust;
 
 /// Serves the API in plain on a listener of this machine alone, until `shutdown` is done.
 ///
@@ -25,16 +28,18 @@ pub async fn run_api(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    run_secure_api(kernel, Listener::plain(listener)?, shutdown).await
+    serve_api(kernel, Listener::plain(listener)?, None, shutdown).await
 }
 
-/// Serves the API on a listener until `shutdown` is done.
+/// Serves the API on a listener until `shutdown` is done. Over TLS, further machines join by what
+/// `trust` holds.
 ///
 /// # Errors
 /// The listener failed.
-pub async fn run_secure_api(
+pub async fn serve_api(
     kernel: Kernel,
     listener: Listener,
+    trust: Option<Trust>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let agents = AgentsServer::new(sessions::AgentService::new(kernel.clone()))
@@ -51,6 +56,7 @@ pub async fn run_secure_api(
     let router = http::routes(kernel.clone())
         .merge(grpc)
         .fallback(http::no_such_route)
+        .layer(Extension(Trusted(trust)))
         .layer(from_fn_with_state(kernel, access::admit))
         .layer(from_fn_with_state(metrics, count_answer));
     let service = router.into_make_service_with_connect_info::<Caller>();

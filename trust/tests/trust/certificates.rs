@@ -6,7 +6,7 @@ use kelson_model::access::Role;
 use kelson_model::time::WallTime;
 use kelson_trust::{
     Authority, CaBundle, Certified, Credentials, KeyedCertificate, MACHINE_LIFE, PrivateKey, Proof,
-    Secret, TrustFolder, is_due,
+    Secret, TrustFolder, is_due, key_of_request,
 };
 
 use crate::stage::{CLUSTER, authority, identity, issue, issue_at, now};
@@ -20,12 +20,26 @@ fn who_asks_decides_nothing_about_the_certificate_but_its_key() {
     let chain = authority.certify(&request, &agent, &[], now(), MACHINE_LIFE);
     let keyed = KeyedCertificate::new(&chain.unwrap(), key).unwrap();
     assert_eq!(keyed.certified().identity, agent);
-    let mut damaged = request.clone();
-    *damaged.last_mut().unwrap() ^= 1;
-    for request in [&damaged[..], &[], &[0; 5000]] {
+    // The signature stands in the last line but one.
+    let mut lines: Vec<String> = request.lines().map(str::to_owned).collect();
+    let last = lines.len() - 2;
+    lines[last] = lines[last].chars().rev().collect();
+    for request in [&lines.join("\n"), "", &"x".repeat(5000)] {
         let refused = authority.certify(request, &agent, &[], now(), MACHINE_LIFE);
         refused.unwrap_err();
+        key_of_request(request).unwrap_err();
     }
+    // Another request for the same key is known by it.
+    let again = keyed_request_twice();
+    assert_eq!(
+        key_of_request(&again.0).unwrap(),
+        key_of_request(&again.1).unwrap()
+    );
+}
+
+fn keyed_request_twice() -> (String, String) {
+    let key = PrivateKey::generate().unwrap();
+    (key.request().unwrap(), key.request().unwrap())
 }
 
 #[test]

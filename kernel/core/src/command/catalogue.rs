@@ -48,6 +48,15 @@ pub enum Command {
     /// Raises what all members know.
     #[serde(skip)]
     SetClusterVersion(SetClusterVersion),
+    /// Gives out a token.
+    #[serde(skip)]
+    CreateToken(CreateToken),
+    /// A machine joins by a token.
+    #[serde(skip)]
+    UseToken(UseToken),
+    /// Takes a token away.
+    #[serde(skip)]
+    RevokeToken(RevokeToken),
 }
 
 impl From<Request> for Command {
@@ -92,6 +101,9 @@ impl Command {
             Self::Confirm(command) => confirm::apply(state, context, command),
             Self::SetNamespace(command) => set_namespace::apply(state, context, command),
             Self::SetClusterVersion(command) => set_cluster_version::apply(state, context, command),
+            Self::CreateToken(command) => create_token::apply(state, context, command),
+            Self::UseToken(command) => use_token::apply(state, context, command),
+            Self::RevokeToken(command) => revoke_token::apply(state, context, command),
         }
     }
 }

@@ -19,6 +19,7 @@
 #[macro_use]
 mod statement;
 
+mod access;
 mod columns;
 mod command;
 mod entry;

@@ -70,6 +70,14 @@ impl Form for Reply {
                 to.number(5);
                 refusal.put(to);
             }
+            Self::TokenCreated { token } => {
+                to.number(30);
+                token.put(to);
+            }
+            Self::Joined { id } => {
+                to.number(31);
+                id.put(to);
+            }
         }
     }
 
@@ -95,6 +103,12 @@ impl Form for Reply {
                 reason: Form::take(from)?,
             },
             5 => Self::Refused(Form::take(from)?),
+            30 => Self::TokenCreated {
+                token: Form::take(from)?,
+            },
+            31 => Self::Joined {
+                id: Form::take(from)?,
+            },
             number => {
                 return Err(FormError::Unknown {
                     what: "reply",

@@ -15,3 +15,4 @@ mod set_field;
 mod set_namespace;
 mod stage;
 mod stop_task;
+mod tokens;

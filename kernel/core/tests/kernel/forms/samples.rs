@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 
 use kelson_kernel_core::command::{
-    Command, CommitTurn, FailFramework, FoundCluster, InstallFramework, RecordAgentDrift,
-    RecordStatuses, RegisterAgent, SetAgentState, SetClusterVersion,
+    Command, CommitTurn, CreateToken, FailFramework, FoundCluster, InstallFramework,
+    RecordAgentDrift, RecordStatuses, RegisterAgent, RevokeToken, SetAgentState, SetClusterVersion,
+    UseToken,
 };
 use kelson_kernel_core::port::{Demand, Op, Operation, Placement, RefusalRow, StateWrite};
 use kelson_kernel_core::{Entry, Reply, State};
+use kelson_model::access::Role;
 use kelson_model::agent::{AgentDescription, AgentState, PortRange};
 use kelson_model::code::Code;
 use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
 use kelson_model::framework::{Ceiling, Description, FaultCause, KindDescription, Limits};
-use kelson_model::id::{AgentId, Digest, Index, TaskId, WorkloadId};
+use kelson_model::id::{AgentId, Digest, Index, TaskId, TokenId, WorkloadId};
 use kelson_model::object::{
     DesiredObject, DriftPolicy, Health, Lifecycle, ObjectKey, Origin, PrunePolicy, RolloutState,
     Sync,
@@ -297,6 +299,28 @@ fn component() -> InstallFramework {
     }
 }
 
+fn token() -> Command {
+    Command::CreateToken(CreateToken {
+        role: Role::Agent,
+        namespace: None,
+        name: "rack-7".to_owned(),
+        hash: digest(),
+        ttl: Millis(3_600_000),
+        uses: 3,
+    })
+}
+
+fn joining() -> UseToken {
+    UseToken {
+        token: TokenId(88),
+        hash: digest(),
+        role: Role::Agent,
+        key: Digest::of(b"key"),
+        directory: "0a1b".to_owned(),
+        name: "one".to_owned(),
+    }
+}
+
 /// One of each command, with all that it can say.
 pub(crate) fn commands() -> Vec<Command> {
     vec![
@@ -415,6 +439,9 @@ pub(crate) fn commands() -> Vec<Command> {
             weight: 3,
         }),
         Command::SetClusterVersion(SetClusterVersion { version: 1 }),
+        token(),
+        Command::UseToken(joining()),
+        Command::RevokeToken(RevokeToken { token: TokenId(88) }),
     ]
 }
 
@@ -456,6 +483,8 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
             Reply::Counted { .. } => "Counted",
             Reply::Void { .. } => "Void",
             Reply::Refused(_) => "Refused",
+            Reply::TokenCreated { .. } => "TokenCreated",
+            Reply::Joined { .. } => "Joined",
         };
         (name, reply)
     };
@@ -466,6 +495,8 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         counted,
         void,
         Reply::Refused(refusal()),
+        Reply::TokenCreated { token: TokenId(88) },
+        Reply::Joined { id: 7 },
     ]
     .map(named)
     .into()
@@ -523,6 +554,15 @@ pub(crate) fn state() -> State {
         is_delta: false,
     }));
     world.set_by_hand(&web, "/spec/instances", json!(5));
+    let made = Entry {
+        at: world.now,
+        client: None,
+        ..entry(token())
+    };
+    let Reply::TokenCreated { token } = world.apply_entry(&made) else {
+        panic!("no token")
+    };
+    world.apply(Command::UseToken(UseToken { token, ..joining() }));
     for command in commands() {
         match &command {
             Command::ReportSource(_) | Command::FailFramework(_) | Command::SetNamespace(_) => {
