@@ -18,6 +18,7 @@ use kelson_kernel::Kernel;
 use kelson_kernel_core::form::CLUSTER_VERSION;
 use kelson_kernel_core::object::Object;
 use kelson_model::drift::{DriftItem, DriftState};
+use kelson_model::id::TaskId;
 use kelson_model::task::TaskState;
 
 fn fixture(name: &str) -> PathBuf {
@@ -67,8 +68,8 @@ fn objects(kernel: &Kernel) -> Vec<(String, u64, Option<u64>)> {
 
 fn is_known(kernel: &Kernel, id: u64, wanted: TaskState) {
     let state = kernel.state();
-    let found = state.tasks.values().find(|task| task.id.0 == id);
-    assert_eq!(found.map(|task| task.state), Some(wanted), "tsk_{id}");
+    let found = state.tasks.get(TaskId(id));
+    assert_eq!(found.map(|task| task.state()), Some(wanted), "tsk_{id}");
 }
 
 fn web(kernel: &Kernel) -> Arc<Object> {

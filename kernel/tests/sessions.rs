@@ -404,7 +404,7 @@ async fn read(mut stream: TcpStream) -> String {
 /// Waits until everybody sees that the task has ended.
 async fn wait_ended(kernel: &Kernel) {
     let has_ended = |state: &kelson_kernel_core::State| {
-        state.tasks.values().all(|task| task.state.is_terminal())
+        state.tasks.iter().all(|task| task.state().is_terminal())
     };
     let mut view = kernel.watch();
     let ended = tokio::time::timeout(DEADLINE, view.wait_for(has_ended)).await;

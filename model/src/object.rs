@@ -1,5 +1,6 @@
 //! Objects: what git asks for, as the kernel keeps it.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -29,6 +30,18 @@ impl Namespace {
     /// The namespace of objects that name none.
     pub fn default_namespace() -> Self {
         Self("default".to_owned())
+    }
+
+    /// What comes before every namespace, and is none.
+    pub fn first() -> Self {
+        Self(String::new())
+    }
+
+    /// The namespaces that this one is within, itself included, the widest first.
+    pub fn around(&self) -> impl Iterator<Item = &str> + '_ {
+        let ends = self.0.match_indices('/').map(|(end, _)| end);
+        let ends = ends.chain([self.0.len()]);
+        ends.filter_map(|end| self.0.get(..end))
     }
 
     /// The path as text.
@@ -63,6 +76,12 @@ impl TryFrom<String> for Namespace {
     type Error = ParseIdError;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
+    }
+}
+
+impl Borrow<str> for Namespace {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

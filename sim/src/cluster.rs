@@ -324,19 +324,19 @@ impl Cluster {
         for task in self
             .state
             .tasks
-            .values()
-            .filter(|task| !task.state.is_terminal())
+            .iter()
+            .filter(|task| !task.state().is_terminal())
         {
-            let is_ending = task.stop.is_some();
-            if is_ending || task.state != TaskState::Running {
+            let is_ending = task.stop().is_some();
+            if is_ending || task.state() != TaskState::Running {
                 let end = is_ending.then(|| Exit {
                     by_agent: true,
                     reason: "stopped".to_owned(),
                     ..Exit::default()
                 });
-                by_agent.entry(task.agent).or_default().push(status(
-                    task.id,
-                    task.sequence + 1,
+                by_agent.entry(task.agent()).or_default().push(status(
+                    task.id(),
+                    task.sequence() + 1,
                     end.map(|exit| (TaskState::Killed, exit)),
                 ));
             }
@@ -354,9 +354,10 @@ impl Cluster {
 
     /// Ends a task as if its program had exited with this status.
     pub fn exit(&mut self, task: TaskId, code: i32) {
-        let Some(known) = self.state.tasks.get(&task).cloned() else {
+        let Some(known) = self.state.tasks.get(task) else {
             return;
         };
+        let (agent, sequence) = (known.agent(), known.sequence() + 1);
         let exit = Exit {
             code: Some(code),
             reason: format!("exited with status {code}"),
@@ -367,9 +368,9 @@ impl Cluster {
         } else {
             TaskState::Failed
         };
-        let statuses = vec![status(task, known.sequence + 1, Some((state, exit)))];
+        let statuses = vec![status(task, sequence, Some((state, exit)))];
         self.apply(Command::RecordStatuses(RecordStatuses {
-            agent: known.agent,
+            agent,
             incarnation: 1,
             statuses,
         }));
@@ -452,10 +453,10 @@ impl Cluster {
         let of_object = self
             .state
             .tasks
-            .values()
-            .filter(|task| task.object == *key && !task.state.is_terminal());
+            .iter()
+            .filter(|task| task.object() == key && !task.state().is_terminal());
         let mut tasks: Vec<_> = of_object
-            .map(|task| (task.name(), task.agent.to_string(), task.generation))
+            .map(|task| (task.name(), task.agent().to_string(), task.generation()))
             .collect();
         tasks.sort();
         tasks

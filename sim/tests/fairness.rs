@@ -91,9 +91,9 @@ fn room_that_a_namespace_gives_back_goes_to_the_one_below_its_share() {
         let bird = cluster
             .state
             .tasks
-            .values()
-            .find(|task| task.object.kind == "Flock" && !task.state.is_terminal())
-            .map(|task| task.id);
+            .iter()
+            .find(|task| task.object().kind == "Flock" && !task.state().is_terminal())
+            .map(|task| task.id());
         cluster.exit(bird.unwrap(), 0);
         while cluster.round(None) > 0 {}
         cluster.agents_obey();

@@ -44,8 +44,8 @@ fn beside(name: &str, kind: &str) -> Cluster {
     let others = cluster
         .state
         .tasks
-        .values()
-        .filter(|task| task.object.kind == kind);
+        .iter()
+        .filter(|task| task.object().kind == kind);
     assert_eq!(others.count(), 0, "{name} has started something");
     cluster
 }
@@ -172,8 +172,8 @@ fn tasks_of_another_seat_cannot_be_ended_or_forgotten() {
         cluster
             .state
             .tasks
-            .values()
-            .all(|task| task.stop.is_none() && !task.is_forgotten)
+            .iter()
+            .all(|task| task.stop().is_none() && !task.is_forgotten())
     );
 }
 

@@ -184,9 +184,9 @@ fn a_broken_version_is_rolled_back_and_not_tried_again() {
         let broken: Vec<TaskId> = cluster
             .state
             .tasks
-            .values()
-            .filter(|task| task.generation == 2 && !task.state.is_terminal())
-            .map(|task| task.id)
+            .iter()
+            .filter(|task| task.generation() == 2 && !task.state().is_terminal())
+            .map(|task| task.id())
             .collect();
         for task in broken {
             cluster.exit(task, 1);

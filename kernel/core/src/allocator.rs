@@ -248,7 +248,7 @@ fn may_launch(state: &State, seat: &SeatId, demand: &Demand) -> bool {
     state.object_of(demand.workload).is_some_and(|object| {
         !object.is_removed
             && object.quarantined_generation() != demand.generation
-            && state.seat_of(&object.key).as_ref() == Some(seat)
+            && state.is_of_seat(&object.key, seat)
     })
 }
 
@@ -271,11 +271,8 @@ fn candidates(
     suits: impl Fn(&AgentId) -> bool,
 ) -> BTreeSet<(u64, u64, AgentId)> {
     let mut of_workload: BTreeMap<AgentId, u64> = BTreeMap::new();
-    for task in state
-        .tasks_of(demand.workload)
-        .filter(|task| !task.state.is_terminal())
-    {
-        *of_workload.entry(task.agent).or_default() += 1;
+    for task in state.live_tasks_of(demand.workload) {
+        *of_workload.entry(task.agent()).or_default() += 1;
     }
     let fits = |agent: &AgentId, room: &Room| {
         let known = state.agents.get(agent);

@@ -8,8 +8,8 @@ use kelson_model::object::DriftPolicy;
 use kelson_model::task::StopReason;
 use kelson_model::template::TaskTemplate;
 
-use crate::record::Task;
 use crate::state::State;
+use crate::tasks::TaskRef;
 
 /// What an agent must do about one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,23 +53,23 @@ pub struct RunOrder {
 }
 
 /// The assignment of one task. A task whose template is not kept any more can only be ended.
-pub fn assignment(state: &State, task: &Task) -> Assignment {
-    let order = if task.state.is_terminal() {
+pub fn assignment(state: &State, task: TaskRef<'_>) -> Assignment {
+    let order = if task.state().is_terminal() {
         Order::Forget
-    } else if let Some(stop) = &task.stop {
+    } else if let Some(stop) = task.stop() {
         Order::Stop(stop.reason)
     } else {
-        let object = state.object_of(task.workload);
-        let place = usize::try_from(task.template).unwrap_or(usize::MAX);
+        let object = state.object_of(task.workload());
+        let place = usize::try_from(task.template()).unwrap_or(usize::MAX);
         let template = object.and_then(|object| {
             let own = object
-                .generation_of(task.generation)
+                .generation_of(task.generation())
                 .and_then(|generation| generation.templates.get(place));
             // Its own generation may not be kept any more while newer ones still run the same
             // template.
             let same = || {
                 object.history.iter().rev().find_map(|generation| {
-                    let is_same = generation.template_ids.get(place) == Some(&task.template_id);
+                    let is_same = generation.template_ids.get(place) == Some(&task.template_id());
                     generation.templates.get(place).filter(|_| is_same)
                 })
             };
@@ -78,19 +78,19 @@ pub fn assignment(state: &State, task: &Task) -> Assignment {
         match (object, template) {
             (Some(object), Some(template)) => Order::Run(Box::new(RunOrder {
                 name: task.name(),
-                object: task.object.clone(),
-                slot: task.slot,
-                generation: task.generation,
+                object: task.object().clone(),
+                slot: task.slot(),
+                generation: task.generation(),
                 template,
-                ports: task.ports.clone(),
+                ports: task.ports(),
                 is_drift_enforced: object.lifecycle.drift == DriftPolicy::Enforce,
             })),
             (Some(_), None) | (None, _) => Order::Stop(StopReason::Removed),
         }
     };
     Assignment {
-        task: task.id,
-        generation: task.assignment,
+        task: task.id(),
+        generation: task.assignment(),
         order,
     }
 }
@@ -99,7 +99,7 @@ pub fn assignment(state: &State, task: &Task) -> Assignment {
 pub fn full_assignment(state: &State, agent: AgentId) -> Vec<Assignment> {
     state
         .tasks_on(agent)
-        .filter(|task| !task.state.is_terminal())
+        .filter(|task| !task.state().is_terminal())
         .map(|task| assignment(state, task))
         .collect()
 }

@@ -15,10 +15,11 @@ pub use kelson_model::view::Explanation;
 use crate::allocator::{demanded_template, has_free_ports};
 use crate::leaving::why_it_stays;
 use crate::port::{Demand, SeatId};
-use crate::record::{Agent, Task};
+use crate::record::Agent;
 use crate::report::framework_fault;
 use crate::round::{RoundMemory, Standing};
 use crate::state::State;
+use crate::tasks::TaskRef;
 
 fn line(reason: &str, message: impl Into<String>) -> Explanation {
     Explanation {
@@ -158,32 +159,34 @@ pub fn explain_object(
         .into_iter()
         .flat_map(|workload| state.tasks_of(workload));
     // What came before the newest task of a slot is over.
-    let is_newest = |task: &&Arc<Task>| {
-        let newest = state.newest_of_slot(task.workload, task.slot);
-        newest.is_some_and(|newest| newest.id == task.id)
+    let is_newest = |task: &TaskRef<'_>| {
+        let newest = state.newest_of_slot(task.workload(), task.slot());
+        newest.is_some_and(|newest| newest.id() == task.id())
     };
-    for task in waiting.filter(|task| !task.is_forgotten).filter(is_newest) {
-        let said = match &task.exit {
+    for task in waiting
+        .filter(|task| !task.is_forgotten())
+        .filter(is_newest)
+    {
+        let said = match task.exit() {
             // What was asked to end and has ended explains nothing.
             Some(_)
                 if task
-                    .stop
-                    .as_ref()
+                    .stop()
                     .is_some_and(|stop| is_settled || stop.reason != StopReason::Unhealthy) =>
             {
                 continue;
             }
             Some(exit) => exit.reason.clone(),
-            None if task.message.is_empty() => continue,
-            None => task.message.clone(),
+            None if task.message().is_empty() => continue,
+            None => task.message().to_owned(),
         };
         lines.push(line(
-            if is_well && task.exit.is_some() {
+            if is_well && task.exit().is_some() {
                 "Past"
             } else {
                 "Task"
             },
-            format!("{} ({}): {said}", task.name(), task.id),
+            format!("{} ({}): {said}", task.name(), task.id()),
         ));
     }
     if let Some(seat) = state.seat_of(key).filter(|_| !is_settled) {

@@ -12,34 +12,35 @@ use crate::state::State;
 
 /// Says which invariants do not hold; nothing where all do.
 pub fn broken_invariants(state: &State) -> Vec<String> {
-    let mut broken = Vec::new();
+    let mut broken = state.broken_indexes();
     let mut by_agent: BTreeMap<AgentId, Resources> = BTreeMap::new();
     let mut by_namespace: BTreeMap<Namespace, Resources> = BTreeMap::new();
     let mut by_seat: BTreeMap<SeatId, Resources> = BTreeMap::new();
     for task in state
         .tasks
-        .values()
-        .filter(|task| !task.state.is_terminal())
+        .iter()
+        .filter(|task| !task.state().is_terminal())
     {
-        let add = |sum: &mut Resources| *sum = sum.plus(&task.resources);
-        add(by_agent.entry(task.agent).or_default());
+        let add = |sum: &mut Resources| *sum = sum.plus(task.resources());
+        add(by_agent.entry(task.agent()).or_default());
         add(by_namespace
-            .entry(task.object.namespace.clone())
+            .entry(task.object().namespace.clone())
             .or_default());
-        add(by_seat.entry(task.seat.clone()).or_default());
+        add(by_seat.entry(task.seat().clone()).or_default());
         let holds_ports = |agent: &crate::record::Agent| {
-            task.ports
-                .values()
-                .all(|port| agent.used_ports.get(port) == Some(&task.id))
+            task.port_numbers()
+                .iter()
+                .all(|port| agent.used_ports.get(port) == Some(&task.id()))
         };
         if !state
             .agents
-            .get(&task.agent)
+            .get(&task.agent())
             .is_some_and(|agent| holds_ports(agent))
         {
             broken.push(format!(
                 "{} does not hold its ports on {}",
-                task.id, task.agent
+                task.id(),
+                task.agent()
             ));
         }
     }
@@ -54,8 +55,8 @@ pub fn broken_invariants(state: &State) -> Vec<String> {
         for (port, task) in &agent.used_ports {
             if state
                 .tasks
-                .get(task)
-                .is_none_or(|task| task.state.is_terminal())
+                .get(*task)
+                .is_none_or(|task| task.state().is_terminal())
             {
                 broken.push(format!(
                     "{} keeps port {port} for {task}, which has ended",

@@ -13,9 +13,7 @@ use crate::state::State;
 
 /// Whether a framework is only there until the last of its objects has gone.
 pub(crate) fn is_leaving(state: &State, framework: &ObjectKey) -> bool {
-    let known = state.frameworks.get(framework);
-    let object = state.objects.get(framework);
-    known.is_some_and(|known| !known.is_built_in) && object.is_some_and(|object| object.is_removed)
+    state.is_leaving(framework)
 }
 
 /// The objects of a kind that a framework handles, those on their way out among them.
@@ -24,15 +22,13 @@ pub(crate) fn objects_of<'a>(
     framework: &'a ObjectKey,
     kind: &'a str,
 ) -> impl Iterator<Item = &'a Object> + 'a {
-    let of_kind = state
-        .objects
-        .iter()
-        .filter(move |(key, _)| key.kind == kind);
-    of_kind
-        .filter(move |(key, _)| {
-            let handles = state.framework_for(kind, &key.namespace);
-            handles.is_some_and(|handles| handles.key == *framework)
-        })
+    let handles = move |key: &ObjectKey| {
+        let handles = state.framework_for(kind, &key.namespace);
+        handles.is_some_and(|handles| handles.key == *framework)
+    };
+    state
+        .objects_of_kind(kind)
+        .filter(move |(key, _)| handles(key))
         .map(|(_, object)| object.as_ref())
 }
 
@@ -47,12 +43,6 @@ fn objects<'a>(
         .into_iter()
         .flat_map(|described| &described.kinds)
         .flat_map(move |kind| objects_of(state, framework, &kind.kind))
-}
-
-/// Whether a task that lives has its scheduler in a framework.
-fn has_tasks(state: &State, framework: &ObjectKey) -> bool {
-    let mut tasks = state.tasks.values();
-    tasks.any(|task| task.seat.framework == *framework && !task.state.is_terminal())
 }
 
 /// What a framework that is leaving waits for.
@@ -78,10 +68,9 @@ pub(crate) fn why_it_stays(state: &State, framework: &ObjectKey) -> Option<Strin
 
 /// Drops the frameworks that are leaving and that nothing needs any more; says which.
 pub(crate) fn let_go(state: &mut State) -> Vec<ObjectKey> {
-    let is_over = |key: &&ObjectKey| {
-        is_leaving(state, key) && objects(state, key).next().is_none() && !has_tasks(state, key)
-    };
-    let over: Vec<ObjectKey> = state.frameworks.keys().filter(is_over).cloned().collect();
+    let is_over =
+        |key: &&ObjectKey| !state.has_live_tasks_of(key) && objects(state, key).next().is_none();
+    let over: Vec<ObjectKey> = state.leaving().filter(is_over).cloned().collect();
     for key in &over {
         state.drop_object(key);
         drop_framework(state, key);

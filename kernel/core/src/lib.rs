@@ -29,6 +29,7 @@ pub mod report;
 pub mod round;
 mod rows;
 mod state;
+mod tasks;
 pub mod turn_size;
 
 pub use apply::{Entry, apply, apply_form};
@@ -37,4 +38,5 @@ pub use explain::{Absent, Explanation, explain_absent, explain_demand, explain_o
 pub use invariant::broken_invariants;
 pub use reply::Reply;
 pub use rows::StateView;
-pub use state::{Records, RowKey, State};
+pub use state::{Counts, Records, RowKey, State};
+pub use tasks::{TaskRef, Tasks};

@@ -28,6 +28,16 @@ pub struct SeatId {
     pub namespace: Namespace,
 }
 
+impl SeatId {
+    /// What comes before every seat of a framework.
+    pub(crate) fn first_of(framework: &ObjectKey) -> Self {
+        Self {
+            framework: framework.clone(),
+            namespace: Namespace::first(),
+        }
+    }
+}
+
 impl fmt::Display for SeatId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.framework.name, self.namespace)

@@ -12,20 +12,23 @@ use crate::record::Agent;
 /// How long, in ms, a port that something else on the machine was seen to use is not picked.
 const TAKEN_FOR: u64 = 600_000;
 
+/// Ports by name.
+pub(crate) type Given<'a> = BTreeMap<&'a str, u16>;
+
 /// Picks ports, by name: the asked one where one is asked for, else the next free one of the
 /// agent's range after the one given last. Also says which one of the range was given last then.
 ///
 /// A port that something else on the machine was seen to use is picked only where no other is left;
 /// one that is asked for is given all the same, and the agent looks again.
-pub(crate) fn give_ports(
+pub(crate) fn give_ports<'a>(
     agent: &Agent,
-    template: &TaskTemplate,
+    template: &'a TaskTemplate,
     now: ClusterTime,
-) -> Result<(BTreeMap<String, u16>, u16), String> {
+) -> Result<(Given<'a>, u16), String> {
     let range = agent.description.ports;
     let mut given = BTreeMap::new();
     let mut last = agent.last_port;
-    let is_free = |port: u16, given: &BTreeMap<String, u16>| {
+    let is_free = |port: u16, given: &Given<'_>| {
         !agent.used_ports.contains_key(&port) && !given.values().any(|other| *other == port)
     };
     for wish in template.ports.iter().filter(|wish| wish.port.is_some()) {
@@ -33,7 +36,7 @@ pub(crate) fn give_ports(
         if !is_free(port, &given) {
             return Err(format!("port {port} is taken on the agent"));
         }
-        given.insert(wish.name.clone(), port);
+        given.insert(wish.name.as_str(), port);
     }
     for wish in template.ports.iter().filter(|wish| wish.port.is_none()) {
         let mut tries = range.count();
@@ -56,7 +59,7 @@ pub(crate) fn give_ports(
                 second_choice.get_or_insert(last);
             }
         };
-        given.insert(wish.name.clone(), last);
+        given.insert(wish.name.as_str(), last);
     }
     Ok((given, last))
 }

@@ -11,7 +11,7 @@ use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, TokenId, Worklo
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Millis, Resources};
-use kelson_model::task::{CheckState, Exit, ExitCause, StopReason, TaskState, is_ended_by_hand};
+use kelson_model::task::{CheckState, Exit, StopReason, TaskState};
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,8 @@ pub const KEPT_FORGOTTEN: usize = 10;
 /// How many tokens may hold at a time, at most.
 pub const MOST_TOKENS: usize = 1000;
 
-/// One task.
+/// One task, whole, as it is stored and handed on; in a state it is a
+/// [`TaskRef`](crate::TaskRef).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
@@ -94,25 +95,6 @@ pub struct Task {
     pub message: String,
 }
 
-impl Task {
-    /// `web.2`: the workload's name and the slot.
-    pub fn name(&self) -> String {
-        format!("{}.{}", self.object.name, self.slot)
-    }
-
-    /// Whether a person ended it.
-    pub fn is_ended_by_hand(&self) -> bool {
-        let reason = self.stop.as_ref().map(|stop| stop.reason);
-        is_ended_by_hand(reason, self.exit.as_ref())
-    }
-
-    /// Whether it never ran because others had its ports.
-    pub fn is_port_taken(&self) -> bool {
-        let cause = self.exit.as_ref().and_then(|exit| exit.cause);
-        cause == Some(ExitCause::PortsTaken)
-    }
-}
-
 fn is_none_refused(refusals: &u32) -> bool {
     *refusals == 0
 }
@@ -134,14 +116,14 @@ pub struct Agent {
     /// Names it for ever.
     pub id: AgentId,
     /// Binds the id to the agent's data directory.
-    pub token: String,
+    pub token: Arc<str>,
     /// Grows with each start of the agent.
     pub incarnation: u64,
     /// The entry that began its newest session.
     #[serde(default)]
     pub session: Index,
     /// What it says about itself.
-    pub description: AgentDescription,
+    pub description: Arc<AgentDescription>,
     /// Its attributes as schedulers see them.
     pub attributes: Arc<Vec<(String, String)>>,
     /// Whether it can be reached.

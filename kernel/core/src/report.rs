@@ -1,7 +1,5 @@
 //! Reports: the contract's JSON, made from a state.
 
-use std::sync::Arc;
-
 use kelson_model::drift::{DriftItem, DriftState};
 use kelson_model::framework::FaultCause;
 use kelson_model::id::Digest;
@@ -16,8 +14,8 @@ use kelson_model::task::{CheckState, TaskState};
 use crate::command::place_objection;
 use crate::leaving::why_it_stays;
 use crate::object::Object;
-use crate::record::Task;
 use crate::state::State;
+use crate::tasks::TaskRef;
 
 /// `GET /v1/status`; `namespace` absent: all.
 pub fn status_report(state: &State, namespace: Option<&Namespace>) -> StatusReport {
@@ -210,24 +208,18 @@ fn task_counts(state: &State, object: &Object) -> TaskCounts {
             .and_then(|count| count.as_u64())
             .unwrap_or(0);
     }
-    for task in object
-        .workload
-        .into_iter()
-        .flat_map(|workload| state.tasks_of(workload))
-    {
-        if task.state == TaskState::Running {
-            counts.running += 1;
-            counts.healthy += u64::from(task.health == CheckState::Healthy);
-        }
+    if let Some(workload) = object.workload {
+        let known = state.counts_of(workload);
+        (counts.running, counts.healthy) = (known.running, known.healthy);
     }
     counts
 }
 
 /// `GET /v1/tasks`; ended tasks only with `is_all`.
 pub fn task_list(state: &State, namespace: Option<&Namespace>, is_all: bool) -> TaskList {
-    let wanted = |task: &&Arc<Task>| {
-        namespace.is_none_or(|wanted| task.object.namespace == *wanted)
-            && (is_all || !task.state.is_terminal())
+    let wanted = |task: &TaskRef<'_>| {
+        namespace.is_none_or(|wanted| task.object().namespace == *wanted)
+            && (is_all || !task.state().is_terminal())
     };
     TaskList {
         api_version: API_VERSION.to_owned(),
@@ -235,7 +227,7 @@ pub fn task_list(state: &State, namespace: Option<&Namespace>, is_all: bool) -> 
         index: state.index.0,
         items: state
             .tasks
-            .values()
+            .iter()
             .filter(wanted)
             .map(|task| task_row(state, task))
             .collect(),
@@ -243,51 +235,47 @@ pub fn task_list(state: &State, namespace: Option<&Namespace>, is_all: bool) -> 
 }
 
 /// One row of the task list.
-pub fn task_row(state: &State, task: &Task) -> TaskRow {
+pub fn task_row(state: &State, task: TaskRef<'_>) -> TaskRow {
     let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let exit = task.exit.clone();
+    let is_ended = task.state().is_terminal();
     TaskRow {
-        id: task.id.to_string(),
+        id: task.id().to_string(),
         name: task.name(),
-        workload: task.object.clone(),
-        generation: task.generation,
-        agent: task.agent.to_string(),
-        state: if task.stop.is_some() && !task.state.is_terminal() {
+        workload: task.object().clone(),
+        generation: task.generation(),
+        agent: task.agent().to_string(),
+        state: if task.stop().is_some() && !is_ended {
             TaskState::Stopping
         } else {
-            task.state
+            task.state()
         },
-        health: if task.state.is_terminal() {
+        health: if is_ended {
             CheckState::Unknown
         } else {
-            task.health
+            task.health()
         },
-        ready: task.is_ready,
-        pid: if task.state.is_terminal() {
-            None
-        } else {
-            task.pid
-        },
+        ready: task.is_ready(),
+        pid: task.pid().filter(|_| !is_ended),
         address: state
             .agents
-            .get(&task.agent)
+            .get(&task.agent())
             .map(|agent| agent.description.address.clone()),
-        ports: task.ports.clone(),
-        started_at: task.started_at.map(|at| at.to_string()),
-        exit: exit.map_or_else(ExitRow::default, |exit| ExitRow {
+        ports: task.ports(),
+        started_at: task.started_at().map(|at| at.to_string()),
+        exit: task.exit().map_or_else(ExitRow::default, |exit| ExitRow {
             code: exit.code,
             signal: exit.signal,
             oom: exit.oom,
             reason: said(&exit.reason),
         }),
-        exit_by_agent: task.exit.as_ref().is_some_and(|exit| exit.by_agent),
-        is_ended: task.state.is_terminal(),
-        stop: task.stop.as_ref().map(|stop| StopRow {
+        exit_by_agent: task.exit().is_some_and(|exit| exit.by_agent),
+        is_ended,
+        stop: task.stop().map(|stop| StopRow {
             reason: stop.reason,
             by: stop.by.clone(),
         }),
-        isolation: said(&task.isolation),
-        message: said(&task.message),
+        isolation: said(task.isolation()),
+        message: said(task.message()),
     }
 }
 

@@ -86,55 +86,47 @@ impl PlannedTurn {
 pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> Round {
     let unsure = collect_changes(state, memory);
     memory.forget_gone(state);
-    let mut wake_at: Option<ClusterTime> = None;
-    let mut note_wake =
-        |at: ClusterTime| wake_at = Some(wake_at.map_or(at, |known: ClusterTime| known.min(at)));
     let mut due: BTreeSet<SeatId> = BTreeSet::new();
     let mut own: BTreeSet<SeatId> = BTreeSet::new();
     let mut wanting: BTreeMap<SeatId, Arc<Vec<Demand>>> = BTreeMap::new();
-    for (id, seat) in &state.seats {
+    for id in memory.take_stirred(state, now) {
+        let Some(seat) = state.seats.get(&id) else {
+            continue;
+        };
+        #[cfg(test)]
+        steps::count();
         let is_refused = !seat.refusals.is_empty();
         if is_refused
             || memory
                 .seats
-                .get(id)
+                .get(&id)
                 .is_some_and(|known| known.refused.is_some())
         {
-            memory.seat(id).note_refusals(seat.turn_no, is_refused, now);
+            memory
+                .seat(&id)
+                .note_refusals(seat.turn_no, is_refused, now);
         }
-        let reasons = match memory.standing(state, id, now) {
-            Standing::NoComponent | Standing::UnderWay { .. } => continue,
+        let wants = !seat.demand.is_empty();
+        let reasons = match memory.standing(state, &id, now) {
+            Standing::NoComponent | Standing::UnderWay { .. } => {
+                memory.set_alarm(&id, None, wants);
+                continue;
+            }
             Standing::Paused { until } | Standing::Slowed { until } | Standing::Paced { until } => {
-                note_wake(until);
+                memory.set_alarm(&id, Some(until), wants);
                 continue;
             }
             Standing::Waits { until } => {
-                if let Some(at) = until {
-                    note_wake(at);
-                }
+                memory.set_alarm(&id, until, wants);
                 continue;
             }
             Standing::Due(reasons) => reasons,
         };
         let times_left = memory.times_left;
-        let known = memory.seat(id);
+        let known = memory.seat(&id);
         if reasons.wake {
             known.woken = Some(seat.turn_no);
             known.declined = Declined::default();
-        }
-        if let Some(at) = seat.wake_at.filter(|at| *at > now) {
-            note_wake(at);
-        }
-        if let Some(at) = known.refused.as_ref().map(|refused| refused.at)
-            && at > now
-        {
-            note_wake(at);
-        }
-        if reasons.is_certain() {
-            due.insert(id.clone());
-        }
-        if !reasons.is_new {
-            own.insert(id.clone());
         }
         if reasons.demand {
             known.cut = Some(Cut {
@@ -144,22 +136,34 @@ pub fn plan_round(state: &State, memory: &mut RoundMemory, now: ClusterTime) -> 
             });
             wanting.insert(id.clone(), seat.demand.clone());
         }
+        let refused = known.refused.as_ref().map(|refused| refused.at);
+        let moments = seat.wake_at.into_iter().chain(refused);
+        memory.set_alarm(&id, moments.filter(|at| *at > now).min(), wants);
+        if reasons.is_certain() {
+            due.insert(id.clone());
+        }
+        if !reasons.is_new {
+            own.insert(id);
+        }
     }
     let mut offers = cut_for(state, memory, &wanting);
     due.extend(offers.keys().cloned());
     let order = Queue::new(state, due.iter()).in_order();
-    let plan = |seat: SeatId| {
+    let mut turns = Vec::new();
+    for seat in order {
         let offers = offers.remove(&seat).unwrap_or_default();
         if own.contains(&seat) {
             memory.seat(&seat).pace.pay(now);
         }
-        plan_turn(state, memory, &seat, offers, now)
-    };
-    let turns = order.into_iter().filter_map(plan).collect();
+        match plan_turn(state, memory, &seat, offers, now) {
+            Some(turn) => turns.push(turn),
+            None => memory.stir(&seat),
+        }
+    }
     Round {
         turns,
         unsure,
-        wake_at,
+        wake_at: memory.first_alarm(),
     }
 }
 
@@ -307,4 +311,23 @@ fn seed(state: &State, seat: &SeatId, turn_no: u64) -> u64 {
         .get(..13)
         .and_then(|hex| u64::from_str_radix(hex, 16).ok())
         .unwrap_or(0)
+}
+
+/// Counts how many seats were looked at, for tests of what a round costs.
+#[cfg(test)]
+pub(crate) mod steps {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STEPS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        STEPS.set(STEPS.get() + 1);
+    }
+
+    /// Returns the number so far and begins again.
+    pub(crate) fn take() -> u64 {
+        STEPS.take()
+    }
 }

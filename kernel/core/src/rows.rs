@@ -6,11 +6,13 @@ use std::sync::Arc;
 use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, TaskId, WorkloadId};
 use kelson_model::object::ObjectKey;
+use kelson_model::task::ExitCause;
 
 use crate::object::Object;
 use crate::port::{AgentRow, Demand, Op, SeatId, SeatRows, SeatView, TaskRow, WorkloadRow};
-use crate::record::{Agent, Task};
-use crate::state::{Farewell, RowKey, State};
+use crate::record::Agent;
+use crate::state::{Farewell, State};
+use crate::tasks::TaskRef;
 
 /// A state as one seat reads it.
 #[derive(Clone)]
@@ -40,14 +42,14 @@ impl SeatView for StateView {
         let may_serve = agent.state == AgentState::Ready;
         let serves = || {
             let mut tasks = self.state.tasks_on(agent.id);
-            tasks.any(|task| task.seat == self.seat)
+            tasks.any(|task| *task.seat() == self.seat)
         };
         (may_serve || serves()).then(|| agent.attributes.clone())
     }
 
     fn end(&self, task: TaskId) -> Option<String> {
-        let task = self.state.tasks.get(&task)?;
-        let exit = task.exit.as_ref().filter(|_| task.seat == self.seat)?;
+        let task = self.state.tasks.get(task)?;
+        let exit = task.exit().filter(|_| *task.seat() == self.seat)?;
         Some(exit.reason.clone())
     }
 
@@ -82,18 +84,36 @@ impl StateView {
     /// The object of a workload, where it belongs to the seat that reads.
     fn own(&self, workload: WorkloadId) -> Option<&Arc<Object>> {
         let object = self.state.object_of(workload)?;
-        let seat = self.state.seat_of(&object.key);
-        (seat.as_ref() == Some(&self.seat)).then_some(object)
+        self.state
+            .is_of_seat(&object.key, &self.seat)
+            .then_some(object)
     }
 }
 
 /// What has changed for one seat.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Changes {
-    /// The rows that were written.
-    pub(crate) keys: BTreeSet<RowKey>,
+    /// Objects that were written.
+    pub(crate) objects: BTreeSet<ObjectKey>,
+    /// Tasks that were written.
+    pub(crate) tasks: BTreeSet<TaskId>,
+    /// Agents that were written.
+    pub(crate) agents: BTreeSet<AgentId>,
+    /// Whether its framework was written, of which there is no row.
+    pub(crate) is_framework_new: bool,
     /// The rows that are gone.
     pub(crate) gone: BTreeSet<Farewell>,
+}
+
+impl Changes {
+    /// Adds those of another.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.objects.extend(other.objects.iter().cloned());
+        self.tasks.extend(other.tasks.iter().copied());
+        self.agents.extend(other.agents.iter().copied());
+        self.gone.extend(other.gone.iter().copied());
+        self.is_framework_new |= other.is_framework_new;
+    }
 }
 
 /// All rows of a seat: its workloads, their tasks, and the agents that run them.
@@ -102,28 +122,20 @@ pub(crate) fn all_rows(state: &State, seat: &SeatId) -> SeatRows {
         .frameworks
         .get(&seat.framework)
         .and_then(|framework| framework.description.clone());
-    let mut keys = BTreeSet::new();
+    let mut changes = Changes::default();
     for kind in kinds.iter().flat_map(|description| &description.kinds) {
         let first = ObjectKey::new(&kind.kind, seat.namespace.clone(), "");
         let of_seat = state
             .objects
             .range(first..)
             .take_while(|(key, _)| key.kind == kind.kind && key.namespace == seat.namespace);
-        for (key, object) in of_seat.filter(|(key, _)| state.seat_of(key).as_ref() == Some(seat)) {
-            keys.insert(RowKey::Object(key.clone()));
-            keys.extend(
-                object
-                    .workload
-                    .iter()
-                    .flat_map(|workload| state.tasks_of(*workload))
-                    .map(|task| RowKey::Task(task.id)),
-            );
+        for (key, object) in of_seat.filter(|(key, _)| state.is_of_seat(key, seat)) {
+            changes.objects.insert(key.clone());
+            let workload = object.workload.iter();
+            let tasks = workload.flat_map(|workload| state.tasks_of(*workload));
+            changes.tasks.extend(tasks.map(|task| task.id()));
         }
     }
-    let changes = Changes {
-        keys,
-        gone: BTreeSet::new(),
-    };
     rows_of(state, seat, &changes, &[])
 }
 
@@ -135,62 +147,63 @@ pub(crate) fn rows_of(
     changes: &Changes,
     offered: &[AgentId],
 ) -> SeatRows {
-    let mut tasks = BTreeMap::new();
-    let mut agents: BTreeSet<AgentId> = offered.iter().copied().collect();
+    let mut tasks: Vec<TaskRow> = Vec::with_capacity(changes.tasks.len());
+    let mut foreign: BTreeMap<WorkloadId, bool> = BTreeMap::new();
+    let mut agents: BTreeSet<AgentId> = offered.iter().chain(&changes.agents).copied().collect();
     let mut workloads = BTreeMap::new();
     let is_own = |workload: WorkloadId| {
         state
             .object_of(workload)
-            .is_some_and(|object| state.seat_of(&object.key).as_ref() == Some(seat))
+            .is_some_and(|object| state.is_of_seat(&object.key, seat))
     };
-    for key in &changes.keys {
-        match key {
-            RowKey::Object(key) => {
-                let Some(object) = state.objects.get(key) else {
-                    continue;
-                };
-                let Some(workload) = object.workload else {
-                    continue;
-                };
-                let own = Some(object).filter(|_| is_own(workload));
-                let row = own
-                    .and_then(|object| workload_row(state, object))
-                    .unwrap_or_else(|| gone_workload(workload));
-                workloads.insert(workload, row);
+    for object in changes
+        .objects
+        .iter()
+        .filter_map(|key| state.objects.get(key))
+    {
+        let Some(workload) = object.workload else {
+            continue;
+        };
+        let own = Some(object).filter(|_| is_own(workload));
+        let row = own
+            .and_then(|object| workload_row(state, object))
+            .unwrap_or_else(|| gone_workload(workload));
+        workloads.insert(workload, row);
+    }
+    for id in &changes.tasks {
+        match state.tasks.get(*id).filter(|task| task.seat() == seat) {
+            Some(task) => {
+                tasks.push(task_row(task));
+                agents.insert(task.agent());
+                foreign
+                    .entry(task.workload())
+                    .or_insert_with(|| !is_own(task.workload()));
             }
-            RowKey::Task(id) => match state.tasks.get(id).filter(|task| task.seat == *seat) {
-                Some(task) => {
-                    tasks.insert(*id, task_row(task));
-                    agents.insert(task.agent);
-                    if !is_own(task.workload) {
-                        workloads.insert(task.workload, gone_workload(task.workload));
-                    }
-                }
-                None => {
-                    tasks.insert(*id, gone_task(*id));
-                }
-            },
-            RowKey::Agent(id) => {
-                agents.insert(*id);
-            }
-            RowKey::Framework(_) | RowKey::Source(_) | RowKey::Drift | RowKey::Event(..) => {}
+            None => tasks.push(gone_task(*id)),
         }
+    }
+    for (workload, _) in foreign.into_iter().filter(|(_, is_foreign)| *is_foreign) {
+        workloads.insert(workload, gone_workload(workload));
     }
     for farewell in &changes.gone {
         match farewell {
             Farewell::Workload(id) if !is_own(*id) => {
                 workloads.insert(*id, gone_workload(*id));
             }
-            Farewell::Task(id, _) if state.tasks.get(id).is_none_or(|task| task.seat != *seat) => {
-                tasks.insert(*id, gone_task(*id));
+            Farewell::Task(id, _)
+                if state.tasks.get(*id).is_none_or(|task| task.seat() != seat) =>
+            {
+                tasks.push(gone_task(*id));
             }
             // It has come back since.
             Farewell::Workload(_) | Farewell::Task(..) => {}
         }
     }
+    tasks.sort_by_key(|row| row.id);
+    tasks.dedup_by_key(|row| row.id);
     SeatRows {
         workloads: workloads.into_values().collect(),
-        tasks: tasks.into_values().collect(),
+        tasks,
         agents: agents
             .iter()
             .filter_map(|id| state.agents.get(id))
@@ -234,38 +247,34 @@ fn gone_workload(id: WorkloadId) -> WorkloadRow {
     }
 }
 
-fn task_row(task: &Task) -> TaskRow {
+fn task_row(task: TaskRef<'_>) -> TaskRow {
+    let cause = task.exit().and_then(|exit| exit.cause);
     TaskRow {
-        id: task.id,
-        workload: task.workload,
-        generation: task.generation,
-        template: task.template,
-        template_id: task.template_id,
-        slot: task.slot,
-        agent: task.agent,
-        state: task.state,
-        health: task.health,
-        is_ready: task.is_ready,
-        is_stop_asked: task.stop.is_some(),
+        id: task.id(),
+        workload: task.workload(),
+        generation: task.generation(),
+        template: task.template(),
+        template_id: task.template_id(),
+        slot: task.slot(),
+        agent: task.agent(),
+        state: task.state(),
+        health: task.health(),
+        is_ready: task.is_ready(),
+        is_stop_asked: task.stop().is_some(),
         is_ended_by_hand: task.is_ended_by_hand(),
-        is_out_of_memory: task.exit.as_ref().is_some_and(|exit| exit.oom),
-        is_agent_lost: is_agent_lost(task),
+        is_out_of_memory: task.exit().is_some_and(|exit| exit.oom),
+        is_agent_lost: cause.is_some_and(ExitCause::is_death_of_the_agent),
         is_port_taken: task.is_port_taken(),
-        is_gone: task.is_forgotten,
-        state_since: task.state_since,
-        healthy_since: task.healthy_since,
-        exit_code: task.exit.as_ref().and_then(|exit| exit.code),
+        is_gone: task.is_forgotten(),
+        state_since: task.state_since(),
+        healthy_since: task.healthy_since(),
+        exit_code: task.exit().and_then(|exit| exit.code),
         attempts: if task.is_port_taken() {
-            task.refusals.saturating_add(1)
+            task.refusals().saturating_add(1)
         } else {
-            task.attempts
+            task.attempts()
         },
     }
-}
-
-fn is_agent_lost(task: &Task) -> bool {
-    let cause = task.exit.as_ref().and_then(|exit| exit.cause);
-    cause.is_some_and(kelson_model::task::ExitCause::is_death_of_the_agent)
 }
 
 fn gone_task(id: TaskId) -> TaskRow {

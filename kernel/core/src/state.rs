@@ -2,11 +2,13 @@
 //! files below this one write.
 //!
 //! A clone costs nothing. What is stored are the [`Records`]; a [`State`] is these and what is
-//! derived from them: who changed when (`state/journal.rs`) and which tasks belong to whom
-//! (`state/task_index.rs`). Rows are written in `state/write.rs` and what they take is accounted in
+//! derived from them: who changed when (`state/journal.rs`), which tasks belong to whom
+//! (`state/task_index.rs`) and who is meant by a kind or a token (`state/directory.rs`). Rows are
+//! written in `state/write.rs` and what they take is accounted in
 //! `state/ledger.rs`, which keep the derived parts in step. Commands call these, or what several of
 //! them share (`lifecycle/`), and touch no map themselves.
 
+mod directory;
 mod drift;
 mod journal;
 mod ledger;
@@ -28,15 +30,18 @@ use kelson_model::source::SourceRecord;
 use kelson_model::time::ClusterTime;
 use serde::{Deserialize, Serialize};
 
+use self::directory::Directory;
 use self::journal::Journal;
 use self::task_index::TaskIndex;
 use crate::object::Object;
 use crate::port::SeatId;
-use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Task, TokenRecord};
+use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, TokenRecord};
+use crate::tasks::{Shape, TaskRef, Tasks};
 
 pub(crate) use self::drift::{brief_healed, open_bytes};
 pub(crate) use self::journal::Farewell;
 pub(crate) use self::restore::{HeadRow, Restoring};
+pub use self::task_index::Counts;
 #[cfg(test)]
 pub(crate) use self::task_index::steps;
 
@@ -44,15 +49,15 @@ pub(crate) use self::task_index::steps;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RowKey {
     /// An object.
-    Object(ObjectKey),
+    Object(Arc<ObjectKey>),
     /// A task.
     Task(TaskId),
     /// An agent.
     Agent(AgentId),
     /// A framework.
-    Framework(ObjectKey),
+    Framework(Arc<ObjectKey>),
     /// A source.
-    Source(String),
+    Source(Arc<String>),
     /// The drift ledger.
     Drift,
     /// The event made by an entry, with its place among the events of that entry.
@@ -79,7 +84,7 @@ pub struct Records {
     /// The object of each workload.
     pub workloads: OrdMap<WorkloadId, ObjectKey>,
     /// All tasks, ended ones included.
-    pub tasks: OrdMap<TaskId, Arc<Task>>,
+    pub tasks: Tasks,
     /// All agents.
     pub agents: OrdMap<AgentId, Arc<Agent>>,
     /// All frameworks.
@@ -119,6 +124,8 @@ pub struct State {
     records: Records,
     /// Derived: which tasks belong to whom.
     task_index: TaskIndex,
+    /// Derived: who is meant by a kind or a token.
+    directory: Directory,
     /// Derived: which row changed when.
     journal: Journal,
 }
@@ -144,21 +151,65 @@ impl From<Records> for State {
         number_events(&mut records.events);
         complete_objects(&mut records.objects);
         share_specifications(&mut records.objects);
-        let keys = (records.objects.keys().cloned().map(RowKey::Object))
-            .chain(records.tasks.keys().copied().map(RowKey::Task))
-            .chain(records.agents.keys().copied().map(RowKey::Agent))
-            .chain(records.frameworks.keys().cloned().map(RowKey::Framework))
-            .chain(records.sources.keys().cloned().map(RowKey::Source))
-            .chain([RowKey::Drift]);
-        Self {
-            task_index: TaskIndex::of(&records.tasks),
-            journal: Journal::beginning_at(records.index, keys),
-            records,
-        }
+        records.tasks.set_changed(records.index);
+        let journal = Journal::beginning_at(&records);
+        Self::put_together(records, journal)
+    }
+}
+
+impl Records {
+    /// Whether a framework is only there until the last of its objects has gone.
+    pub(crate) fn is_leaving(&self, framework: &ObjectKey) -> bool {
+        let known = self.frameworks.get(framework);
+        let object = self.objects.get(framework);
+        known.is_some_and(|known| !known.is_built_in)
+            && object.is_some_and(|object| object.is_removed)
+    }
+
+    /// The event of an entry at this place among those that it made.
+    pub fn event(&self, index: Index, place: u32) -> Option<&Arc<Event>> {
+        let found = self
+            .events
+            .binary_search_by(|event| (event.index, event.place).cmp(&(index, place)));
+        self.events.get(found.ok()?)
+    }
+
+    /// The objects of a kind, by namespace and name.
+    pub fn objects_of_kind<'a>(
+        &'a self,
+        kind: &'a str,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Arc<Object>)> + 'a {
+        let first = ObjectKey::new(kind, Namespace::first(), "");
+        let from = self.objects.range(first..);
+        from.take_while(move |(key, _)| key.kind == kind)
+    }
+
+    /// The kinds of which there are objects, in order.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> + '_ {
+        let mut next = self.objects.keys().next();
+        std::iter::from_fn(move || {
+            let kind = next?.kind.as_str();
+            // No kind comes between this one and itself with the smallest character behind it.
+            let beyond = ObjectKey::new(&format!("{kind}\0"), Namespace::first(), "");
+            next = self.objects.get_next(&beyond).map(|(key, _)| key);
+            Some(kind)
+        })
     }
 }
 
 impl State {
+    /// Derives everything else from the records and when they changed.
+    fn put_together(records: Records, journal: Journal) -> Self {
+        let mut state = Self {
+            task_index: TaskIndex::of(&records.tasks),
+            directory: Directory::of(&records),
+            journal,
+            records,
+        };
+        state.lay_out_changes();
+        state
+    }
+
     /// The object of a workload.
     pub fn object_of(&self, workload: WorkloadId) -> Option<&Arc<Object>> {
         self.objects.get(self.workloads.get(&workload)?)
@@ -166,13 +217,52 @@ impl State {
 
     /// The tasks of a workload: those that live, then those that have ended; by slot and then by
     /// age.
-    pub fn tasks_of(&self, workload: WorkloadId) -> impl Iterator<Item = &Arc<Task>> + '_ {
+    pub fn tasks_of(&self, workload: WorkloadId) -> impl Iterator<Item = TaskRef<'_>> + '_ {
         self.known(self.task_index.of_workload(workload))
     }
 
     /// The tasks of a workload that have not ended, by slot and then by age.
-    pub fn live_tasks_of(&self, workload: WorkloadId) -> impl Iterator<Item = &Arc<Task>> + '_ {
+    pub fn live_tasks_of(&self, workload: WorkloadId) -> impl Iterator<Item = TaskRef<'_>> + '_ {
         self.known(self.task_index.live_of_workload(workload))
+    }
+
+    /// How many tasks of a workload live, run and are healthy.
+    pub fn counts_of(&self, workload: WorkloadId) -> Counts {
+        self.task_index.counts(workload)
+    }
+
+    /// How many tasks on an agent have not ended.
+    pub fn live_on(&self, agent: AgentId) -> u64 {
+        self.task_index.live_on(agent)
+    }
+
+    /// Whether a task that lives has its scheduler in a framework.
+    pub(crate) fn has_live_tasks_of(&self, framework: &ObjectKey) -> bool {
+        self.task_index.has_live_of(framework)
+    }
+
+    /// The shape of a workload that is as it is asked for, where tasks have it.
+    pub(crate) fn find_shape(
+        &self,
+        workload: WorkloadId,
+        is_meant: impl Fn(&Shape) -> bool,
+    ) -> Option<Arc<Shape>> {
+        self.task_index.find_shape(workload, is_meant)
+    }
+
+    /// The agent that was registered under a token.
+    pub(crate) fn agent_of(&self, token: &str) -> Option<&Arc<Agent>> {
+        self.agents.get(&self.directory.agent_of(token)?)
+    }
+
+    /// The frameworks that are only there until the last of their objects has gone.
+    pub(crate) fn leaving(&self) -> impl Iterator<Item = &ObjectKey> + '_ {
+        self.directory.leaving().iter()
+    }
+
+    /// Whether an agent sees something differ of a task.
+    pub(crate) fn is_drifting(&self, task: TaskId) -> bool {
+        self.directory.is_drifting(task)
     }
 
     /// The ended tasks of a slot, in no order that means anything.
@@ -180,7 +270,7 @@ impl State {
         &self,
         workload: WorkloadId,
         slot: u32,
-    ) -> impl Iterator<Item = &Arc<Task>> + '_ {
+    ) -> impl Iterator<Item = TaskRef<'_>> + '_ {
         self.known(self.task_index.ended_of_slot(workload, slot))
     }
 
@@ -188,39 +278,33 @@ impl State {
     pub(crate) fn forgotten_tasks_of(
         &self,
         workload: WorkloadId,
-    ) -> impl Iterator<Item = &Arc<Task>> + '_ {
+    ) -> impl Iterator<Item = TaskRef<'_>> + '_ {
         self.known(self.task_index.forgotten_of_workload(workload))
     }
 
     /// The youngest task of a slot.
-    pub(crate) fn newest_of_slot(&self, workload: WorkloadId, slot: u32) -> Option<&Arc<Task>> {
+    pub(crate) fn newest_of_slot(&self, workload: WorkloadId, slot: u32) -> Option<TaskRef<'_>> {
         self.tasks
-            .get(&self.task_index.newest_of_slot(workload, slot)?)
+            .get(self.task_index.newest_of_slot(workload, slot)?)
     }
 
     /// The tasks on an agent, by id.
-    pub fn tasks_on(&self, agent: AgentId) -> impl Iterator<Item = &Arc<Task>> + '_ {
+    pub fn tasks_on(&self, agent: AgentId) -> impl Iterator<Item = TaskRef<'_>> + '_ {
         self.known(self.task_index.on_agent(agent))
     }
 
     fn known<'a>(
         &'a self,
         ids: impl Iterator<Item = TaskId> + 'a,
-    ) -> impl Iterator<Item = &'a Arc<Task>> + 'a {
-        ids.filter_map(|id| self.tasks.get(&id))
+    ) -> impl Iterator<Item = TaskRef<'a>> + 'a {
+        ids.filter_map(|id| self.tasks.get(id))
     }
 
     /// The framework that handles a kind in a namespace: the first by key, those from git before
     /// those in the box.
     pub fn framework_for(&self, kind: &str, namespace: &Namespace) -> Option<&Arc<Framework>> {
-        let handles = |framework: &&Arc<Framework>| {
-            framework.kind(kind).is_some() && framework.serves(namespace)
-        };
-        let from_git = self
-            .frameworks
-            .values()
-            .find(|framework| !framework.is_built_in && handles(framework));
-        from_git.or_else(|| self.frameworks.values().find(handles))
+        self.frameworks
+            .get(self.directory.handler(kind, namespace)?)
     }
 
     /// The seat that an object belongs to.
@@ -230,6 +314,13 @@ impl State {
             framework: framework.key.clone(),
             namespace: key.namespace.clone(),
         })
+    }
+
+    /// Whether an object of this key belongs to a seat.
+    pub(crate) fn is_of_seat(&self, key: &ObjectKey, seat: &SeatId) -> bool {
+        let framework = || self.framework_for(&key.kind, &key.namespace);
+        key.namespace == seat.namespace
+            && framework().is_some_and(|framework| framework.key == seat.framework)
     }
 
     /// The object of a workload, where this seat handles it.
@@ -242,7 +333,7 @@ impl State {
         workload: WorkloadId,
     ) -> Result<&Arc<Object>, String> {
         self.object_of(workload)
-            .filter(|object| self.seat_of(&object.key).as_ref() == Some(seat))
+            .filter(|object| self.is_of_seat(&object.key, seat))
             .ok_or_else(|| "no workload of this seat".to_owned())
     }
 
@@ -257,20 +348,20 @@ impl State {
 
     /// What all agents that are ready have, used or not.
     pub fn capacity(&self) -> Resources {
-        let ready = |agent: &&Arc<Agent>| agent.state == kelson_model::agent::AgentState::Ready;
-        self.agents
-            .values()
-            .filter(ready)
-            .map(|agent| &agent.description.resources)
-            .sum()
+        self.directory.capacity()
     }
 
-    /// The event of an entry at this place among those that it made.
-    pub fn event(&self, index: Index, place: u32) -> Option<&Arc<Event>> {
-        let found = self
-            .events
-            .binary_search_by(|event| (event.index, event.place).cmp(&(index, place)));
-        self.events.get(found.ok()?)
+    /// What does not agree with what is derived anew from the records.
+    pub(crate) fn broken_indexes(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        if self.task_index != TaskIndex::of(&self.tasks) {
+            broken.push("the index of tasks is not that of the tasks".to_owned());
+        }
+        if self.directory != Directory::of(&self.records) {
+            broken.push("the directory is not that of the records".to_owned());
+        }
+        broken.extend(self.broken_journal());
+        broken
     }
 }
 

@@ -160,10 +160,11 @@ impl Asked {
         let namespace = self
             .namespace()?
             .unwrap_or_else(Namespace::default_namespace);
-        let is_meant = |key: &ObjectKey| {
-            key.kind.eq_ignore_ascii_case(kind) && key.namespace == namespace && key.name == *name
-        };
-        let found = state.objects.values().find(|object| is_meant(&object.key));
+        let kinds = state
+            .kinds()
+            .filter(|known| known.eq_ignore_ascii_case(kind));
+        let keys = kinds.map(|known| ObjectKey::new(known, namespace.clone(), name));
+        let found = keys.filter_map(|key| state.objects.get(&key)).next();
         found.map(AsRef::as_ref).ok_or_else(|| {
             Failure::new(
                 StatusCode::NOT_FOUND,

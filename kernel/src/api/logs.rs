@@ -140,8 +140,9 @@ pub(crate) async fn open_log(
             LogError::NoTask(id)
         }
     };
-    let task = state.tasks.get(&id).ok_or_else(gone)?;
-    let agent = task.agent;
+    let task = state.tasks.get(id).ok_or_else(gone)?;
+    let agent = task.agent();
+    let is_ended = task.state().is_terminal();
     let (request, mut pieces) = kernel.sessions().outputs.begin(agent);
     let reading = Reading {
         kernel: kernel.clone(),
@@ -176,7 +177,7 @@ pub(crate) async fn open_log(
             is_over: false,
             has_trailers,
         }),
-        Some(Piece::Failed(Fault::NotKept, _)) if !task.state.is_terminal() => {
+        Some(Piece::Failed(Fault::NotKept, _)) if !is_ended => {
             Err(LogError::not_now(format!("{id} has not been started yet")))
         }
         Some(Piece::Failed(fault, message)) => Err(LogError::Failed(fault, message)),

@@ -4,6 +4,7 @@ use kelson_kernel_core::object::Object;
 use kelson_kernel_core::record::{Agent, Framework, Seat};
 use kelson_kernel_core::round::RoundMemory;
 use kelson_kernel_core::{State, report};
+use kelson_model::agent::AgentDescription;
 use kelson_model::event::Event;
 use kelson_model::report::API_VERSION;
 use kelson_model::time::ClusterTime;
@@ -74,11 +75,7 @@ pub(crate) fn object_view(state: &State, object: &Object) -> ObjectView {
 
 /// One agent.
 pub(crate) fn agent_view(state: &State, agent: &Agent) -> AgentView {
-    let description = agent.description.clone();
-    let running = state
-        .tasks_on(agent.id)
-        .filter(|task| !task.state.is_terminal())
-        .count();
+    let description = AgentDescription::clone(&agent.description);
     AgentView {
         id: agent.id.to_string(),
         name: description.name,
@@ -90,7 +87,7 @@ pub(crate) fn agent_view(state: &State, agent: &Agent) -> AgentView {
         used: agent.used,
         ports: description.ports,
         attributes: description.attributes,
-        tasks: u64::try_from(running).unwrap_or(u64::MAX),
+        tasks: state.live_on(agent.id),
         incarnation: agent.incarnation,
     }
 }

@@ -2,6 +2,7 @@
 //! on from.
 
 use std::iter::Peekable;
+use std::sync::Arc;
 
 use kelson_kernel_core::{RowKey, State, report};
 use kelson_model::id::Index;
@@ -102,7 +103,7 @@ async fn run_watch(
             state.changed_since(seen)
         };
         let (mut restart, mut keys): (bool, Vec<RowKey>) = match known {
-            Some(keys) => (false, keys.cloned().collect()),
+            Some(keys) => (false, keys),
             None => (true, all_keys(&state)),
         };
         keys.retain(|key| wants(kind_of(key)));
@@ -170,11 +171,14 @@ fn next_batch(rows: &mut Peekable<impl Iterator<Item = Line>>) -> Option<Vec<Lin
 }
 
 fn all_keys(state: &State) -> Vec<RowKey> {
-    (state.sources.keys().cloned().map(RowKey::Source))
-        .chain(state.frameworks.keys().cloned().map(RowKey::Framework))
+    let sources = state.sources.keys().cloned();
+    let frameworks = state.frameworks.keys().cloned();
+    let objects = state.objects.keys().cloned();
+    (sources.map(|name| RowKey::Source(Arc::new(name))))
+        .chain(frameworks.map(|key| RowKey::Framework(Arc::new(key))))
         .chain(state.agents.keys().copied().map(RowKey::Agent))
-        .chain(state.objects.keys().cloned().map(RowKey::Object))
-        .chain(state.tasks.keys().copied().map(RowKey::Task))
+        .chain(objects.map(|key| RowKey::Object(Arc::new(key))))
+        .chain(state.tasks.ids().map(RowKey::Task))
         .chain([RowKey::Drift])
         .chain(
             state
@@ -205,7 +209,7 @@ fn row(state: &State, key: &RowKey) -> Row {
             key: name.to_string(),
             json: state
                 .objects
-                .get(name)
+                .get(&**name)
                 .map(|object| json!(views::object_row(state, object))),
         },
         RowKey::Task(id) => Row {
@@ -213,7 +217,7 @@ fn row(state: &State, key: &RowKey) -> Row {
             key: id.to_string(),
             json: state
                 .tasks
-                .get(id)
+                .get(*id)
                 .map(|task| json!(report::task_row(state, task))),
         },
         RowKey::Agent(id) => Row {
@@ -227,7 +231,7 @@ fn row(state: &State, key: &RowKey) -> Row {
         RowKey::Framework(name) => {
             let json = state
                 .frameworks
-                .get(name)
+                .get(&**name)
                 .map(|framework| json!(views::framework_row(framework)));
             Row {
                 kind,
@@ -237,8 +241,8 @@ fn row(state: &State, key: &RowKey) -> Row {
         }
         RowKey::Source(name) => Row {
             kind,
-            key: name.clone(),
-            json: state.sources.get(name).map(|source| json!(**source)),
+            key: name.to_string(),
+            json: state.sources.get(&**name).map(|source| json!(**source)),
         },
         RowKey::Drift => Row {
             kind,

@@ -115,9 +115,8 @@ pub async fn run_frameworks(kernel: Kernel) {
 /// Framework objects whose newest generation was not looked at yet, or whose wait is over.
 fn to_look_at(state: &State, looked: &BTreeMap<ObjectKey, (u64, Looked)>) -> Vec<(ObjectKey, u64)> {
     let of_kind = state
-        .objects
-        .iter()
-        .filter(|(key, object)| key.kind == "Framework" && !object.is_removed);
+        .objects_of_kind("Framework")
+        .filter(|(_, object)| !object.is_removed);
     of_kind
         .filter(|(key, object)| match looked.get(key) {
             Some((generation, _)) if *generation != object.generation => true,

@@ -272,12 +272,12 @@ impl Fork {
                     if let Some(known) = self
                         .state
                         .tasks
-                        .get(task)
-                        .filter(|known| known.stop.is_none() && !known.state.is_terminal())
+                        .get(*task)
+                        .filter(|known| known.stop().is_none() && !known.state().is_terminal())
                     {
-                        let id = (known.id <= last_real).then(|| known.id.to_string());
+                        let id = (known.id() <= last_real).then(|| known.id().to_string());
                         step.stops.push(StopOf {
-                            workload: known.object.clone(),
+                            workload: known.object().clone(),
                             task: known.name(),
                             id,
                             reason: *reason,
@@ -316,20 +316,20 @@ impl Fork {
         for task in self
             .state
             .tasks
-            .values()
-            .filter(|task| !task.state.is_terminal())
+            .iter()
+            .filter(|task| !task.state().is_terminal())
         {
-            let is_ending = task.stop.is_some();
+            let is_ending = task.stop().is_some();
             if !is_ending
-                && task.state == TaskState::Running
-                && task.health == CheckState::Healthy
-                && task.is_ready
+                && task.state() == TaskState::Running
+                && task.health() == CheckState::Healthy
+                && task.is_ready()
             {
                 continue;
             }
-            by_agent.entry(task.agent).or_default().push(TaskStatus {
-                task: task.id,
-                sequence: task.sequence + 1,
+            by_agent.entry(task.agent()).or_default().push(TaskStatus {
+                task: task.id(),
+                sequence: task.sequence() + 1,
                 state: if is_ending {
                     TaskState::Killed
                 } else {
@@ -391,12 +391,12 @@ impl Fork {
 /// Lists the tasks that one commit has made.
 fn note_launches(before: TaskId, after: &State, step: &mut Step) {
     let first = TaskId(before.0 + 1);
-    for task in after.tasks.range(first..).map(|(_, task)| task) {
+    for task in after.tasks.since(first) {
         step.launches.push(Launch {
-            workload: task.object.clone(),
+            workload: task.object().clone(),
             task: task.name(),
-            agent: task.agent.to_string(),
-            generation: task.generation,
+            agent: task.agent().to_string(),
+            generation: task.generation(),
         });
     }
 }

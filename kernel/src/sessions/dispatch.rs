@@ -58,7 +58,7 @@ fn changed_tasks(state: &State, since: Index) -> Option<BTreeMap<AgentId, BTreeS
         if let RowKey::Task(id) = key
             && let Some(task) = state.tasks.get(id)
         {
-            by_agent.entry(task.agent).or_default().insert(*id);
+            by_agent.entry(task.agent()).or_default().insert(id);
         }
     }
     // The last tasks of a removed workload go together with it: nothing but their names is left.

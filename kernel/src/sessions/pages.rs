@@ -53,8 +53,8 @@ impl Pages {
     pub(crate) fn all(state: State, agent: AgentId, blobs: Blobs) -> Self {
         let live = state
             .tasks_on(agent)
-            .filter(|task| !task.state.is_terminal());
-        let tasks: Vec<TaskId> = live.map(|task| task.id).collect();
+            .filter(|task| !task.state().is_terminal());
+        let tasks: Vec<TaskId> = live.map(|task| task.id()).collect();
         Self::new(state, agent, tasks, blobs)
     }
 
@@ -77,11 +77,12 @@ impl Pages {
 
     fn next_assignment(&mut self) -> Option<v1::Assignment> {
         let id = self.tasks.next()?;
-        let task = self.state.tasks.get(&id).cloned();
-        Some(match task.filter(|task| task.agent == self.agent) {
+        let task = self.state.tasks.get(id);
+        Some(match task.filter(|task| task.agent() == self.agent) {
             Some(task) => {
-                let assignment = assignment(&self.state, &task);
-                self.wire(assignment, task.template_id)
+                let template_id = task.template_id();
+                let assignment = assignment(&self.state, task);
+                self.wire(assignment, template_id)
             }
             None => v1::Assignment {
                 task: id.0,

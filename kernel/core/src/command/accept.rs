@@ -302,7 +302,10 @@ fn remove_object(state: &mut State, context: &Context, key: &ObjectKey) -> Optio
         return Some(policy);
     }
     let running: Vec<TaskId> = match object.workload {
-        Some(workload) => state.live_tasks_of(workload).map(|task| task.id).collect(),
+        Some(workload) => state
+            .live_tasks_of(workload)
+            .map(|task| task.id())
+            .collect(),
         None => Vec::new(),
     };
     if running.is_empty() {

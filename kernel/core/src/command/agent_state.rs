@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::lifecycle::end_task;
 use crate::reply::Reply;
 use crate::state::State;
+use crate::tasks::TaskRef;
 
 /// Says that an agent can or cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +54,8 @@ pub(super) fn apply(
     agent.room_version = state.next_room_version();
     let tasks: Vec<TaskId> = state
         .tasks_on(agent.id)
-        .filter(|task| !task.state.is_terminal())
-        .map(|task| task.id)
+        .filter(|task| !task.state().is_terminal())
+        .map(|task| task.id())
         .collect();
     let (reason, message) = match command.state {
         AgentState::Ready => ("AgentReady", format!("{} can be reached again", agent.id)),
@@ -87,20 +88,14 @@ pub(super) fn apply(
     state.put_agent(agent);
     for id in tasks {
         if !is_gone {
-            state.touch(crate::state::RowKey::Task(id));
-        } else if let Some(task) = state.tasks.get(&id).cloned() {
+            state.touch_task(id);
+        } else if let Some(task) = state.tasks.get(id).map(TaskRef::draft) {
             let exit = Exit {
                 reason: "its agent is gone".to_owned(),
                 cause: Some(ExitCause::AgentGone),
                 ..Exit::default()
             };
-            end_task(
-                state,
-                context,
-                Arc::unwrap_or_clone(task),
-                TaskState::Lost,
-                exit,
-            );
+            end_task(state, context, task, TaskState::Lost, exit);
         }
     }
     Ok(context.done(None))

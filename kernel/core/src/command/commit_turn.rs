@@ -18,7 +18,7 @@ use crate::demand::demand_after;
 use crate::lifecycle::{Launch, forget, launch, order_stop};
 use crate::object::{Object, Quarantine, Status};
 use crate::port::{Demand, Op, Operation, RefusalRow, SeatId, StateWrite};
-use crate::record::{Seat, Task};
+use crate::record::Seat;
 use crate::reply::Reply;
 use crate::state::State;
 
@@ -82,7 +82,9 @@ pub(super) fn apply(state: &mut State, context: &Context, command: &CommitTurn) 
     let mut refusals = Vec::new();
     let mut has_changed = false;
     for (group, (operations, writes)) in by_group(command) {
-        let before = (group != 0).then(|| state.clone());
+        // One that is refused alone has changed nothing.
+        let is_joined = group != 0 && operations.len() + writes.len() > 1;
+        let before = is_joined.then(|| state.clone());
         let refused_before = refusals.len();
         let mut changes = false;
         for operation in operations {
@@ -209,10 +211,10 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
         Op::Kill { task, reason } => {
             let known = state
                 .tasks
-                .get(task)
-                .filter(|known| known.seat == *seat)
+                .get(*task)
+                .filter(|known| known.seat() == seat)
                 .ok_or("no task of this seat")?;
-            if !known.state.is_terminal() {
+            if !known.state().is_terminal() {
                 order_stop(state, context, *task, *reason);
             }
             Ok(())
@@ -220,13 +222,13 @@ fn carry_out(state: &mut State, context: &Context, seat: &SeatId, op: &Op) -> Re
         Op::Forget { task } => {
             let known = state
                 .tasks
-                .get(task)
-                .filter(|known| known.seat == *seat)
+                .get(*task)
+                .filter(|known| known.seat() == seat)
                 .ok_or("no task of this seat")?;
-            if !known.state.is_terminal() {
+            if !known.state().is_terminal() {
                 return Err("the task has not ended".to_owned());
             }
-            let known = Task::clone(known);
+            let known = known.draft();
             forget(state, known);
             Ok(())
         }

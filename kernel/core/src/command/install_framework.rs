@@ -220,12 +220,11 @@ fn held_kind(state: &State, command: &InstallFramework) -> Option<String> {
 }
 
 /// How many tasks of a kind have not ended, where this framework is the one that handles it.
-fn living_tasks(state: &State, kind: &str, framework: &ObjectKey) -> usize {
+fn living_tasks(state: &State, kind: &str, framework: &ObjectKey) -> u64 {
     objects_of(state, framework, kind)
         .filter_map(|object| object.workload)
-        .flat_map(|workload| state.tasks_of(workload))
-        .filter(|task| !task.state.is_terminal())
-        .count()
+        .map(|workload| state.counts_of(workload).live)
+        .sum()
 }
 
 pub(super) fn apply(
@@ -300,12 +299,8 @@ pub(crate) fn drop_framework(state: &mut State, framework: &ObjectKey) {
 /// Gives the objects of these kinds their workload, seat and templates, where they came before
 /// their framework or it is another one now; tasks go with their workload.
 fn bind_objects(state: &mut State, kinds: &BTreeSet<String>) {
-    let keys: Vec<ObjectKey> = state
-        .objects
-        .keys()
-        .filter(|key| kinds.contains(&key.kind))
-        .cloned()
-        .collect();
+    let of_kinds = kinds.iter().flat_map(|kind| state.objects_of_kind(kind));
+    let keys: Vec<ObjectKey> = of_kinds.map(|(key, _)| key.clone()).collect();
     for key in keys {
         let (Some(seat), Some(object)) = (state.seat_of(&key), state.objects.get(&key)) else {
             continue;

@@ -44,12 +44,12 @@ pub(super) fn apply(
     }
     let Some(task) = state
         .tasks
-        .get(&command.task)
-        .filter(|task| task.agent == command.agent)
+        .get(command.task)
+        .filter(|task| task.agent() == command.agent)
     else {
         return Ok(context.done(None));
     };
-    let Some(object) = state.object_of(task.workload) else {
+    let Some(object) = state.object_of(task.workload()) else {
         return Ok(context.done(None));
     };
     let key = object.key.clone();

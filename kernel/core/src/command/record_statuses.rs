@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use crate::command::session::refuse_older;
 use crate::context::Context;
 use crate::lifecycle::end_task;
-use crate::record::Task;
 use crate::reply::Reply;
 use crate::state::State;
 
@@ -42,21 +41,13 @@ pub(super) fn apply(
 
 /// Applies one update; unknown tasks, repeated sequences and updates after the end change nothing.
 fn record(state: &mut State, context: &Context, agent: AgentId, status: &TaskStatus) {
-    let Some(task) = state.tasks.get(&status.task) else {
+    let Some(task) = state.tasks.get(status.task) else {
         return;
     };
-    if task.agent != agent || task.sequence >= status.sequence || task.state.is_terminal() {
+    if task.agent() != agent || task.sequence() >= status.sequence || task.state().is_terminal() {
         return;
     }
-    let mut task = Task::clone(task);
-    task.sequence = status.sequence;
-    task.health = status.health;
-    task.is_ready = status.ready && !status.state.is_terminal();
-    task.pid = status.pid;
-    task.started_at = status.started_at.or(task.started_at);
-    task.isolation.clone_from(&status.isolation);
-    task.message.clone_from(&status.message);
-    task.healthy_since = match (status.health, task.healthy_since) {
+    let healthy_since = match (status.health, task.healthy_since()) {
         // A task that ends has no health any more; how long it was healthy still counts for the
         // next attempt.
         (_, since) if matches!(status.state, TaskState::Stopping) || status.state.is_terminal() => {
@@ -70,31 +61,29 @@ fn record(state: &mut State, context: &Context, agent: AgentId, status: &TaskSta
         )),
         (CheckState::Unknown | CheckState::Unhealthy, _) => None,
     };
+    let is_moved = task.state() != status.state;
+    let mut draft = task.draft();
+    draft.set_sequence(status.sequence);
+    draft.set_health(status.health, healthy_since);
+    draft.set_ready(status.ready && !status.state.is_terminal());
+    draft.set_program(status.pid, status.started_at.or(task.started_at()));
+    draft.set_words(&status.isolation, &status.message);
     if status.state.is_terminal() {
-        end_task(
-            state,
-            context,
-            task,
-            status.state,
-            status.exit.clone().unwrap_or_default(),
-        );
+        let exit = status.exit.clone().unwrap_or_default();
+        end_task(state, context, draft, status.state, exit);
         return;
     }
-    if task.state != status.state {
-        task.state = status.state;
-        task.state_since = context.now;
+    if is_moved {
+        draft.set_state(status.state, context.now);
         if status.state == TaskState::Running {
-            let place = format!("{} runs on {}", task.name(), task.agent);
-            let pid = task
+            let pid = status
                 .pid
                 .map(|pid| format!(" as process {pid}"))
                 .unwrap_or_default();
-            state.push_event(context.event(
-                "TaskRunning",
-                Some(&task.object),
-                format!("{place}{pid}"),
-            ));
+            let message = format!("{} runs on {agent}{pid}", task.name());
+            let event = context.event("TaskRunning", Some(task.object()), message);
+            state.push_event(event);
         }
     }
-    state.put_task(task);
+    state.put_task(draft);
 }

@@ -47,20 +47,16 @@ pub(super) fn apply(
     }
     let known = match command.agent {
         // An agent that lost the answer to its first registration asks again under the same token.
-        None => state
-            .agents
-            .values()
-            .find(|agent| agent.token == command.token)
-            .cloned(),
+        None => state.agent_of(&command.token).cloned(),
         Some(id) => match state.agents.get(&id) {
             Some(known) => Some(known.clone()),
             None => return Ok(unknown(id)),
         },
     };
-    let description = command.description.clone();
+    let description = Arc::new(command.description.clone());
     let attributes = Arc::new(description.attributes.clone().into_iter().collect());
     let agent = match known {
-        Some(known) if known.token != command.token => {
+        Some(known) if *known.token != command.token => {
             let message = format!("{} belongs to another data directory", known.id);
             return Ok(over(SessionEnd::OtherDirectory, message));
         }
@@ -92,7 +88,7 @@ pub(super) fn apply(
         }
         None => Agent {
             id: state.next_agent(),
-            token: command.token.clone(),
+            token: command.token.as_str().into(),
             incarnation: command.incarnation,
             session: context.index,
             attributes,

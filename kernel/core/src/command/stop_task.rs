@@ -14,7 +14,7 @@ pub(super) fn apply(
     context: &Context,
     command: &StopTask,
 ) -> Result<Reply, Refusal> {
-    match state.tasks.get(&command.task) {
+    match state.tasks.get(command.task) {
         None => {
             return Err(refusal(
                 Code::NoSuchTask,
@@ -22,7 +22,7 @@ pub(super) fn apply(
                 "see `kelson tasks`",
             ));
         }
-        Some(task) if task.state.is_terminal() => {
+        Some(task) if task.state().is_terminal() => {
             return Err(refusal(
                 Code::NoSuchTask,
                 format!("{} has already ended", command.task),

@@ -130,27 +130,27 @@ impl Table {
 
     /// Its rows, each of which writes itself.
     fn rows(self, state: &State) -> Rows<'_> {
-        let changed = |key: RowKey| state.touched_at(&key);
+        let changed = |key: RowKey| state.changed_at(&key);
         match self {
             Self::Head => each(state, [state.head_row()], |row, to| row.put(to)),
             Self::Objects => each(state, state.objects.values(), move |row, to| {
-                changed(RowKey::Object(row.key.clone())).put(to);
+                changed(RowKey::Object(Arc::new(row.key.clone()))).put(to);
                 row.put(to);
             }),
             Self::Workloads => each(state, &state.workloads, |(id, key), to| {
                 id.put(to);
                 key.put(to);
             }),
-            Self::Tasks => each(state, state.tasks.values(), move |row, to| {
-                changed(RowKey::Task(row.id)).put(to);
-                row.put(to);
+            Self::Tasks => each(state, state.tasks.iter(), |row, to| {
+                Some(row.changed()).put(to);
+                row.to_task().put(to);
             }),
             Self::Agents => each(state, state.agents.values(), move |row, to| {
                 changed(RowKey::Agent(row.id)).put(to);
                 row.put(to);
             }),
             Self::Frameworks => each(state, state.frameworks.values(), move |row, to| {
-                changed(RowKey::Framework(row.key.clone())).put(to);
+                changed(RowKey::Framework(Arc::new(row.key.clone()))).put(to);
                 row.put(to);
             }),
             Self::Seats => each(state, state.seats.values(), |row, to| row.put(to)),
@@ -166,7 +166,7 @@ impl Table {
                 })
             }
             Self::Sources => each(state, state.sources.values(), move |row, to| {
-                changed(RowKey::Source(row.name.clone())).put(to);
+                changed(RowKey::Source(Arc::new(row.name.clone()))).put(to);
                 row.put(to);
             }),
             Self::Staged => each(state, &state.staged, |(source, row), to| {
@@ -235,7 +235,7 @@ impl Table {
                 let row: Object = Form::take(from)?;
                 let key = row.key.clone();
                 let before = records.objects.insert(key.clone(), row.into());
-                state.put_changed(RowKey::Object(key), changed);
+                state.put_changed(RowKey::Object(Arc::new(key)), changed);
                 before.is_none()
             }
             Self::Workloads => {
@@ -245,10 +245,7 @@ impl Table {
             Self::Tasks => {
                 let changed = Form::take(from)?;
                 let row: Task = Form::take(from)?;
-                let id = row.id;
-                let before = records.tasks.insert(id, row.into());
-                state.put_changed(RowKey::Task(id), changed);
-                before.is_none()
+                state.put_task(&row, changed)
             }
             Self::Agents => {
                 let changed = Form::take(from)?;
@@ -263,7 +260,7 @@ impl Table {
                 let row: Framework = Form::take(from)?;
                 let key = row.key.clone();
                 let before = records.frameworks.insert(key.clone(), row.into());
-                state.put_changed(RowKey::Framework(key), changed);
+                state.put_changed(RowKey::Framework(Arc::new(key)), changed);
                 before.is_none()
             }
             Self::Seats => {
@@ -284,7 +281,7 @@ impl Table {
                 let row: SourceRecord = Form::take(from)?;
                 let name = row.name.clone();
                 let before = records.sources.insert(name.clone(), row.into());
-                state.put_changed(RowKey::Source(name), changed);
+                state.put_changed(RowKey::Source(Arc::new(name)), changed);
                 before.is_none()
             }
             Self::Staged => {
@@ -412,7 +409,7 @@ impl Form for RowKey {
             1 => Self::Task(Form::take(from)?),
             2 => Self::Agent(Form::take(from)?),
             3 => Self::Framework(Form::take(from)?),
-            4 => Self::Source(from.name()?.to_owned()),
+            4 => Self::Source(Arc::new(from.name()?.to_owned())),
             5 => Self::Drift,
             6 => Self::Event(from.number()?, Form::take(from)?),
             number => {

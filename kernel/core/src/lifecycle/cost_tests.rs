@@ -1,5 +1,4 @@
-//! What the life of many tasks costs, in tasks that were looked at: the same, however they are
-//! spread over workloads.
+//! What the life of many tasks and of many seats costs, in what was looked at.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -20,6 +19,7 @@ use crate::apply::{Entry, apply};
 use crate::command::{Command, CommitTurn, InstallFramework, RecordStatuses, RegisterAgent};
 use crate::port::{Op, Operation, SeatId};
 use crate::reply::Reply;
+use crate::round::{RoundMemory, plan_round, steps as round_steps};
 use crate::state::{State, steps};
 
 fn key(kind: &str, name: &str) -> ObjectKey {
@@ -156,19 +156,23 @@ fn turn(state: &mut State, ops: impl Iterator<Item = Op>) {
     assert_eq!(refusals.first(), None);
 }
 
+fn launch(workload: u32, slot: u32) -> Op {
+    Op::Launch {
+        workload: WorkloadId(u64::from(workload)),
+        generation: 1,
+        template: 0,
+        slot,
+        agent: AgentId(1),
+    }
+}
+
 /// Launches, ends and forgets `tasks` tasks, twice over, and then launches and removes them;
 /// returns how many were looked at.
 fn cost(workloads: u32, tasks: u32) -> u64 {
     let mut state = cluster(workloads);
     steps::take();
     for life in 0..3 {
-        let launches = (0..tasks).map(|number| Op::Launch {
-            workload: WorkloadId(u64::from(number % workloads) + 1),
-            generation: 1,
-            template: 0,
-            slot: number / workloads,
-            agent: AgentId(1),
-        });
+        let launches = (0..tasks).map(|number| launch(number % workloads + 1, number / workloads));
         turn(&mut state, launches);
         let first = u64::from(life * tasks) + 1;
         let ids = move || (first..first + u64::from(tasks)).map(TaskId);
@@ -225,4 +229,72 @@ fn the_tasks_of_one_workload_cost_as_much_as_those_of_a_hundred() {
     assert!(one < 2 * many, "{one} as one, {many} as a hundred");
     let double = cost(1, 800);
     assert!(double < 3 * one, "{one} for 400, {double} for 800");
+}
+
+/// A cluster whose only seat has done with everything, and what its leader remembers.
+fn at_rest(workloads: u32) -> (State, RoundMemory) {
+    let mut state = cluster(workloads);
+    let mut memory = RoundMemory::default();
+    for _ in 0..3 {
+        let round = plan_round(&state, &mut memory, ClusterTime(1));
+        for planned in round.turns {
+            memory.turn_counted(&planned, &state);
+        }
+        turn(&mut state, std::iter::empty());
+    }
+    let round = plan_round(&state, &mut memory, ClusterTime(1));
+    assert!(round.turns.is_empty());
+    (state, memory)
+}
+
+#[test]
+fn a_round_looks_at_the_seats_that_something_has_stirred_and_at_no_other() {
+    let (mut state, mut memory) = at_rest(1);
+    for number in 0..50 {
+        let namespace: Namespace = format!("n{number}").parse().unwrap();
+        state.ensure_seat(&SeatId {
+            framework: key("Framework", "service"),
+            namespace,
+        });
+    }
+    plan_round(&state, &mut memory, ClusterTime(1));
+    round_steps::take();
+    plan_round(&state, &mut memory, ClusterTime(2));
+    assert_eq!(round_steps::take(), 0, "nothing has happened");
+    let set = kelson_model::request::SetNamespace {
+        namespace: Namespace::default_namespace(),
+        weight: 2,
+    };
+    put(&mut state, Command::SetNamespace(set));
+    plan_round(&state, &mut memory, ClusterTime(3));
+    assert_eq!(round_steps::take(), 0, "no seat sees that");
+    turn(&mut state, std::iter::once(launch(1, 0)));
+    plan_round(&state, &mut memory, ClusterTime(4));
+    assert_eq!(round_steps::take(), 1, "one seat has a new task");
+}
+
+#[test]
+fn an_agent_is_found_by_its_token_and_an_object_by_its_kind() {
+    let mut state = cluster(3);
+    let known = state.agent_of("token").unwrap().id;
+    assert_eq!(known, AgentId(1));
+    assert!(state.agent_of("other").is_none());
+    assert_eq!(state.kinds().collect::<Vec<_>>(), ["Service"]);
+    assert_eq!(state.objects_of_kind("Service").count(), 3);
+    assert_eq!(state.objects_of_kind("Servic").count(), 0);
+    turn(&mut state, std::iter::once(launch(1, 0)));
+    assert!(state.has_live_tasks_of(&key("Framework", "service")));
+    assert!(!state.has_live_tasks_of(&key("Framework", "servicf")));
+}
+
+#[test]
+fn what_is_counted_of_a_workload_is_not_looked_for() {
+    let mut state = cluster(1);
+    turn(&mut state, (0..100).map(|slot| launch(1, slot)));
+    steps::take();
+    let object = state.objects.values().next().unwrap();
+    let status = crate::report::object_status(&state, object);
+    assert_eq!(status.tasks.running, 0);
+    assert_eq!(state.counts_of(WorkloadId(1)).live, 100);
+    assert_eq!(steps::take(), 0);
 }

@@ -7,34 +7,36 @@ use kelson_model::id::{TaskId, WorkloadId};
 use kelson_model::task::{Exit, TaskState};
 
 use crate::context::Context;
-use crate::record::{KEPT_ENDED_OF_SLOT, KEPT_FORGOTTEN, KEPT_TRIES_OF_SLOT, Task};
+use crate::record::{KEPT_ENDED_OF_SLOT, KEPT_FORGOTTEN, KEPT_TRIES_OF_SLOT};
 use crate::state::State;
+use crate::tasks::{Draft, TaskRef};
 
 /// Ends a task for good: gives back what it held, and drops its workload where that was removed and
 /// this was its last task.
 pub(crate) fn end_task(
     state: &mut State,
     context: &Context,
-    mut task: Task,
+    mut draft: Draft,
     end: TaskState,
     exit: Exit,
 ) {
-    task.state = end;
-    task.state_since = context.now;
-    task.is_ready = false;
-    task.assignment += 1;
-    let message = format!("{} {}: {}", task.name(), ended(end), exit.reason);
-    task.exit = Some(exit);
-    state.give_back(&task);
-    if let Some(exit) = task.exit.as_ref().filter(|_| task.is_port_taken()) {
-        state.note_taken_ports(task.agent, &exit.taken_ports, context.now);
+    draft.set_state(end, context.now);
+    draft.set_ready(false);
+    draft.assign_again();
+    let name = draft.as_ref().name();
+    let message = format!("{name} {}: {}", ended(end), exit.reason);
+    draft.set_exit(exit);
+    let task = draft.as_ref();
+    state.give_back(task);
+    if let Some(exit) = task.exit().filter(|_| task.is_port_taken()) {
+        state.note_taken_ports(task.agent(), &exit.taken_ports, context.now);
     }
     // What a row of tries for the same ports comes to is told once.
-    if !(task.is_port_taken() && task.refusals > 0) {
-        state.push_event(context.event("TaskEnded", Some(&task.object), message));
+    if !(task.is_port_taken() && task.refusals() > 0) {
+        state.push_event(context.event("TaskEnded", Some(task.object()), message));
     }
-    let (id, workload, slot) = (task.id, task.workload, task.slot);
-    state.put_task(task);
+    let (id, workload, slot) = (task.id(), task.workload(), task.slot());
+    state.put_task(draft);
     heal_what_ended(state, context, id);
     // The object of a workload that was removed and made again is another one: what counts is the
     // workload.
@@ -42,7 +44,7 @@ pub(crate) fn end_task(
         .object_of(workload)
         .map(|object| (object.is_removed, object.key.clone()));
     let is_over = owner.as_ref().is_none_or(|(is_removed, _)| *is_removed);
-    if is_over && state.live_tasks_of(workload).next().is_none() {
+    if is_over && state.counts_of(workload).live == 0 {
         match owner {
             Some((_, key)) => state.drop_object(&key),
             None => state.drop_tasks_of(workload),
@@ -54,12 +56,12 @@ pub(crate) fn end_task(
 
 /// Closes what an agent saw differ of a task that has ended: nothing of it runs any more.
 fn heal_what_ended(state: &mut State, context: &Context, task: TaskId) {
+    if !state.is_drifting(task) {
+        return;
+    }
     let is_about = |item: &DriftItem| {
         item.plane == Plane::Agent && item.state == DriftState::Open && item.task == Some(task)
     };
-    if !state.drift.iter().any(|item| is_about(item)) {
-        return;
-    }
     let mut items: Vec<Arc<DriftItem>> = state.drift.iter().cloned().collect();
     for item in items.iter_mut().filter(|item| is_about(item)) {
         let item = Arc::make_mut(item);
@@ -82,9 +84,9 @@ fn ended(state: TaskState) -> &'static str {
 }
 
 /// Notes that the scheduler of an ended task has done with it.
-pub(crate) fn forget(state: &mut State, mut task: Task) {
-    let workload = task.workload;
-    task.is_forgotten = true;
+pub(crate) fn forget(state: &mut State, mut task: Draft) {
+    let workload = task.as_ref().workload();
+    task.set_forgotten();
     state.put_task(task);
     let forgotten = state.forgotten_tasks_of(workload);
     let (tries, runs) = by_kind(forgotten);
@@ -93,7 +95,7 @@ pub(crate) fn forget(state: &mut State, mut task: Task) {
 }
 
 /// The tasks that never ran for want of their ports, and the others.
-fn by_kind<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> (Vec<TaskId>, Vec<TaskId>) {
+fn by_kind<'a>(tasks: impl Iterator<Item = TaskRef<'a>>) -> (Vec<TaskId>, Vec<TaskId>) {
     let (mut tries, mut runs) = (Vec::new(), Vec::new());
     for task in tasks {
         let list = if task.is_port_taken() {
@@ -101,7 +103,7 @@ fn by_kind<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> (Vec<TaskId>, Vec<
         } else {
             &mut runs
         };
-        list.push(task.id);
+        list.push(task.id());
     }
     (tries, runs)
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use kelson_model::agent::AgentState;
 use kelson_model::id::{AgentId, WorkloadId};
-use kelson_model::task::{CheckState, StopReason, TaskState};
+use kelson_model::task::StopReason;
 
 use crate::context::Context;
 use crate::port::SeatId;
 use crate::ports::give_ports;
-use crate::record::{STEADY, Task};
+use crate::record::STEADY;
 use crate::state::State;
+use crate::tasks::{Draft, Shape, TaskRef};
 
 /// Highest slot of a workload.
 const MAX_SLOT: u32 = 1_000_000;
@@ -61,6 +62,7 @@ pub(crate) fn launch(
     else {
         return Err("the generation has no such template".to_owned());
     };
+    let spec = Arc::clone(spec);
     let host = state.agents.get(&agent).ok_or("no such agent")?;
     if host.state != AgentState::Ready {
         return Err("the agent cannot be reached".to_owned());
@@ -68,49 +70,40 @@ pub(crate) fn launch(
     if !host.free().fits(&spec.resources) {
         return Err("no room on the agent".to_owned());
     }
-    let (ports, last_port) = give_ports(host, spec, context.now)?;
-    let (key, template_id, resources) = (object.key.clone(), *template_id, spec.resources);
+    let (ports, last_port) = give_ports(host, &spec, context.now)?;
+    let template_id = *template_id;
     let (attempts, refusals) = next_try(state, workload, slot, template_id);
-    let task = Task {
-        id: state.next_task(),
+    let known = state.find_shape(workload, |shape| {
+        (shape.generation, shape.template, shape.template_id) == (generation, template, template_id)
+            && *shape.seat == *seat
+            && *shape.object == object.key
+            && shape.resources == spec.resources
+            && shape.ports.iter().eq(ports.keys().copied())
+    });
+    let shape = known.ok_or_else(|| Shape {
         workload,
-        object: key.clone(),
-        seat: seat.clone(),
+        object: Arc::new(object.key.clone()),
+        seat: Arc::new(seat.clone()),
         generation,
         template,
         template_id,
-        slot,
-        agent,
-        resources,
-        ports,
-        stop: None,
-        assignment: 1,
-        state: TaskState::Staging,
-        state_since: context.now,
-        health: CheckState::Unknown,
-        healthy_since: None,
-        is_ready: false,
-        pid: None,
-        started_at: None,
-        exit: None,
-        sequence: 0,
-        attempts,
-        refusals,
-        is_forgotten: false,
-        isolation: String::new(),
-        message: String::new(),
-    };
-    state.take(&task, last_port);
+        resources: spec.resources,
+        ports: ports.keys().map(|name| (*name).to_owned()).collect(),
+    });
+    let shape = shape.unwrap_or_else(|new| state.share_shape(new));
+    let numbers: Vec<u16> = ports.values().copied().collect();
+    let id = state.next_task();
+    let mut draft = Draft::staged(id, shape, agent, slot, &numbers, context.now);
+    draft.set_attempts(attempts, refusals);
+    let task = draft.as_ref();
+    state.take(task, last_port);
     // What a row of tries for the same ports comes to is told once.
     if refusals == 0 {
-        let message = format!(
-            "{} ({}) of generation {generation} goes to {agent}",
-            task.name(),
-            task.id
-        );
-        state.push_event(context.event("TaskLaunched", Some(&key), message));
+        let name = task.name();
+        let message = format!("{name} ({id}) of generation {generation} goes to {agent}");
+        state.push_event(context.event("TaskLaunched", Some(task.object()), message));
     }
-    state.put_task(task);
+    state.put_task(draft);
     Ok(())
 }
 
@@ -119,28 +112,28 @@ pub(crate) fn launch(
 /// that is killed again and again is no better off than one that fails. One that was never started
 /// for want of its ports was no attempt; how often that happened in a row is counted beside it.
 fn next_try(state: &State, workload: WorkloadId, slot: u32, template_id: u64) -> (u32, u32) {
-    let fails_on = |task: &&Arc<Task>| {
-        task.template_id == template_id && task.state.is_terminal() && !is_ended_by_plan(task)
+    let fails_on = |task: &TaskRef<'_>| {
+        task.template_id() == template_id && task.state().is_terminal() && !is_ended_by_plan(*task)
     };
     let Some(task) = state.newest_of_slot(workload, slot).filter(fails_on) else {
         return (1, 0);
     };
     if task.is_port_taken() {
-        return (task.attempts, task.refusals.saturating_add(1));
+        return (task.attempts(), task.refusals().saturating_add(1));
     }
     let was_steady = task
-        .healthy_since
-        .is_some_and(|since| task.state_since.since(since) >= STEADY);
+        .healthy_since()
+        .is_some_and(|since| task.state_since().since(since) >= STEADY);
     if was_steady {
         (1, 0)
     } else {
-        (task.attempts.saturating_add(1), 0)
+        (task.attempts().saturating_add(1), 0)
     }
 }
 
 /// Whether a task was asked to end for no fault of its own.
-fn is_ended_by_plan(task: &Task) -> bool {
-    task.stop.as_ref().is_some_and(|stop| match stop.reason {
+fn is_ended_by_plan(task: TaskRef<'_>) -> bool {
+    task.stop().is_some_and(|stop| match stop.reason {
         StopReason::Replaced
         | StopReason::ScaledDown
         | StopReason::Removed

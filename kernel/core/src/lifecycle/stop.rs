@@ -4,7 +4,7 @@ use kelson_model::id::TaskId;
 use kelson_model::task::StopReason;
 
 use crate::context::Context;
-use crate::record::{StopOrder, Task};
+use crate::record::StopOrder;
 use crate::state::State;
 
 /// Asks a task to end; a task that was asked already keeps its first reason. Returns whether the
@@ -15,18 +15,18 @@ pub(crate) fn order_stop(
     id: TaskId,
     reason: StopReason,
 ) -> bool {
-    let Some(task) = state.tasks.get(&id) else {
+    let Some(task) = state.tasks.get(id) else {
         return false;
     };
-    if task.state.is_terminal() || task.stop.is_some() {
+    if task.state().is_terminal() || task.stop().is_some() {
         return false;
     }
-    let mut task = Task::clone(task);
-    task.stop = Some(StopOrder {
+    let mut draft = task.draft();
+    draft.set_stop(StopOrder {
         reason,
         by: context.principal.clone(),
     });
-    task.assignment += 1;
+    draft.assign_again();
     let why = match reason {
         StopReason::Replaced => "a newer generation replaces it",
         StopReason::ScaledDown => "fewer are wanted",
@@ -34,11 +34,9 @@ pub(crate) fn order_stop(
         StopReason::Unhealthy => "its health check failed",
         StopReason::ByHand => "somebody asked for it",
     };
-    state.push_event(context.event(
-        "TaskStopping",
-        Some(&task.object),
-        format!("{} is asked to end: {why}", task.name()),
-    ));
-    state.put_task(task);
+    let message = format!("{} is asked to end: {why}", task.name());
+    let event = context.event("TaskStopping", Some(task.object()), message);
+    state.push_event(event);
+    state.put_task(draft);
     true
 }

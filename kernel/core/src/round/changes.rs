@@ -13,14 +13,18 @@ use crate::state::{Farewell, RowKey, State};
 /// which nobody knows any more which of their rows have gone.
 pub(super) fn collect_changes(state: &State, memory: &mut RoundMemory) -> Vec<SeatId> {
     let since = memory.scanned.unwrap_or_default();
+    let is_first = memory.scanned.is_none();
     memory.scanned = Some(state.index);
+    match state.seats_since(since).filter(|_| !is_first) {
+        Some(seats) => seats.for_each(|seat| memory.stir(seat)),
+        None => state.seats.keys().for_each(|seat| memory.stir(seat)),
+    }
     let unsure = match state.farewells_since(since) {
         Some(farewells) => {
             for (seat, farewell) in farewells {
-                let known = memory.seat(seat);
-                known.news().gone.insert(farewell);
+                memory.news(seat).gone.insert(farewell);
                 if let Farewell::Workload(workload) = farewell {
-                    known.rows.remove(&workload);
+                    memory.seat(seat).rows.remove(&workload);
                 }
             }
             Vec::new()
@@ -28,42 +32,46 @@ pub(super) fn collect_changes(state: &State, memory: &mut RoundMemory) -> Vec<Se
         None => {
             let seats: Vec<SeatId> = state.seats.keys().cloned().collect();
             for seat in &seats {
-                memory.seat(seat).news();
+                memory.news(seat);
             }
             seats
         }
     };
-    let keys: Vec<RowKey> = match state.changed_since(since) {
-        Some(keys) => keys.cloned().collect(),
-        None => (state.objects.keys().cloned().map(RowKey::Object))
-            .chain(state.tasks.keys().copied().map(RowKey::Task))
-            .collect(),
+    let Some(keys) = state.changed_since(since) else {
+        for key in state.objects.keys() {
+            note_object(state, memory, key);
+        }
+        for task in state.tasks.iter() {
+            memory.news(task.seat()).tasks.insert(task.id());
+        }
+        return unsure;
     };
     if keys.iter().any(|key| matches!(key, RowKey::Framework(_))) {
         note_owners(state, memory);
     }
     for key in keys {
-        match &key {
-            RowKey::Object(object) => note_object(state, memory, object),
+        match key {
+            RowKey::Object(object) => note_object(state, memory, &object),
             RowKey::Task(id) => {
                 if let Some(task) = state.tasks.get(id) {
-                    memory.seat(&task.seat).news().keys.insert(key);
+                    memory.news(task.seat()).tasks.insert(id);
                 }
             }
             RowKey::Agent(id) => {
                 let seats: BTreeSet<&SeatId> = state
-                    .tasks_on(*id)
-                    .filter(|task| !task.is_forgotten)
-                    .map(|task| &task.seat)
+                    .tasks_on(id)
+                    .filter(|task| !task.is_forgotten())
+                    .map(|task| task.seat())
                     .collect();
                 for seat in seats {
-                    memory.seat(seat).news().keys.insert(key.clone());
+                    memory.news(seat).agents.insert(id);
                 }
             }
             RowKey::Framework(framework) => {
-                let seats = state.seats.keys();
-                for seat in seats.filter(|seat| seat.framework == *framework) {
-                    memory.seat(seat).news().keys.insert(key.clone());
+                let from = state.seats.range(SeatId::first_of(&framework)..);
+                for (seat, _) in from.take_while(|(seat, _)| seat.framework == *framework) {
+                    // There is nothing to show of it, and a turn all the same.
+                    memory.news(seat).is_framework_new = true;
                 }
             }
             RowKey::Source(_) | RowKey::Drift | RowKey::Event(..) => {}
@@ -88,7 +96,7 @@ fn note_object(state: &State, memory: &mut RoundMemory, key: &ObjectKey) {
         }
         known.rows.insert(row.id, row);
     }
-    known.news().keys.insert(RowKey::Object(key.clone()));
+    memory.news(&seat).objects.insert(key.clone());
 }
 
 /// Notes the workloads that have changed hands because a framework has changed.

@@ -1,6 +1,6 @@
 //! What a leader remembers from round to round. Nothing in it is replicated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kelson_model::id::{AgentId, Digest, Index, TaskId, WorkloadId};
@@ -30,6 +30,14 @@ pub struct RoundMemory {
     /// How often a turn has left room that it was offered: that is news for all who got less than
     /// they want.
     pub(super) times_left: u64,
+    /// Seats that are to be looked at in the next round.
+    stirred: BTreeSet<SeatId>,
+    /// When a seat is to be looked at although nothing has stirred it.
+    alarms: BTreeSet<(ClusterTime, SeatId)>,
+    /// Seats that want offers: they are looked at whenever there may be room.
+    wanting: BTreeSet<SeatId>,
+    /// The room, and what others had left, as of the last round.
+    room: Option<(u64, u64)>,
     /// No seat is held to its budget of turns: the rounds are bounded by whoever runs them.
     pub(super) is_unpaced: bool,
 }
@@ -56,6 +64,8 @@ pub(super) struct SeatMemory {
     pub(super) wish: Option<ClusterTime>,
     /// Up to which entry its last turn that ended well had seen changes.
     pub(super) seen: Index,
+    /// Its alarm.
+    alarm: Option<ClusterTime>,
 }
 
 /// A turn that is under way, and the room that is kept for it.
@@ -123,6 +133,66 @@ impl RoundMemory {
         if let Some(known) = self.seats.get_mut(seat) {
             known.full = None;
         }
+        self.stir(seat);
+    }
+
+    /// Has a seat looked at in the next round.
+    pub(super) fn stir(&mut self, seat: &SeatId) {
+        if !self.stirred.contains(seat) {
+            self.stirred.insert(seat.clone());
+        }
+    }
+
+    /// What a seat has not been shown, to be added to.
+    pub(super) fn news(&mut self, seat: &SeatId) -> &mut Changes {
+        self.stir(seat);
+        self.seat(seat).pending.get_or_insert_default()
+    }
+
+    /// The seats that may be due: those that something has stirred, whose moment has come, or for
+    /// whose demand there may be room.
+    pub(super) fn take_stirred(&mut self, state: &State, now: ClusterTime) -> BTreeSet<SeatId> {
+        let mut seats = std::mem::take(&mut self.stirred);
+        let room = Some((state.room_version, self.times_left));
+        if self.room != room {
+            self.room = room;
+            seats.extend(self.wanting.iter().cloned());
+        }
+        while let Some((at, seat)) = self.alarms.pop_first() {
+            if at > now {
+                self.alarms.insert((at, seat));
+                break;
+            }
+            if let Some(known) = self.seats.get_mut(&seat) {
+                known.alarm = None;
+            }
+            seats.insert(seat);
+        }
+        seats
+    }
+
+    /// Notes when a seat is to be looked at next at the latest, and whether it wants offers.
+    pub(super) fn set_alarm(&mut self, seat: &SeatId, alarm: Option<ClusterTime>, wants: bool) {
+        let known = self.seats.entry(seat.clone()).or_default();
+        let before = std::mem::replace(&mut known.alarm, alarm);
+        if before != alarm {
+            if let Some(before) = before {
+                self.alarms.remove(&(before, seat.clone()));
+            }
+            if let Some(alarm) = alarm {
+                self.alarms.insert((alarm, seat.clone()));
+            }
+        }
+        if !wants {
+            self.wanting.remove(seat);
+        } else if !self.wanting.contains(seat) {
+            self.wanting.insert(seat.clone());
+        }
+    }
+
+    /// When the next seat is to be looked at although nothing stirs it.
+    pub(super) fn first_alarm(&self) -> Option<ClusterTime> {
+        self.alarms.first().map(|(at, _)| *at)
     }
 
     /// The seats whose turns are under way, and since when.
@@ -205,9 +275,7 @@ impl RoundMemory {
         known.wish = None;
         known.cut = None;
         known.declined = Declined::default();
-        let pending = known.pending.get_or_insert_default();
-        pending.keys.extend(turn.changes.keys.iter().cloned());
-        pending.gone.extend(turn.changes.gone.iter().copied());
+        self.news(&turn.request.seat).add(&turn.changes);
     }
 
     /// Notes what a turn wishes that ended well, before it becomes true.
@@ -228,14 +296,15 @@ impl RoundMemory {
         }
         if !left.is_empty() {
             let first = TaskId(turn.last_task.0.saturating_add(1));
-            let launched = after.tasks.range(first..);
-            for (_, task) in launched.filter(|(_, task)| task.seat == *seat) {
-                if let Some(left) = left.get_mut(&task.agent) {
+            let launched = after.tasks.since(first);
+            for task in launched.filter(|task| task.seat() == seat) {
+                if let Some(left) = left.get_mut(&task.agent()) {
                     *left = left.saturating_sub(1);
                 }
             }
             self.times_left += u64::from(left.values().any(|left| *left > 0));
         }
+        self.stir(seat);
         let known = self.seat(seat);
         known.flight = None;
         known.full = None;
@@ -276,19 +345,18 @@ impl RoundMemory {
     /// Forgets seats that are gone.
     pub(super) fn forget_gone(&mut self, state: &State) {
         if self.seats.len() > state.seats.len() {
+            let is_there = |seat: &SeatId| state.seats.contains_key(seat);
             self.seats
-                .retain(|seat, known| known.flight.is_some() || state.seats.contains_key(seat));
-            self.pauses.retain(|seat, _| state.seats.contains_key(seat));
+                .retain(|seat, known| known.flight.is_some() || is_there(seat));
+            self.pauses.retain(|seat, _| is_there(seat));
+            self.stirred.retain(is_there);
+            self.wanting.retain(is_there);
+            self.alarms.retain(|(_, seat)| is_there(seat));
         }
     }
 }
 
 impl SeatMemory {
-    /// Notes that something is to be shown.
-    pub(super) fn news(&mut self) -> &mut Changes {
-        self.pending.get_or_insert_default()
-    }
-
     /// Notes the refusals of this turn, or that there are none. They are shown at once after the
     /// first turn with some, then after a pause, since a scheduler that asks for the same again and
     /// again would fill the log.

@@ -10,7 +10,7 @@ use super::{Round, Standing, cut_for};
 use crate::port::SeatId;
 use crate::record::Seat;
 use crate::rows::workload_row;
-use crate::state::{RowKey, State};
+use crate::state::State;
 
 /// Says which seats were overlooked by the round that was just planned on this state: those that
 /// have unseen changes, demand with room or a due wish to be woken, and neither get a turn nor wait
@@ -68,9 +68,9 @@ fn unseen(state: &State, id: &SeatId, known: &SeatMemory) -> Option<String> {
     }
     let task = state
         .tasks
-        .values()
-        .find(|task| task.seat == *id && state.changed_at(&RowKey::Task(task.id)) > known.seen);
-    task.map(|task| format!("it has not seen how {} is now", task.id))
+        .iter()
+        .find(|task| task.seat() == id && task.changed() > known.seen);
+    task.map(|task| format!("it has not seen how {} is now", task.id()))
 }
 
 /// A wish to be woken that nobody will answer.

@@ -1,13 +1,16 @@
 //! Standing: whether a seat is to get a turn now, why, and if not, what it waits for.
 
-use kelson_model::id::Digest;
+use std::sync::Arc;
+
+use kelson_model::id::{AgentId, Digest, Index, TaskId};
+use kelson_model::object::ObjectKey;
 use kelson_model::time::ClusterTime;
 
 use super::memory::{Cut, Pause, RoundMemory, SeatMemory};
 use crate::port::SeatId;
 use crate::record::Seat;
 use crate::rows::Changes;
-use crate::state::{Farewell, State};
+use crate::state::{Farewell, RowKey, State};
 
 /// How a seat stands at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,9 +173,20 @@ fn lasting(pause: &Pause, component: &Digest, now: ClusterTime) -> Option<Cluste
 /// Whether some of these changes come from elsewhere than the seat's own last turn.
 fn is_from_outside(state: &State, seat: &Seat, changes: &Changes) -> bool {
     let is_foreign = |farewell: &Farewell| matches!(farewell, Farewell::Workload(_));
-    changes.gone.iter().any(is_foreign)
-        || changes
-            .keys
-            .iter()
-            .any(|key| state.changed_at(key) != seat.said_at)
+    let is_own = |at: Option<Index>| at == Some(seat.said_at);
+    let task = |id: &TaskId| {
+        // One that has gone since is told as gone.
+        let task = state.tasks.get(*id);
+        task.is_none_or(|task| is_own(Some(task.changed())))
+    };
+    let agent = |id: &AgentId| is_own(state.changed_at(&RowKey::Agent(*id)));
+    let object = |key: &ObjectKey| {
+        let key = RowKey::Object(Arc::new(key.clone()));
+        is_own(state.changed_at(&key))
+    };
+    changes.is_framework_new
+        || changes.gone.iter().any(is_foreign)
+        || !changes.tasks.iter().all(task)
+        || !changes.objects.iter().all(object)
+        || !changes.agents.iter().all(agent)
 }

@@ -9,31 +9,32 @@ use kelson_model::time::ClusterTime;
 use super::{Farewell, State};
 use crate::port::SeatId;
 use crate::ports::note_taken;
-use crate::record::{Agent, Task};
+use crate::record::{Agent, NamespaceRecord};
+use crate::tasks::{Draft, Shape, TaskRef};
 
 impl State {
     /// Takes what a new task needs, ports included, from its agent, namespace and seat.
-    pub(crate) fn take(&mut self, task: &Task, last_port: u16) {
-        self.account(task, |used| used.plus(&task.resources));
-        if let Some(agent) = self.records.agents.get_mut(&task.agent) {
+    pub(crate) fn take(&mut self, task: TaskRef<'_>, last_port: u16) {
+        self.account(task, |used| used.plus(task.resources()));
+        if let Some(agent) = self.records.agents.get_mut(&task.agent()) {
             let agent = Arc::make_mut(agent);
             agent.last_port = last_port;
-            for port in task.ports.values() {
-                agent.used_ports.insert(*port, task.id);
+            for port in task.port_numbers() {
+                agent.used_ports.insert(*port, task.id());
                 agent.used_in_range += in_range(agent, *port);
             }
         }
     }
 
     /// Gives back what an ended task has held: room is made on its agent.
-    pub(crate) fn give_back(&mut self, task: &Task) {
-        self.account(task, |used| used.minus(&task.resources));
+    pub(crate) fn give_back(&mut self, task: TaskRef<'_>) {
+        self.account(task, |used| used.minus(task.resources()));
         let room_version = self.next_room_version();
-        if let Some(agent) = self.records.agents.get_mut(&task.agent) {
+        if let Some(agent) = self.records.agents.get_mut(&task.agent()) {
             let agent = Arc::make_mut(agent);
             agent.room_version = room_version;
-            for port in task.ports.values() {
-                if agent.used_ports.get(port) == Some(&task.id) {
+            for port in task.port_numbers() {
+                if agent.used_ports.get(port) == Some(&task.id()) {
                     agent.used_ports.remove(port);
                     let freed = in_range(agent, *port);
                     agent.used_in_range = agent.used_in_range.saturating_sub(freed);
@@ -49,16 +50,20 @@ impl State {
         }
     }
 
-    fn account(&mut self, task: &Task, change: impl Fn(&Resources) -> Resources) {
+    fn account(&mut self, task: TaskRef<'_>, change: impl Fn(&Resources) -> Resources) {
         let namespaces = &mut self.records.namespaces;
-        let mut record = namespaces
-            .get(&task.object.namespace)
-            .copied()
-            .unwrap_or_default();
-        record.used = change(&record.used);
-        namespaces.insert(task.object.namespace.clone(), record);
-        self.charge(&task.seat, &change);
-        if let Some(agent) = self.records.agents.get_mut(&task.agent) {
+        let namespace = &task.object().namespace;
+        if let Some(record) = namespaces.get_mut(namespace) {
+            record.used = change(&record.used);
+        } else {
+            let record = NamespaceRecord {
+                used: change(&Resources::default()),
+                ..NamespaceRecord::default()
+            };
+            namespaces.insert(namespace.clone(), record);
+        }
+        self.charge(task.seat(), &change);
+        if let Some(agent) = self.records.agents.get_mut(&task.agent()) {
             let agent = Arc::make_mut(agent);
             agent.used = change(&agent.used);
         }
@@ -73,22 +78,23 @@ impl State {
 
     /// Gives the tasks of a workload to another seat, with what they hold.
     pub(crate) fn hand_over(&mut self, workload: WorkloadId, to: &SeatId) {
-        let tasks: Vec<Arc<Task>> = self
-            .tasks_of(workload)
-            .filter(|task| task.seat != *to)
-            .cloned()
-            .collect();
-        for task in tasks {
-            if !task.state.is_terminal() {
-                self.charge(&task.seat, |used| used.minus(&task.resources));
-                self.charge(to, |used| used.plus(&task.resources));
+        let others = self.tasks_of(workload).filter(|task| task.seat() != to);
+        let drafts: Vec<Draft> = others.map(TaskRef::draft).collect();
+        for mut draft in drafts {
+            let task = draft.as_ref();
+            let (shape, resources) = (Arc::clone(task.shape()), *task.resources());
+            let gone = Farewell::Task(task.id(), task.agent());
+            if !task.state().is_terminal() {
+                self.charge(&shape.seat, |used| used.minus(&resources));
+                self.charge(to, |used| used.plus(&resources));
             }
-            self.bid_farewell(task.seat.clone(), Farewell::Workload(workload));
-            self.bid_farewell(task.seat.clone(), Farewell::Task(task.id, task.agent));
-            self.put_task(Task {
-                seat: to.clone(),
-                ..Task::clone(&task)
-            });
+            self.bid_farewell(Arc::clone(&shape.seat), Farewell::Workload(workload));
+            self.bid_farewell(Arc::clone(&shape.seat), gone);
+            draft.set_shape(self.share_shape(Shape {
+                seat: Arc::new(to.clone()),
+                ..Shape::clone(&shape)
+            }));
+            self.put_task(draft);
         }
     }
 

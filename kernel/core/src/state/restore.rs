@@ -1,12 +1,16 @@
 //! Restoring: a state that is made row by row from a snapshot, and what a snapshot has beside rows.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use kelson_model::id::{AgentId, Index, TaskId, WorkloadId};
 use kelson_model::time::ClusterTime;
 
 use super::journal::Journal;
-use super::task_index::TaskIndex;
 use super::{Farewell, Records, RowKey, State};
 use crate::port::SeatId;
+use crate::record::Task;
+use crate::tasks::Gathering;
 
 /// What a state has once.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +39,10 @@ pub(crate) struct HeadRow {
 pub(crate) struct Restoring {
     /// The rows so far; whoever adds one says when it changed.
     pub(crate) records: Records,
+    tasks: Gathering,
     journal: Journal,
+    /// The seats of farewells, each held once.
+    seats: BTreeMap<SeatId, Arc<SeatId>>,
     has_head: bool,
 }
 
@@ -74,10 +81,15 @@ impl Restoring {
         !std::mem::replace(&mut self.has_head, true)
     }
 
-    /// Says when a row changed last, where the journal knows it.
+    /// Takes a task, and when it changed last; `false`: it was there already.
+    pub(crate) fn put_task(&mut self, task: &Task, changed: Option<Index>) -> bool {
+        self.tasks.put(task, changed.unwrap_or(self.records.index))
+    }
+
+    /// Says when a row changed last that is no task, where the journal knows it.
     pub(crate) fn put_changed(&mut self, key: RowKey, changed: Option<Index>) {
         if let Some(index) = changed {
-            self.journal.touch(index, key);
+            self.journal.set_changed(key, index);
         }
     }
 
@@ -88,16 +100,22 @@ impl Restoring {
 
     /// Takes a farewell; `false`: it is out of order.
     pub(crate) fn put_farewell(&mut self, index: Index, seat: SeatId, farewell: Farewell) -> bool {
+        let seat = match self.seats.get(&seat) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let shared = Arc::new(seat.clone());
+                self.seats.insert(seat, Arc::clone(&shared));
+                shared
+            }
+        };
         self.journal.restore_farewell(index, seat, farewell)
     }
 
     /// The state; `None` where what there is once is missing.
-    pub(crate) fn finish(self) -> Option<State> {
-        self.has_head.then(|| State {
-            task_index: TaskIndex::of(&self.records.tasks),
-            journal: self.journal,
-            records: self.records,
-        })
+    pub(crate) fn finish(mut self) -> Option<State> {
+        self.records.tasks = self.tasks.finish();
+        self.has_head
+            .then(|| State::put_together(self.records, self.journal))
     }
 }
 
@@ -115,7 +133,7 @@ impl State {
             last_agent: self.last_agent,
             last_workload: self.last_workload,
             room_version: self.room_version,
-            drift_changed: self.touched_at(&RowKey::Drift),
+            drift_changed: self.changed_at(&RowKey::Drift),
             floor,
             farewell_floor,
             event_floor,

@@ -14,11 +14,11 @@ use kelson_model::source::SourceRecord;
 use kelson_model::time::ClusterTime;
 
 use super::drift::{brief_healed, keep_fitting};
-use super::journal::event_key;
 use super::{Farewell, RowKey, State};
 use crate::object::Object;
 use crate::port::SeatId;
-use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, Task};
+use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged};
+use crate::tasks::{Draft, Shape, TaskRef};
 
 /// How many clients are remembered, at most; the longest silent ones are dropped first.
 const KEPT_CLIENTS: usize = 10_000;
@@ -27,6 +27,7 @@ impl State {
         self.records.index = index;
         self.records.time = self.records.time.max(time);
         self.journal.begin_entry();
+        self.trim_changes();
     }
 
     /// Notes the term of a turn that counts.
@@ -61,16 +62,11 @@ impl State {
         self.records.last_workload
     }
 
-    /// Says that a row is news, as it is or after a write.
-    pub(crate) fn touch(&mut self, key: RowKey) {
-        self.journal.touch(self.records.index, key);
-    }
-
-    fn bury(&mut self, key: RowKey) {
+    pub(super) fn bury(&mut self, key: RowKey) {
         self.journal.bury(self.records.index, key);
     }
 
-    pub(super) fn bid_farewell(&mut self, seat: SeatId, farewell: Farewell) {
+    pub(super) fn bid_farewell(&mut self, seat: Arc<SeatId>, farewell: Farewell) {
         self.journal
             .bid_farewell(self.records.index, seat, farewell);
     }
@@ -79,7 +75,7 @@ impl State {
     /// tasks' assignments take from it beside the template goes to their agents again where it
     /// changes.
     pub(crate) fn put_object(&mut self, object: Object) {
-        self.touch(RowKey::Object(object.key.clone()));
+        self.journal.touch_object(self.records.index, &object.key);
         if let Some(workload) = object.workload
             && self.workloads.get(&workload) != Some(&object.key)
         {
@@ -89,9 +85,9 @@ impl State {
         let is_order_new =
             known.is_some_and(|known| known.lifecycle.drift != object.lifecycle.drift);
         let workload = object.workload.filter(|_| is_order_new);
-        self.records
-            .objects
-            .insert(object.key.clone(), Arc::new(object));
+        let key = object.key.clone();
+        self.records.objects.insert(key.clone(), Arc::new(object));
+        self.note_leaving(&key);
         if let Some(workload) = workload {
             self.assign_again(workload);
         }
@@ -99,15 +95,12 @@ impl State {
 
     /// Gives the running tasks of a workload assignments of a newer generation.
     fn assign_again(&mut self, workload: WorkloadId) {
-        let is_running = |task: &&Arc<Task>| task.stop.is_none();
+        let is_running = |task: &TaskRef<'_>| task.stop().is_none();
         let live = self.live_tasks_of(workload);
-        let tasks: Vec<Arc<Task>> = live.filter(is_running).cloned().collect();
-        for task in tasks {
-            let assignment = task.assignment.saturating_add(1);
-            self.put_task(Task {
-                assignment,
-                ..Task::clone(&task)
-            });
+        let drafts: Vec<Draft> = live.filter(is_running).map(TaskRef::draft).collect();
+        for mut task in drafts {
+            task.assign_again();
+            self.put_task(task);
         }
     }
 
@@ -116,7 +109,7 @@ impl State {
         if !self.objects.contains_key(key) {
             return;
         }
-        self.bury(RowKey::Object(key.clone()));
+        self.bury(RowKey::Object(Arc::new(key.clone())));
         if let Some(workload) = self.orphan_tasks(key) {
             self.drop_tasks_of(workload);
         }
@@ -127,8 +120,13 @@ impl State {
     pub(crate) fn orphan_tasks(&mut self, key: &ObjectKey) -> Option<WorkloadId> {
         let workload = self.records.objects.remove(key)?.workload?;
         self.records.workloads.remove(&workload);
-        let mut seats: BTreeSet<SeatId> = self.seat_of(key).into_iter().collect();
-        seats.extend(self.tasks_of(workload).map(|task| task.seat.clone()));
+        self.note_leaving(key);
+        let mut seats: BTreeSet<Arc<SeatId>> = BTreeSet::new();
+        seats.extend(self.seat_of(key).map(Arc::new));
+        seats.extend(
+            self.tasks_of(workload)
+                .map(|task| Arc::clone(&task.shape().seat)),
+        );
         for seat in seats {
             self.bid_farewell(seat, Farewell::Workload(workload));
         }
@@ -137,7 +135,7 @@ impl State {
 
     /// Drops the tasks of a workload, all of which have ended.
     pub(crate) fn drop_tasks_of(&mut self, workload: WorkloadId) {
-        let tasks: Vec<TaskId> = self.tasks_of(workload).map(|task| task.id).collect();
+        let tasks: Vec<TaskId> = self.tasks_of(workload).map(|task| task.id()).collect();
         for task in tasks {
             self.drop_task(task);
         }
@@ -145,38 +143,68 @@ impl State {
 
     /// Writes a task. Its object's row tells how many tasks run and are healthy, so that one is
     /// news too where this has changed.
-    pub(crate) fn put_task(&mut self, task: Task) {
-        self.touch(RowKey::Task(task.id));
-        let counts = |task: &Task| (task.state, task.health);
-        let known = self.records.tasks.get(&task.id);
-        let is_news = known.is_none_or(|known| counts(known) != counts(&task));
-        self.task_index.put(known.map(AsRef::as_ref), &task);
+    pub(crate) fn put_task(&mut self, mut task: Draft) {
+        let at = self.records.index;
+        let id = task.as_ref().id();
+        let known = self.records.tasks.get(id);
+        let is_noted = known.is_some_and(|known| known.changed() == at);
+        task.set_changed(at);
+        if known.is_none_or(|known| !known.has_cold_of(task.as_ref())) {
+            self.task_index.share_cold(&mut task);
+        }
+        let counts = |task: TaskRef<'_>| (task.state(), task.health());
+        let is_news = known.is_none_or(|known| counts(known) != counts(task.as_ref()));
+        self.task_index.put(known, task.as_ref());
+        let shape = Arc::clone(task.as_ref().shape());
+        self.records.tasks.put(task);
+        if !is_noted {
+            self.journal.note(at, RowKey::Task(id));
+        }
         let is_current = || {
-            let object = self.records.objects.get(&task.object);
-            object.is_some_and(|object| object.workload == Some(task.workload))
+            let object = self.records.objects.get(&*shape.object);
+            object.is_some_and(|object| object.workload == Some(shape.workload))
         };
         if is_news && is_current() {
-            self.touch(RowKey::Object(task.object.clone()));
+            self.journal.touch_object(at, &shape.object);
         }
-        self.records.tasks.insert(task.id, Arc::new(task));
+    }
+
+    /// Says that a task is news as it is.
+    pub(crate) fn touch_task(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get(id).map(TaskRef::draft) {
+            self.put_task(task);
+        }
+    }
+
+    /// The shape that tasks of a workload share.
+    pub(crate) fn share_shape(&mut self, shape: Shape) -> Arc<Shape> {
+        self.task_index.share_shape(shape)
     }
 
     pub(crate) fn drop_task(&mut self, id: TaskId) {
-        let Some(task) = self.records.tasks.remove(&id) else {
+        let Some(task) = self.records.tasks.remove(id) else {
             return;
         };
-        self.task_index.remove(&task);
+        let task = task.as_ref();
+        self.task_index.remove(task);
         self.bury(RowKey::Task(id));
-        self.bid_farewell(task.seat.clone(), Farewell::Task(id, task.agent));
+        self.bid_farewell(
+            Arc::clone(&task.shape().seat),
+            Farewell::Task(id, task.agent()),
+        );
     }
 
     /// Writes an agent.
     pub(crate) fn put_agent(&mut self, agent: Agent) {
-        self.touch(RowKey::Agent(agent.id));
+        self.journal.touch_agent(self.records.index, agent.id);
+        let known = self.records.agents.get(&agent.id);
+        self.directory.put_agent(known.map(AsRef::as_ref), &agent);
         self.records.agents.insert(agent.id, Arc::new(agent));
     }
 
+    /// Writes a seat.
     pub(crate) fn put_seat(&mut self, seat: Seat) {
+        self.journal.touch_seat(self.records.index, &seat.id);
         self.records.seats.insert(seat.id.clone(), Arc::new(seat));
     }
 
@@ -200,20 +228,34 @@ impl State {
     }
 
     pub(crate) fn put_framework(&mut self, framework: Framework) {
-        self.touch(RowKey::Framework(framework.key.clone()));
+        let key = framework.key.clone();
+        self.journal.touch_framework(self.records.index, &key);
+        let known = self.records.frameworks.get(&key);
+        let known = known.map(AsRef::as_ref);
+        self.directory.put_framework(known, Some(&framework));
         self.records
             .frameworks
-            .insert(framework.key.clone(), Arc::new(framework));
+            .insert(key.clone(), Arc::new(framework));
+        self.note_leaving(&key);
     }
 
     pub(crate) fn drop_framework(&mut self, key: &ObjectKey) {
-        if self.records.frameworks.remove(key).is_some() {
-            self.bury(RowKey::Framework(key.clone()));
+        if let Some(framework) = self.records.frameworks.remove(key) {
+            self.bury(RowKey::Framework(Arc::new(key.clone())));
+            self.directory.put_framework(Some(&framework), None);
+            self.note_leaving(key);
+        }
+    }
+
+    fn note_leaving(&mut self, key: &ObjectKey) {
+        if key.kind == "Framework" {
+            let is_leaving = self.records.is_leaving(key);
+            self.directory.note_leaving(key, is_leaving);
         }
     }
 
     pub(crate) fn put_source(&mut self, source: SourceRecord) {
-        self.touch(RowKey::Source(source.name.clone()));
+        self.journal.touch_source(self.records.index, &source.name);
         self.records
             .sources
             .insert(source.name.clone(), Arc::new(source));
@@ -247,14 +289,14 @@ impl State {
         healed.iter_mut().for_each(brief_healed);
         let ledger = open.into_iter().chain(healed).collect();
         if ledger != self.drift {
-            self.touch(RowKey::Drift);
+            self.journal.touch_drift(self.records.index);
             self.records.drift = ledger;
+            self.directory.note_drift(&self.records);
         }
     }
 
     pub(crate) fn push_event(&mut self, mut event: Event) {
         event.place = self.journal.next_event();
-        self.touch(event_key(&event));
         let events = &mut self.records.events;
         events.push_back(Arc::new(event));
         while events.len() > Event::KEPT {

@@ -18,8 +18,9 @@ fn a_row_names_its_event_also_where_earlier_ones_of_its_entry_are_not_kept() {
     let rows: Vec<(u64, u32)> = state
         .changed_since(before)
         .unwrap()
+        .into_iter()
         .filter_map(|key| match key {
-            RowKey::Event(index, place) => Some((*index, *place)),
+            RowKey::Event(index, place) => Some((index, place)),
             _ => None,
         })
         .collect();

@@ -101,7 +101,7 @@ fn a_latecomer_gets_its_share_of_what_comes_free() {
         .world
         .state
         .tasks_of(first)
-        .map(|task| task.id)
+        .map(|task| task.id())
         .collect();
     for task in tasks {
         if leader.world.live_in("b") == 6 {

@@ -119,7 +119,11 @@ fn tries_for_taken_ports_push_out_nothing_of_the_program_and_are_told_once() {
     let told = world.state.events.iter().skip(before);
     let told: Vec<&str> = told.map(|event| event.reason.as_str()).collect();
     assert_eq!(told, ["TaskLaunched", "TaskEnded"]);
-    let kept: Vec<TaskId> = world.state.tasks_of(workload).map(|task| task.id).collect();
+    let kept: Vec<TaskId> = world
+        .state
+        .tasks_of(workload)
+        .map(|task| task.id())
+        .collect();
     assert_eq!(kept, ran);
     assert_eq!(world.task(ran[3]).refusals, 19);
 }

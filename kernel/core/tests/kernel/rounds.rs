@@ -84,7 +84,7 @@ fn a_declined_agent_is_shown_again_when_room_was_made() {
         leader.nothing(&turn);
     }
     leader.settle();
-    let task = leader.world.state.tasks_of(other).next().unwrap().id;
+    let task = leader.world.state.tasks_of(other).next().unwrap().id();
     leader.world.say(task, TaskState::Running);
     for turn in leader.plan().turns {
         assert!(turn.request.offers.is_empty(), "running is no room");

@@ -12,7 +12,7 @@ use kelson_kernel_core::form::{Rebuild, chunks};
 use kelson_kernel_core::object::Object;
 use kelson_kernel_core::port::{Demand, Op, Operation, Placement, RefusalRow, SeatId};
 use kelson_kernel_core::record::{Agent, Task};
-use kelson_kernel_core::{Entry, Records, Reply, State, apply, broken_invariants};
+use kelson_kernel_core::{Entry, Records, Reply, State, TaskRef, apply, broken_invariants};
 use kelson_model::agent::{AgentDescription, AgentState, PortRange};
 use kelson_model::code::Code;
 use kelson_model::framework::{Description, KindDescription, Limits};
@@ -185,7 +185,7 @@ pub(crate) fn is_unchanged(before: &State, after: &State) -> bool {
     levelled.time = before.time;
     let is_quiet = after
         .changed_since(before.index)
-        .is_some_and(|mut changed| changed.next().is_none());
+        .is_some_and(|changed| changed.is_empty());
     levelled == **before && is_quiet
 }
 
@@ -360,8 +360,13 @@ impl World {
         self.object(key).workload.unwrap()
     }
 
-    pub(crate) fn task(&self, id: TaskId) -> Arc<Task> {
-        self.state.tasks[&id].clone()
+    /// A task as the state shows it.
+    pub(crate) fn seen(&self, id: TaskId) -> TaskRef<'_> {
+        self.state.tasks.get(id).unwrap()
+    }
+
+    pub(crate) fn task(&self, id: TaskId) -> Task {
+        self.seen(id).to_task()
     }
 
     pub(crate) fn next_revision(&mut self) -> Revision {
@@ -500,8 +505,8 @@ impl World {
     pub(crate) fn live_in(&self, namespace: &str) -> usize {
         self.state
             .tasks
-            .values()
-            .filter(|task| task.object.namespace == ns(namespace) && !task.state.is_terminal())
+            .iter()
+            .filter(|task| task.object().namespace == ns(namespace) && !task.state().is_terminal())
             .count()
     }
 }

@@ -155,7 +155,7 @@ fn a_removed_workload_stays_until_its_last_task_has_ended() {
     assert!(object.is_removed);
     assert_eq!(object.sync(), Sync::OutOfSync);
     for task in tasks {
-        let order = assignment(&world.state, &world.task(task)).order;
+        let order = assignment(&world.state, world.seen(task)).order;
         assert_eq!(order, Order::Stop(StopReason::Removed));
     }
     // Pruned once more, it is asked for nothing more.
@@ -199,7 +199,7 @@ fn a_workload_made_again_while_the_old_one_ends_adopts_nothing() {
     assert!(!world.object(&web).is_removed);
     assert_eq!(world.state.tasks_of(new).count(), 0);
     for task in tasks {
-        let order = assignment(&world.state, &world.task(task)).order;
+        let order = assignment(&world.state, world.seen(task)).order;
         assert_eq!(order, Order::Stop(StopReason::Removed));
     }
     let fresh = world.launch(&web, 0, agent);
@@ -212,10 +212,7 @@ fn a_workload_made_again_while_the_old_one_ends_adopts_nothing() {
     );
     world.say(tasks[1], TaskState::Killed);
     assert_eq!(world.state.tasks_of(old).count(), 0);
-    assert_eq!(
-        world.state.tasks.keys().copied().collect::<Vec<_>>(),
-        [fresh]
-    );
+    assert_eq!(world.state.tasks.ids().collect::<Vec<_>>(), [fresh]);
     assert!(world.state.objects.contains_key(&web));
 }
 

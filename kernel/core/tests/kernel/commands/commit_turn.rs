@@ -339,7 +339,7 @@ fn ten_forgotten_tasks_of_a_workload_are_kept_for_people() {
         .map(|task| Op::Forget { task: *task })
         .collect();
     assert!(world.operate("default", ops).is_empty());
-    let kept: Vec<TaskId> = world.state.tasks.keys().copied().collect();
+    let kept: Vec<TaskId> = world.state.tasks.ids().collect();
     assert_eq!(kept, ended[2..]);
 }
 
@@ -356,7 +356,7 @@ fn a_slot_keeps_its_last_four_ended_tasks_though_nobody_forgets_any() {
         world.say(task, TaskState::Failed);
         ended.push(task);
     }
-    let kept: Vec<TaskId> = world.state.tasks.keys().copied().collect();
+    let kept: Vec<TaskId> = world.state.tasks.ids().collect();
     assert_eq!(kept, [&[other], &ended[46..]].concat());
     assert_eq!(
         world.task(ended[49]).attempts,
@@ -431,7 +431,7 @@ fn what_a_scheduler_says_is_told_once() {
     assert_eq!(world.object(&service("web")).status.health, Health::Healthy);
     let index = world.state.index;
     assert!(world.operate("default", vec![say]).is_empty());
-    assert!(world.state.changed_since(index).unwrap().next().is_none());
+    assert!(world.state.changed_since(index).unwrap().is_empty());
     let unknown = Op::SetGoodGeneration {
         workload,
         generation: 9,

@@ -19,10 +19,10 @@ fn a_stop_by_hand_names_who_asked_and_reaches_the_agent_as_a_newer_order() {
     world.apply_entry(&entry);
     let stopped = world.task(task);
     assert_eq!(stopped.stop.as_ref().unwrap().by, alice);
-    let order = assignment(&world.state, &stopped);
+    let order = assignment(&world.state, world.seen(task));
     assert_eq!(order.generation, 2);
     assert_eq!(order.order, Order::Stop(StopReason::ByHand));
-    assert!(stopped.is_ended_by_hand());
+    assert!(world.seen(task).is_ended_by_hand());
 
     let before = world.state.clone();
     world.done(Command::StopTask(StopTask { task }));

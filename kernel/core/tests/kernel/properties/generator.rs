@@ -98,7 +98,7 @@ fn an_agent(state: &State, pick: u16) -> AgentId {
 }
 
 fn a_task(state: &State, pick: u16) -> TaskId {
-    choose(state.tasks.keys().copied(), pick).unwrap_or(TaskId(7))
+    choose(state.tasks.ids(), pick).unwrap_or(TaskId(7))
 }
 
 fn a_workload(state: &State, pick: u16) -> WorkloadId {
@@ -135,9 +135,9 @@ fn an_op(
         choose(own.map(|(id, _)| *id), first).unwrap_or_else(|| a_workload(state, first));
     let own = state
         .tasks
-        .values()
-        .filter(|task| is_strange || task.seat == *seat);
-    let task = choose(own.map(|task| task.id), second).unwrap_or_else(|| a_task(state, second));
+        .iter()
+        .filter(|task| is_strange || task.seat() == seat);
+    let task = choose(own.map(|task| task.id()), second).unwrap_or_else(|| a_task(state, second));
     let newest = state
         .object_of(workload)
         .map_or(1, |object| object.generation);
@@ -233,9 +233,9 @@ fn a_status(state: &State, step: &Step) -> Command {
         TaskState::Lost,
     ];
     let statuses = step.ops.iter().map(|(kind, sequence, task, _)| {
-        let own = state.tasks_on(agent).map(|task| task.id);
+        let own = state.tasks_on(agent).map(|task| task.id());
         let task = choose(own, *task).unwrap_or_else(|| a_task(state, *task));
-        let seen = state.tasks.get(&task).map_or(0, |task| task.sequence);
+        let seen = state.tasks.get(task).map_or(0, |task| task.sequence());
         let mut status = status(
             task,
             seen + u64::from(*sequence),
@@ -308,7 +308,7 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
     let one = match step.kind {
         0 | 1 if step.kind == 1 || state.agents.len() > 2 => return a_commit(state, step, number),
         0 | 1 => {
-            let known = state.agents.values().find(|agent| agent.token == token);
+            let known = state.agents.values().find(|agent| *agent.token == token);
             Command::RegisterAgent(RegisterAgent {
                 agent: known.map(|agent| agent.id).filter(|_| second % 2 == 0),
                 token,
@@ -419,7 +419,8 @@ fn commands(state: &State, step: &Step, number: u32) -> Vec<Command> {
         }),
         15 => {
             let task = a_task(state, first);
-            let agent = state.tasks.get(&task).map_or(AgentId(1), |task| task.agent);
+            let known = state.tasks.get(task);
+            let agent = known.map_or(AgentId(1), |task| task.agent());
             Command::RecordAgentDrift(RecordAgentDrift {
                 agent,
                 incarnation: state

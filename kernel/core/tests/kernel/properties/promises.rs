@@ -34,9 +34,9 @@ fn assert_not_oversubscribed(one: &Applied) {
         for task in one
             .after
             .tasks_on(agent.id)
-            .filter(|task| !task.state.is_terminal())
+            .filter(|task| !task.state().is_terminal())
         {
-            for port in task.ports.values() {
+            for port in task.port_numbers() {
                 assert!(ports.insert(*port), "port {port} is held twice");
             }
         }
@@ -48,63 +48,69 @@ fn assert_not_oversubscribed(one: &Applied) {
 }
 
 fn assert_tasks_go_forward(one: &Applied) {
-    for (id, before) in &one.before.tasks {
+    for before in one.before.tasks.iter() {
+        let id = before.id();
         let Some(after) = one.after.tasks.get(id) else {
             assert!(
-                before.state.is_terminal() || one.after.object_of(before.workload).is_none(),
+                before.state().is_terminal() || one.after.object_of(before.workload()).is_none(),
                 "{id} was dropped while it ran"
             );
             continue;
         };
-        assert!(after.sequence >= before.sequence);
-        assert!(after.assignment >= before.assignment, "an order went back");
-        if before.state.is_terminal() {
-            assert_eq!(after.state, before.state, "{id} left a terminal state");
-            assert_eq!(after.exit, before.exit);
+        assert!(after.sequence() >= before.sequence());
+        assert!(
+            after.assignment() >= before.assignment(),
+            "an order went back"
+        );
+        if before.state().is_terminal() {
+            assert_eq!(after.state(), before.state(), "{id} left a terminal state");
+            assert_eq!(after.exit(), before.exit());
         }
         let order = |state: &State, task| assignment(state, task).order;
         let (old, new) = (order(&one.before, before), order(&one.after, after));
         let is_kept = matches!((&old, &new), (Order::Run(_), Order::Run(_))) || old == new;
         assert!(
-            is_kept || after.assignment > before.assignment,
+            is_kept || after.assignment() > before.assignment(),
             "{id}: another order under the same generation: {old:?} and {new:?}"
         );
     }
-    for (id, task) in &one.after.tasks {
-        if !one.before.tasks.contains_key(id) {
-            assert!(*id > one.before.last_task, "{id} was there before");
-            assert_eq!(task.state, TaskState::Staging);
+    for task in one.after.tasks.iter() {
+        let id = task.id();
+        if !one.before.tasks.contains(id) {
+            assert!(id > one.before.last_task, "{id} was there before");
+            assert_eq!(task.state(), TaskState::Staging);
         }
     }
 }
 
 /// Tasks of a workload that is no more were asked to end; nobody holds what belongs to nobody.
 fn assert_nothing_is_left_behind(state: &State) {
-    for task in state.tasks.values() {
-        match state.object_of(task.workload) {
-            Some(object) => assert_eq!(object.key, task.object),
+    for task in state.tasks.iter() {
+        match state.object_of(task.workload()) {
+            Some(object) => assert_eq!(object.key, *task.object()),
             None => {
-                let mut others = state.tasks_of(task.workload);
+                let mut others = state.tasks_of(task.workload());
                 assert!(
-                    others.any(|task| !task.state.is_terminal()),
+                    others.any(|task| !task.state().is_terminal()),
                     "{} is left",
-                    task.id
+                    task.id()
                 );
                 assert!(
-                    task.stop.is_some() || task.state.is_terminal(),
+                    task.stop().is_some() || task.state().is_terminal(),
                     "{} runs on",
-                    task.id
+                    task.id()
                 );
             }
         }
-        if let Some(object) = state.object_of(task.workload)
-            && !task.state.is_terminal()
+        if let Some(object) = state.object_of(task.workload())
+            && !task.state().is_terminal()
             && let Some(seat) = state.seat_of(&object.key)
         {
             assert_eq!(
-                task.seat, seat,
+                *task.seat(),
+                seat,
                 "{} is held by a seat that may not end it",
-                task.id
+                task.id()
             );
         }
     }
@@ -118,8 +124,8 @@ fn assert_nothing_is_left_behind(state: &State) {
                 handles.is_some_and(|handles| handles.key == object.key)
             }) || state
                 .tasks
-                .values()
-                .any(|task| task.seat.framework == object.key)
+                .iter()
+                .any(|task| task.seat().framework == object.key)
         } else {
             object.workload.is_some_and(has_tasks)
         };
@@ -213,9 +219,10 @@ proptest! {
         prop_assert!(replayed == last.after, "two members differ");
         let tail = from_snapshot.unwrap();
         prop_assert!(tail == replayed, "snapshot plus tail differs from replay");
-        for (id, task) in &tail.tasks {
-            prop_assert!(last.after.tasks_of(task.workload).any(|other| other.id == *id));
-            prop_assert!(last.after.tasks_on(task.agent).any(|other| other.id == *id));
+        for task in tail.tasks.iter() {
+            let id = task.id();
+            prop_assert!(last.after.tasks_of(task.workload()).any(|other| other.id() == id));
+            prop_assert!(last.after.tasks_on(task.agent()).any(|other| other.id() == id));
         }
     }
 
@@ -273,8 +280,8 @@ proptest! {
     fn a_task_id_starts_once(steps in steps(60)) {
         let mut started: BTreeMap<TaskId, u64> = BTreeMap::new();
         for one in run(&steps) {
-            for id in one.after.tasks.keys().filter(|id| !one.before.tasks.contains_key(*id)) {
-                let first = started.insert(*id, one.after.index.0);
+            for id in one.after.tasks.ids().filter(|id| !one.before.tasks.contains(*id)) {
+                let first = started.insert(id, one.after.index.0);
                 prop_assert_eq!(first, None);
             }
         }
@@ -312,15 +319,15 @@ fn random_entries_reach_what_the_promises_are_about() {
             let is_orphan = |state: &State| {
                 state
                     .tasks
-                    .values()
-                    .any(|task| state.object_of(task.workload).is_none())
+                    .iter()
+                    .any(|task| state.object_of(task.workload()).is_none())
             };
             note("made again while tasks end", is_orphan(after));
             let ended = |state: &State| {
                 state
                     .tasks
-                    .values()
-                    .filter(|task| task.state.is_terminal())
+                    .iter()
+                    .filter(|task| task.state().is_terminal())
                     .count()
             };
             note("ended", ended(after) > ended(before));
@@ -331,15 +338,15 @@ fn random_entries_reach_what_the_promises_are_about() {
                     .values()
                     .any(|object| object.quarantine.is_some()),
             );
-            let is_handed_over = |id: &TaskId, seat: &SeatId| {
-                before.tasks.get(id).is_some_and(|task| task.seat != *seat)
+            let is_handed_over = |id: TaskId, seat: &SeatId| {
+                before.tasks.get(id).is_some_and(|task| task.seat() != seat)
             };
             note(
                 "handed over",
                 after
                     .tasks
                     .iter()
-                    .any(|(id, task)| is_handed_over(id, &task.seat)),
+                    .any(|task| is_handed_over(task.id(), task.seat())),
             );
         }
     }
