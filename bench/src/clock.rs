@@ -34,6 +34,16 @@ pub fn peak_memory(pid: u32) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// What this process holds in memory now that is its own, in bytes; absent where the system does
+/// not say.
+#[must_use]
+pub fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -45,6 +55,7 @@ mod tests {
         assert!(std::hint::black_box(sum) > 0);
         assert!(wall > Duration::ZERO && cpu > Duration::ZERO);
         assert!(peak_memory(std::process::id()).unwrap() > 100_000);
+        assert!(memory().unwrap() > 100_000);
         assert_eq!(peak_memory(u32::MAX), None);
     }
 }

@@ -10,6 +10,7 @@
 //! (the results file).
 
 mod clock;
+mod crowd;
 mod machine;
 mod measure;
 mod options;
@@ -18,7 +19,8 @@ mod report;
 mod series;
 mod watch;
 
-pub use clock::{cpu_time, peak_memory, timed};
+pub use clock::{cpu_time, memory, peak_memory, timed};
+pub use crowd::Crowd;
 pub use machine::Machine;
 pub use measure::{Goal, Measure, Ratio};
 pub use options::Options;
