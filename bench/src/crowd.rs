@@ -9,7 +9,7 @@ use kelson_kernel_core::command::{
 use kelson_kernel_core::port::{Op, Operation, SeatId};
 use kelson_kernel_core::{Entry, Reply, State, apply};
 use kelson_model::agent::{AgentDescription, PortRange};
-use kelson_model::framework::{Description, KindDescription, Limits};
+use kelson_model::framework::{Description, Limits};
 use kelson_model::id::{AgentId, Digest, Index, TaskId, WorkloadId};
 use kelson_model::object::{DesiredObject, Lifecycle, Namespace, ObjectKey, Origin};
 use kelson_model::principal::Principal;
@@ -31,6 +31,7 @@ pub struct Crowd {
     pub state: State,
     agents: u64,
     workloads: u64,
+    component: Digest,
 }
 
 fn key(kind: &str, name: &str) -> ObjectKey {
@@ -45,27 +46,37 @@ fn seat() -> SeatId {
 }
 
 impl Crowd {
-    /// A cluster of agents of 8 cpus and 30 GB each, and of workloads without tasks.
+    /// A cluster of agents of 8 cpus and 30 GB each, and of workloads without tasks, which a
+    /// component serves that says this of itself.
     ///
     /// # Errors
     /// A command is refused.
-    pub fn new(agents: u64, workloads: u64) -> Result<Crowd> {
+    pub fn new(
+        agents: u64,
+        workloads: u64,
+        instances: u64,
+        component: Digest,
+        description: Description,
+    ) -> Result<Crowd> {
         let mut crowd = Crowd {
             state: State::default(),
             agents,
             workloads,
+            component: component.clone(),
         };
         crowd.put(Command::FoundCluster(FoundCluster {
             cluster: "crowd".to_owned(),
         }))?;
-        crowd.put(Command::InstallFramework(Box::new(framework())))?;
+        let framework = framework(component, description);
+        crowd.put(Command::InstallFramework(Box::new(framework)))?;
         for number in 0..agents {
             crowd.put(Command::RegisterAgent(agent(number)))?;
         }
         let revision: kelson_model::id::Revision = format!("{:040x}", 1).parse()?;
         let mut parts = 0;
         for first in (0..workloads).step_by(usize::try_from(STAGED)?) {
-            let objects = (first..workloads.min(first + STAGED)).map(service);
+            let objects =
+                (first..workloads.min(first + STAGED)).map(|number| service(number, instances));
             crowd.put(Command::Stage(Stage {
                 source: "crowd".to_owned(),
                 revision: revision.clone(),
@@ -87,6 +98,15 @@ impl Crowd {
             hands: None,
         }))?;
         Ok(crowd)
+    }
+
+    /// What the component may use: one instance holds all tasks.
+    #[must_use]
+    pub fn limits() -> Limits {
+        Limits {
+            memory: Bytes(2 << 30),
+            ..Limits::default()
+        }
     }
 
     /// Applies one command, as the kernel itself.
@@ -136,7 +156,7 @@ impl Crowd {
             let turn = CommitTurn {
                 seat: seat(),
                 turn_no: turn_no + 1,
-                component: Digest::of(b"service"),
+                component: self.component.clone(),
                 cursor: self.state.index,
                 operations: operations.collect(),
                 writes: Vec::new(),
@@ -196,24 +216,13 @@ impl Crowd {
     }
 }
 
-fn framework() -> InstallFramework {
-    let kind = KindDescription {
-        kind: "Service".to_owned(),
-        schema: json!({}),
-        templates: vec![String::new()],
-        count: Some("/instances".to_owned()),
-    };
+fn framework(component: Digest, description: Description) -> InstallFramework {
     InstallFramework {
         key: key("Framework", "service"),
-        component: Digest::of(b"service"),
-        description: Description {
-            name: "service".to_owned(),
-            version: "1".to_owned(),
-            kinds: vec![kind],
-            config_schema: None,
-        },
+        component,
+        description,
         namespaces: Vec::new(),
-        limits: Limits::default(),
+        limits: Crowd::limits(),
         config: "null".to_owned(),
         is_built_in: true,
         ceiling: None,
@@ -246,13 +255,15 @@ fn agent(number: u64) -> RegisterAgent {
     }
 }
 
-fn service(number: u64) -> DesiredObject {
+fn service(number: u64, instances: u64) -> DesiredObject {
     let spec = json!({
-        "instances": 1000,
+        "instances": instances,
         "run": {"command": "serve", "args": ["--port", "${PORT_HTTP}"], "env": {}, "workdir": ".", "files": []},
         "resources": {"cpus": "0.02", "memory": "15Mi", "disk": "0"},
         "ports": [{"name": "http"}],
         "stop": {"signal": "SIGTERM", "grace": "10s"},
+        "restart": {"backoff": {"initial": "1s", "factor": 1.15, "max": "5m"}},
+        "update": {"maxUnavailable": 0, "maxSurge": 1, "minHealthyTime": "5s", "progressDeadline": "10m", "onFailure": "rollback"},
     });
     DesiredObject {
         key: key("Service", &format!("service-{number:05}")),
