@@ -240,9 +240,9 @@ fn place_of(scope: Scope, uri: &Uri, state: &State) -> Place {
 }
 
 fn task_place(task: Option<TaskId>, state: &State) -> Place {
-    let task = task.and_then(|task| state.tasks.get(&task));
+    let task = task.and_then(|task| state.tasks.get(task));
     task.map_or(Place::Everywhere, |task| {
-        Place::In(task.object.namespace.clone())
+        Place::In(task.object().namespace.clone())
     })
 }
 

@@ -113,10 +113,10 @@ fn admit_agent(state: &mut State, context: &Context, command: &UseToken) -> Agen
     let room_version = state.next_room_version();
     state.put_agent(Agent {
         id,
-        token: command.directory.clone(),
+        token: command.directory.as_str().into(),
         incarnation: 0,
         session: Index::default(),
-        description: AgentDescription {
+        description: Arc::new(AgentDescription {
             name: command.name.clone(),
             address: String::new(),
             resources: Resources::default(),
@@ -124,7 +124,7 @@ fn admit_agent(state: &mut State, context: &Context, command: &UseToken) -> Agen
             attributes: std::collections::BTreeMap::new(),
             pid: 0,
             version: String::new(),
-        },
+        }),
         attributes: Arc::default(),
         state: AgentState::Unreachable,
         state_since: context.now,
