@@ -139,6 +139,12 @@ codes! {
         ClusterVersion = "K0315", "A cluster's version only goes up";
         /// A command that the cluster's version does not know.
         NotKnownYet = "K0316", "Not every member knows this yet";
+        /// A request of a client of which nothing is remembered any more.
+        ClientForgotten = "K0317", "A client is not known any more";
+        /// A cluster without a leader, or a proposal whose outcome is not known.
+        NoLeader = "K0318", "No member leads at the moment";
+        /// A member that may not come, or that is not there.
+        MemberRefused = "K0319", "A member cannot be admitted or changed";
         /// The output of a task that its agent has dropped.
         OutputGone = "K0320", "The output of a task is not kept any more";
         /// The output of a task whose agent does not answer.

@@ -55,6 +55,8 @@ id!(/// Names one agent for ever.
     AgentId, "agt_", "an agent id such as agt_1");
 id!(/// Names one token, by which a machine joins or a person is let in, for ever.
     TokenId, "tok_", "a token id such as tok_1");
+id!(/// Names one member of the kernel for ever; a number is never used twice.
+    MemberId, "mbr_", "a member id such as mbr_1");
 id!(/// Names one workload (an object of a framework's kind) from its creation to its removal; a re-created object gets a new one.
     WorkloadId, "wkl_", "a workload id such as wkl_1");
 

@@ -16,6 +16,7 @@ pub mod event;
 pub mod framework;
 pub mod id;
 pub mod interpolation;
+pub mod member;
 pub mod object;
 pub mod preview;
 pub mod principal;

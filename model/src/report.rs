@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::member::MemberRow;
 use crate::object::{Health, ObjectKey, Origin, RolloutState, Sync};
 use crate::source::{Fault, Held, Kept};
 
@@ -27,6 +28,9 @@ pub struct StatusReport {
     /// Loops of the kernel that are late or have ended; none while all is well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late: Vec<LoopReport>,
+    /// The members of the kernel, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberRow>,
 }
 
 /// How a loop of the kernel does.

@@ -12,6 +12,7 @@ use crate::object::{DesiredObject, Namespace, ObjectKey, Sync};
 use crate::principal::Principal;
 use crate::quantity::Millis;
 use crate::source::{Fault, Held, Kept};
+use crate::time::ClusterTime;
 
 /// A request with who asks, and the (client, sequence) by which a repeated one is carried out once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,12 +20,31 @@ use crate::source::{Fault, Held, Kept};
 pub struct Submission {
     /// A random name of the client's own, at most 64 bytes.
     pub client: String,
-    /// Grows with each request of the client.
+    /// Counts up with each request of the client, from 1.
     pub sequence: u64,
+    /// When the client began, as a member told it before its first request.
+    pub since: ClusterTime,
     /// Who asks.
     pub principal: Principal,
     /// What is asked.
     pub request: Request,
+}
+
+impl Submission {
+    /// How many requests of one client may be under way at once: answers of as many are kept, and
+    /// they may come in any order.
+    pub const WINDOW: u64 = 64;
+}
+
+/// What a client is told before its first request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Beginning {
+    /// The cluster.
+    pub cluster: String,
+    /// Goes into each submission of the client; by it a client that was forgotten is told apart
+    /// from one that never asked.
+    pub since: ClusterTime,
 }
 
 /// What may be asked.

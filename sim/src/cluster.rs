@@ -127,6 +127,7 @@ impl Cluster {
             wall: WallTime(self.now.0),
             term: 1,
             client: None,
+            since: None,
             command,
         };
         let index = Index(self.state.index.0 + 1);
@@ -471,6 +472,7 @@ fn fits(command: &Command) -> bool {
         wall: WallTime(u64::MAX),
         term: 1,
         client: None,
+        since: None,
         command: command.clone(),
     };
     let bytes = kelson_kernel::codec::encode_entry(&entry, CLUSTER_VERSION);

@@ -8,6 +8,7 @@
 use kelson_model::code::Code;
 use kelson_model::id::Index;
 use kelson_model::principal::Principal;
+use kelson_model::request::Submission;
 use kelson_model::time::{ClusterTime, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +16,8 @@ use crate::command::Command;
 use crate::context::Context;
 use crate::form::{command_form, first_since};
 use crate::leaving;
-use crate::record::Client;
 use crate::reply::{Reply, refusal};
-use crate::state::State;
+use crate::state::{Standing, State};
 
 /// One entry of the log: a command, who asks, when, and how often it may be carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct Entry {
     pub term: u64,
     /// The client's name and the sequence of this request; absent: the kernel itself asks.
     pub client: Option<(String, u64)>,
+    /// When that client began, as it was told then; entries of the version before do not say it.
+    #[serde(skip)]
+    pub since: Option<ClusterTime>,
     /// What is asked.
     pub command: Command,
 }
@@ -47,21 +50,12 @@ pub fn apply(state: &mut State, index: Index, entry: &Entry) -> Reply {
 /// cluster has an older one, it is refused.
 pub fn apply_form(state: &mut State, index: Index, entry: &Entry, since: u32) -> Reply {
     state.begin_entry(index, entry.at);
-    if let Some((client, sequence)) = &entry.client
-        && let Some(known) = state.clients.get(client)
-    {
-        if known.sequence == *sequence {
-            return known.reply.clone();
-        }
-        if known.sequence > *sequence {
-            return Reply::Refused(refusal(
-                Code::TooLate,
-                format!(
-                    "request {sequence} of this client comes after request {}",
-                    known.sequence
-                ),
-                "each request of a client carries a higher sequence than the one before",
-            ));
+    if let Some((client, sequence)) = &entry.client {
+        match state.standing(client, *sequence, entry.since) {
+            Standing::New => {}
+            Standing::Answered(reply) => return reply,
+            Standing::TooLate(newest) => return too_late(*sequence, newest),
+            Standing::Forgotten => return forgotten(),
         }
     }
     let context = Context {
@@ -84,12 +78,26 @@ pub fn apply_form(state: &mut State, index: Index, entry: &Entry, since: u32) ->
         }
     };
     if let Some((client, sequence)) = &entry.client {
-        let answered = Client {
-            sequence: *sequence,
-            reply: reply.clone(),
-            at: state.time,
-        };
-        state.put_client(client, answered);
+        state.remember(client, *sequence, entry.since, &reply);
     }
     reply
+}
+
+fn too_late(sequence: u64, newest: u64) -> Reply {
+    let window = Submission::WINDOW;
+    Reply::Refused(refusal(
+        Code::TooLate,
+        format!(
+            "request {sequence} of this client comes after request {newest}, and its answer is not kept"
+        ),
+        format!("a client has at most {window} requests under way, and counts their sequence up"),
+    ))
+}
+
+fn forgotten() -> Reply {
+    Reply::Refused(refusal(
+        Code::ClientForgotten,
+        "this client is not known any more: whether it asked this before cannot be told",
+        "look whether it was done; begin anew as another client, and ask then",
+    ))
 }

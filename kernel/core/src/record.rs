@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
+use imbl::{OrdMap, OrdSet, Vector};
 use kelson_model::access::Role;
 use kelson_model::agent::{AgentDescription, AgentState};
 use kelson_model::framework::{Description, FaultCause, Limits, serves};
-use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, TokenId, WorkloadId};
+use kelson_model::id::{
+    AgentId, Digest, Index, MemberId, Revision, TaskId, TokenId, WorkloadId,
+};
+use kelson_model::member::MemberDescription;
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Millis, Resources};
@@ -259,12 +262,39 @@ pub struct Staged {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
-    /// The sequence of its last request.
+    /// The highest sequence of its requests.
     pub sequence: u64,
-    /// What it was answered.
+    /// What that one was answered.
     pub reply: Reply,
     /// When it last asked; the longest silent ones are dropped first.
     pub at: ClusterTime,
+    /// What those before it were answered, as far as they are kept.
+    #[serde(skip)]
+    pub earlier: OrdMap<u64, Reply>,
+    /// Sequences below the highest that have not come, and that may still come.
+    #[serde(skip)]
+    pub gaps: OrdSet<u64>,
+}
+
+/// One member of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// Names it for ever.
+    pub id: MemberId,
+    /// Binds the id to a data directory; empty: that of whoever comes first from its address, or
+    /// of the founder.
+    pub token: String,
+    /// What it says about itself.
+    pub description: MemberDescription,
+    /// Since when it is no member any more, where it is none.
+    pub dismissed: Option<ClusterTime>,
+}
+
+impl MemberRecord {
+    /// Whether it is no member any more.
+    pub fn is_dismissed(&self) -> bool {
+        self.dismissed.is_some()
+    }
 }
 
 /// What the kernel keeps of one namespace.

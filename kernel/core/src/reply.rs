@@ -1,7 +1,7 @@
 //! Replies: what an entry came to.
 
 use kelson_model::code::Code;
-use kelson_model::id::{AgentId, Index, TokenId};
+use kelson_model::id::{AgentId, Index, MemberId, TokenId};
 use kelson_model::request::Refusal;
 use kelson_model::session::SessionEnd;
 use kelson_model::text;
@@ -27,6 +27,12 @@ pub enum Reply {
         /// The entry that began this session of it.
         #[serde(default)]
         session: Index,
+    },
+    /// A member is admitted under this id.
+    #[serde(skip)]
+    Admitted {
+        /// The id.
+        member: MemberId,
     },
     /// The session of an agent has ended, or may not begin; nothing was done.
     SessionOver {

@@ -34,6 +34,7 @@ pub fn status_report(state: &State, namespace: Option<&Namespace>) -> StatusRepo
             .map(|record| source_status(state, record)),
         objects: objects.map(|object| object_status(state, object)).collect(),
         late: Vec::new(),
+        members: Vec::new(),
     }
 }
 

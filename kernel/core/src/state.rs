@@ -8,10 +8,12 @@
 //! `state/ledger.rs`, which keep the derived parts in step. Commands call these, or what several of
 //! them share (`lifecycle/`), and touch no map themselves.
 
+mod clients;
 mod directory;
 mod drift;
 mod journal;
 mod ledger;
+mod members;
 mod restore;
 mod task_index;
 mod tokens;
@@ -23,21 +25,25 @@ use std::sync::Arc;
 use imbl::{OrdMap, Vector};
 use kelson_model::drift::DriftItem;
 use kelson_model::event::Event;
-use kelson_model::id::{AgentId, Index, TaskId, TokenId, WorkloadId};
+use kelson_model::id::{AgentId, Index, MemberId, TaskId, TokenId, WorkloadId};
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::quantity::Resources;
 use kelson_model::source::SourceRecord;
 use kelson_model::time::ClusterTime;
 use serde::{Deserialize, Serialize};
 
+use self::clients::ClientIndex;
 use self::directory::Directory;
 use self::journal::Journal;
 use self::task_index::TaskIndex;
 use crate::object::Object;
 use crate::port::SeatId;
-use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged, TokenRecord};
+use crate::record::{
+    Agent, Client, Framework, MemberRecord, NamespaceRecord, Seat, Staged, TokenRecord,
+};
 use crate::tasks::{Shape, TaskRef, Tasks};
 
+pub(crate) use self::clients::Standing;
 pub(crate) use self::drift::{brief_healed, open_bytes};
 pub(crate) use self::journal::Farewell;
 pub(crate) use self::restore::{HeadRow, Restoring};
@@ -103,6 +109,9 @@ pub struct Records {
     pub events: Vector<Arc<Event>>,
     /// Who has asked what last.
     pub clients: OrdMap<String, Client>,
+    /// Until when a client that is not known any more may have asked; absent: none was dropped.
+    #[serde(skip)]
+    pub forgotten: Option<ClusterTime>,
     /// The tokens that hold, and some that have expired.
     #[serde(skip)]
     pub tokens: OrdMap<TokenId, Arc<TokenRecord>>,
@@ -114,6 +123,12 @@ pub struct Records {
     pub last_workload: WorkloadId,
     /// Grows whenever room is made anywhere.
     pub room_version: u64,
+    /// The members of the kernel, and those that were removed.
+    #[serde(skip)]
+    pub members: OrdMap<MemberId, Arc<MemberRecord>>,
+    /// The member id that was given last.
+    #[serde(skip)]
+    pub last_member: MemberId,
 }
 
 /// The records and what is derived from them. It reads as its [`Records`], and nothing outside this
@@ -124,6 +139,8 @@ pub struct State {
     records: Records,
     /// Derived: which tasks belong to whom.
     task_index: TaskIndex,
+    /// Derived: which client is silent for longest.
+    client_index: ClientIndex,
     /// Derived: who is meant by a kind or a token.
     directory: Directory,
     /// Derived: which row changed when.
@@ -202,6 +219,7 @@ impl State {
     fn put_together(records: Records, journal: Journal) -> Self {
         let mut state = Self {
             task_index: TaskIndex::of(&records.tasks),
+            client_index: ClientIndex::of(&records.clients),
             directory: Directory::of(&records),
             journal,
             records,

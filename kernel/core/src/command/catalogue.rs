@@ -48,6 +48,15 @@ pub enum Command {
     /// Raises what all members know.
     #[serde(skip)]
     SetClusterVersion(SetClusterVersion),
+    /// Gives a further member its id.
+    #[serde(skip)]
+    AdmitMember(AdmitMember),
+    /// Records what a member says about itself.
+    #[serde(skip)]
+    RecordMember(RecordMember),
+    /// Takes a member out for good.
+    #[serde(skip)]
+    DismissMember(DismissMember),
     /// Gives out a token.
     #[serde(skip)]
     CreateToken(CreateToken),
@@ -101,6 +110,9 @@ impl Command {
             Self::Confirm(command) => confirm::apply(state, context, command),
             Self::SetNamespace(command) => set_namespace::apply(state, context, command),
             Self::SetClusterVersion(command) => set_cluster_version::apply(state, context, command),
+            Self::AdmitMember(command) => admit_member::apply(state, context, command),
+            Self::RecordMember(command) => record_member::apply(state, context, command),
+            Self::DismissMember(command) => dismiss_member::apply(state, context, command),
             Self::CreateToken(command) => create_token::apply(state, context, command),
             Self::UseToken(command) => use_token::apply(state, context, command),
             Self::RevokeToken(command) => revoke_token::apply(state, context, command),

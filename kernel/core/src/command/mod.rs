@@ -1,15 +1,19 @@
 //! Commands: everything that can change the state, one file each.
 
 mod accept;
+mod admit_member;
 mod agent_state;
 mod catalogue;
 mod commit_turn;
 mod confirm;
 mod create_token;
+mod dismiss_member;
 mod found_cluster;
 mod install_framework;
+mod member;
 mod record_agent_drift;
 mod record_drift;
+mod record_member;
 mod record_statuses;
 mod register_agent;
 mod report_source;
@@ -22,14 +26,17 @@ mod stage;
 mod stop_task;
 mod use_token;
 
+pub use admit_member::AdmitMember;
 pub use agent_state::SetAgentState;
 pub use catalogue::Command;
 pub use commit_turn::CommitTurn;
 pub use create_token::CreateToken;
+pub use dismiss_member::DismissMember;
 pub use found_cluster::FoundCluster;
 pub use install_framework::{FailFramework, InstallFramework, framework_objection};
 pub(crate) use install_framework::{drop_framework, place_objection};
 pub use record_agent_drift::RecordAgentDrift;
+pub use record_member::RecordMember;
 pub use record_statuses::RecordStatuses;
 pub use register_agent::RegisterAgent;
 pub use revoke_token::RevokeToken;

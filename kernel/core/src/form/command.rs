@@ -77,6 +77,9 @@ commands! {
     15 Confirm "confirm" FIRST;
     16 SetNamespace "setNamespace" FIRST;
     17 SetClusterVersion "setClusterVersion" FIRST;
+    18 AdmitMember "admitMember" FIRST;
+    19 RecordMember "recordMember" FIRST;
+    20 DismissMember "dismissMember" FIRST;
     30 CreateToken "createToken" FIRST;
     31 UseToken "useToken" FIRST;
     32 RevokeToken "revokeToken" FIRST;

@@ -31,6 +31,7 @@ struct Head {
     wall: WallTime,
     term: u64,
     client: Option<(String, u64)>,
+    since: Option<ClusterTime>,
 }
 
 form!(Head {
@@ -38,7 +39,8 @@ form!(Head {
     at,
     wall,
     term,
-    client
+    client,
+    since
 });
 
 /// Writes an entry in the newest forms that a cluster of this version knows.
@@ -52,6 +54,7 @@ pub fn encode_entry(entry: &Entry, cluster_version: u32) -> Result<Vec<u8>, Form
         wall,
         term,
         client,
+        since,
         command,
     } = entry;
     let head = Head {
@@ -60,6 +63,7 @@ pub fn encode_entry(entry: &Entry, cluster_version: u32) -> Result<Vec<u8>, Form
         wall: *wall,
         term: *term,
         client: client.clone(),
+        since: *since,
     };
     let (version, level) = newest(HEAD_SINCE, "the head of an entry", cluster_version)?;
     let mut to = Writer::new(level);
@@ -85,8 +89,9 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Decoded, FormError> {
         wall,
         term,
         client,
+        since,
     } = Head::take(&mut from)?;
-    let since = from.level();
+    let level = from.level();
     let command = take_command(&mut from)?;
     from.end()?;
     Ok(Decoded {
@@ -96,8 +101,9 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Decoded, FormError> {
             wall,
             term,
             client,
+            since,
             command,
         },
-        since: since.max(from.level()),
+        since: level.max(from.level()),
     })
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use kelson_model::code::ToldCode;
-use kelson_model::id::{AgentId, Digest, Index, Revision, TaskId, TokenId, WorkloadId};
+use kelson_model::id::{
+    AgentId, Digest, Index, MemberId, Revision, TaskId, TokenId, WorkloadId,
+};
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Bytes, MilliCpus, Millis, Resources};
@@ -31,7 +33,7 @@ macro_rules! wrapped {
         })*
     };
 }
-wrapped!(TaskId AgentId TokenId WorkloadId Index ClusterTime WallTime MilliCpus Bytes Millis);
+wrapped!(TaskId AgentId MemberId TokenId WorkloadId Index ClusterTime WallTime MilliCpus Bytes Millis);
 
 impl Form for Digest {
     fn put(&self, to: &mut Writer) {

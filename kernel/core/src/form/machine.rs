@@ -1,9 +1,10 @@
-//! Agents and frameworks.
+//! Agents, frameworks and members.
 
 use std::sync::Arc;
 
 use kelson_model::agent::{AgentDescription, AgentState, PortRange};
 use kelson_model::framework::{Ceiling, Description, FaultCause, KindDescription, Limits};
+use kelson_model::member::{MemberDescription, Supports};
 use kelson_model::session::SessionEnd;
 
 use super::error::FormError;
@@ -11,12 +12,26 @@ use super::reader::Reader;
 use super::statement::{Name, Way};
 use super::writer::Writer;
 use crate::command::{
-    FailFramework, FoundCluster, InstallFramework, RecordAgentDrift, RegisterAgent, SetAgentState,
-    SetClusterVersion,
+    AdmitMember, DismissMember, FailFramework, FoundCluster, InstallFramework, RecordAgentDrift,
+    RecordMember, RegisterAgent, SetAgentState, SetClusterVersion,
 };
-use crate::record::{Agent, Framework};
+use crate::record::{Agent, Framework, MemberRecord};
 
 form!(FoundCluster { cluster });
+form!(AdmitMember { token, description });
+form!(RecordMember {
+    member,
+    description
+});
+form!(DismissMember { member });
+form!(Supports { oldest, newest });
+form!(MemberDescription { name as Name, address, version as Name, supports });
+form!(MemberRecord {
+    id,
+    token,
+    description,
+    dismissed
+});
 form!(SetClusterVersion { version });
 form!(RegisterAgent {
     agent,

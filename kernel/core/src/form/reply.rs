@@ -70,6 +70,10 @@ impl Form for Reply {
                 to.number(5);
                 refusal.put(to);
             }
+            Self::Admitted { member } => {
+                to.number(6);
+                member.put(to);
+            }
             Self::TokenCreated { token } => {
                 to.number(30);
                 token.put(to);
@@ -103,6 +107,9 @@ impl Form for Reply {
                 reason: Form::take(from)?,
             },
             5 => Self::Refused(Form::take(from)?),
+            6 => Self::Admitted {
+                member: Form::take(from)?,
+            },
             30 => Self::TokenCreated {
                 token: Form::take(from)?,
             },

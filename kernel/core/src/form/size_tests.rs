@@ -58,6 +58,7 @@ fn bytes_of(command: Command) -> u64 {
         wall: WallTime(u64::MAX),
         term: u64::MAX,
         client: None,
+        since: None,
         command,
     };
     u64::try_from(encode_entry(&entry, 0).unwrap().len()).unwrap()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
+use imbl::{OrdMap, OrdSet, Vector};
 
 use super::error::FormError;
 use super::reader::Reader;
@@ -333,6 +333,31 @@ impl<K: Form + Ord + Clone, V: Form + Clone> Form for OrdMap<K, V> {
     }
     fn take(from: &mut Reader<'_>) -> Result<Self, FormError> {
         take_pairs(from, <(K, V)>::take).map(Self::from)
+    }
+}
+
+/// Distances from the one before, ascending.
+impl Form for OrdSet<u64> {
+    fn put(&self, to: &mut Writer) {
+        to.count(self.len());
+        let mut last = 0;
+        for number in self {
+            to.number(number.saturating_sub(last));
+            last = *number;
+        }
+    }
+    fn take(from: &mut Reader<'_>) -> Result<Self, FormError> {
+        let mut numbers = Self::new();
+        let mut last = 0_u64;
+        for place in 0..from.count(1)? {
+            let distance = from.number()?;
+            if place > 0 && distance == 0 {
+                return Err(FormError::Order("a set of numbers"));
+            }
+            last = last.checked_add(distance).ok_or(FormError::Number)?;
+            numbers.insert(last);
+        }
+        Ok(numbers)
     }
 }
 

@@ -17,7 +17,7 @@ use super::version::{Since, level_of, newest};
 use super::writer::Writer;
 use crate::object::Object;
 use crate::port::SeatId;
-use crate::record::{Agent, Framework, Seat, Staged, Task, TokenRecord};
+use crate::record::{Agent, Framework, MemberRecord, Seat, Staged, Task, TokenRecord};
 use crate::state::{Farewell, HeadRow, Restoring, RowKey, State};
 
 /// Most bytes of a chunk, unless it is a single row.
@@ -108,6 +108,8 @@ tables! {
     17 Tombstones "rows that are gone" FIRST;
     /// What is gone and whose it was.
     18 Farewells "farewells" FIRST;
+    /// Members of the kernel.
+    19 Members "members" FIRST;
     /// Tokens.
     30 Tokens "tokens" FIRST;
 }
@@ -205,6 +207,7 @@ impl Table {
                 name.put(to);
                 row.put(to);
             }),
+            Self::Members => each(state, state.members.values(), |row, to| row.put(to)),
             Self::Tokens => each(state, state.tokens.values(), |row, to| row.put(to)),
             Self::Tombstones => each(state, state.tombstones(), |(index, key), to| {
                 index.put(to);
@@ -323,6 +326,10 @@ impl Table {
                 let name = Form::take(from)?;
                 records.clients.insert(name, Form::take(from)?).is_none()
             }
+            Self::Members => {
+                let row: MemberRecord = Form::take(from)?;
+                records.members.insert(row.id, row.into()).is_none()
+            }
             Self::Tokens => {
                 let row: TokenRecord = Form::take(from)?;
                 records.tokens.insert(row.id, row.into()).is_none()
@@ -363,6 +370,8 @@ form!(HeadRow {
     last_task,
     last_agent,
     last_workload,
+    last_member,
+    forgotten,
     room_version,
     drift_changed,
     floor,

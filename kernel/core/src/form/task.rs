@@ -28,7 +28,9 @@ form!(NamespaceRecord { weight, used });
 form!(Client {
     sequence,
     reply,
-    at
+    at,
+    earlier,
+    gaps
 });
 
 numbers!(TaskState, "state of a task" {

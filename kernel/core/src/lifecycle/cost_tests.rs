@@ -33,6 +33,7 @@ fn put(state: &mut State, command: Command) -> Reply {
         wall: WallTime(1),
         term: 1,
         client: None,
+        since: None,
         command,
     };
     let reply = apply(state, Index(state.index.0 + 1), &entry);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kelson_model::id::{AgentId, Index, TaskId, WorkloadId};
+use kelson_model::id::{AgentId, Index, MemberId, TaskId, WorkloadId};
 use kelson_model::time::ClusterTime;
 
 use super::journal::Journal;
@@ -23,6 +23,8 @@ pub(crate) struct HeadRow {
     pub(crate) last_task: TaskId,
     pub(crate) last_agent: AgentId,
     pub(crate) last_workload: WorkloadId,
+    pub(crate) last_member: MemberId,
+    pub(crate) forgotten: Option<ClusterTime>,
     pub(crate) room_version: u64,
     /// When the drift ledger changed last.
     pub(crate) drift_changed: Option<Index>,
@@ -58,6 +60,8 @@ impl Restoring {
             last_task,
             last_agent,
             last_workload,
+            last_member,
+            forgotten,
             room_version,
             drift_changed,
             floor,
@@ -74,6 +78,8 @@ impl Restoring {
         records.last_task = last_task;
         records.last_agent = last_agent;
         records.last_workload = last_workload;
+        records.last_member = last_member;
+        records.forgotten = forgotten;
         records.room_version = room_version;
         self.journal
             .set_floors(floor, farewell_floor, event_floor, events_of_entry);
@@ -132,6 +138,8 @@ impl State {
             last_task: self.last_task,
             last_agent: self.last_agent,
             last_workload: self.last_workload,
+            last_member: self.last_member,
+            forgotten: self.forgotten,
             room_version: self.room_version,
             drift_changed: self.changed_at(&RowKey::Drift),
             floor,

@@ -17,11 +17,9 @@ use super::drift::{brief_healed, keep_fitting};
 use super::{Farewell, RowKey, State};
 use crate::object::Object;
 use crate::port::SeatId;
-use crate::record::{Agent, Client, Framework, NamespaceRecord, Seat, Staged};
+use crate::record::{Agent, Framework, NamespaceRecord, Seat, Staged};
 use crate::tasks::{Draft, Shape, TaskRef};
 
-/// How many clients are remembered, at most; the longest silent ones are dropped first.
-const KEPT_CLIENTS: usize = 10_000;
 impl State {
     pub(crate) fn begin_entry(&mut self, index: Index, time: ClusterTime) {
         self.records.index = index;
@@ -302,21 +300,6 @@ impl State {
         while events.len() > Event::KEPT {
             if let Some(event) = events.pop_front() {
                 self.journal.drop_event(&event);
-            }
-        }
-    }
-
-    /// Remembers what a client was answered.
-    pub(crate) fn put_client(&mut self, name: &str, client: Client) {
-        let clients = &mut self.records.clients;
-        clients.insert(name.to_owned(), client);
-        if clients.len() > KEPT_CLIENTS {
-            let oldest = clients
-                .iter()
-                .min_by_key(|(name, client)| (client.at, (*name).clone()))
-                .map(|(name, _)| name.clone());
-            if let Some(name) = oldest {
-                clients.remove(&name);
             }
         }
     }

@@ -4,7 +4,8 @@ use kelson_kernel_core::command::Command;
 use kelson_kernel_core::{Entry, Reply};
 use kelson_model::code::Code;
 use kelson_model::principal::Principal;
-use kelson_model::request::{SetField, SetNamespace};
+use kelson_model::request::{SetField, SetNamespace, Submission};
+use kelson_model::time::ClusterTime;
 use serde_json::json;
 
 use crate::world::{World, is_unchanged, ns, refused, service, spec};
@@ -12,6 +13,7 @@ use crate::world::{World, is_unchanged, ns, refused, service, spec};
 fn asked(world: &World, client: &str, sequence: u64, command: Command) -> Entry {
     Entry {
         client: Some((client.to_owned(), sequence)),
+        since: Some(ClusterTime(0)),
         ..world.entry(Principal::new("alice", "cli"), command)
     }
 }
@@ -48,17 +50,50 @@ fn a_refusal_is_repeated_too() {
 }
 
 #[test]
-fn an_older_sequence_is_refused_and_other_clients_are_left_alone() {
+fn requests_under_way_at_once_may_come_in_any_order_and_one_behind_the_window_is_refused() {
     let mut world = World::new();
     world.serve(&service("web"), spec("a", 1));
-    let second = asked(&world, "c", 2, scale(2));
-    world.apply_entry(&second);
+    let earlier = asked(&world, "c", 1, scale(3));
+    world.apply_entry(&asked(&world, "c", 2, scale(2)));
+    let reply = world.apply_entry(&earlier);
+    assert!(matches!(reply, Reply::Done { .. }));
+    assert_eq!(world.object(&service("web")).spec.value()["instances"], 3);
+    world.apply_entry(&asked(&world, "c", 2 + Submission::WINDOW, scale(4)));
     let before = world.state.clone();
-    let first = asked(&world, "c", 1, scale(3));
-    assert_eq!(refused(world.apply_entry(&first)).code, Code::TooLate);
+    assert_eq!(refused(world.apply_entry(&earlier)).code, Code::TooLate);
     assert!(is_unchanged(&before, &world.state));
     let other = asked(&world, "d", 1, scale(3));
     assert!(matches!(world.apply_entry(&other), Reply::Done { .. }));
+}
+
+#[test]
+fn a_client_that_was_forgotten_is_refused_and_a_new_one_is_not() {
+    let mut world = World::new();
+    world.serve(&service("web"), spec("a", 1));
+    let asked_first = asked(&world, "first", 1, scale(2));
+    world.apply_entry(&asked_first);
+    let weight = || {
+        Command::SetNamespace(SetNamespace {
+            namespace: ns("shop"),
+            weight: 2,
+        })
+    };
+    let mut others = 0;
+    while world.state.forgotten.is_none() {
+        world.wait(1);
+        others += 1;
+        let other = asked(&world, &format!("other-{others}"), 1, weight());
+        world.apply_entry(&other);
+    }
+    let before = world.state.clone();
+    let refusal = refused(world.apply_entry(&asked_first));
+    assert_eq!(refusal.code, Code::ClientForgotten);
+    assert!(is_unchanged(&before, &world.state));
+    let new = Entry {
+        since: Some(before.time),
+        ..asked(&world, "new", 1, scale(5))
+    };
+    assert!(matches!(world.apply_entry(&new), Reply::Done { .. }));
 }
 
 #[test]

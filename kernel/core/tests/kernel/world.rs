@@ -279,6 +279,7 @@ impl World {
             wall: WallTime(1_700_000_000_000 + self.now.0),
             term: self.term,
             client: None,
+            since: None,
             command,
         }
     }

@@ -6,6 +6,7 @@ mod commit_turn;
 mod confirm;
 mod found_cluster;
 mod install_framework;
+mod members;
 mod record_agent_drift;
 mod record_drift;
 mod record_statuses;

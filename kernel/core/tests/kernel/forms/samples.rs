@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use kelson_kernel_core::command::{
-    Command, CommitTurn, CreateToken, FailFramework, FoundCluster, InstallFramework,
-    RecordAgentDrift, RecordStatuses, RegisterAgent, RevokeToken, SetAgentState, SetClusterVersion,
-    UseToken,
+    AdmitMember, Command, CommitTurn, CreateToken, DismissMember, FailFramework, FoundCluster,
+    InstallFramework, RecordAgentDrift, RecordMember, RecordStatuses, RegisterAgent, RevokeToken,
+    SetAgentState, SetClusterVersion, UseToken,
 };
 use kelson_kernel_core::port::{Demand, Op, Operation, Placement, RefusalRow, StateWrite};
 use kelson_kernel_core::{Entry, Reply, State};
@@ -15,7 +15,8 @@ use kelson_model::agent::{AgentDescription, AgentState, PortRange};
 use kelson_model::code::Code;
 use kelson_model::drift::{DriftItem, DriftState, FieldDrift, Plane};
 use kelson_model::framework::{Ceiling, Description, FaultCause, KindDescription, Limits};
-use kelson_model::id::{AgentId, Digest, Index, TaskId, TokenId, WorkloadId};
+use kelson_model::id::{AgentId, Digest, Index, MemberId, TaskId, TokenId, WorkloadId};
+use kelson_model::member::{MemberDescription, Supports};
 use kelson_model::object::{
     DesiredObject, DriftPolicy, Health, Lifecycle, ObjectKey, Origin, PrunePolicy, RolloutState,
     Sync,
@@ -46,6 +47,7 @@ pub(crate) fn entry(command: Command) -> Entry {
         wall: WallTime(1_700_000_000_123),
         term: 3,
         client: Some(("client-1".to_owned(), 9)),
+        since: Some(ClusterTime(0)),
         command,
     }
 }
@@ -439,10 +441,37 @@ pub(crate) fn commands() -> Vec<Command> {
             weight: 3,
         }),
         Command::SetClusterVersion(SetClusterVersion { version: 1 }),
+        Command::AdmitMember(AdmitMember {
+            token: "directory".to_owned(),
+            description: member(),
+        }),
+        Command::RecordMember(RecordMember {
+            member: MemberId(1),
+            description: MemberDescription {
+                name: "first".to_owned(),
+                address: "10.0.0.1:7460".to_owned(),
+                ..member()
+            },
+        }),
+        Command::DismissMember(DismissMember {
+            member: MemberId(2),
+        }),
         token(),
         Command::UseToken(joining()),
         Command::RevokeToken(RevokeToken { token: TokenId(88) }),
     ]
+}
+
+fn member() -> MemberDescription {
+    MemberDescription {
+        name: "second".to_owned(),
+        address: "10.0.0.2:7460".to_owned(),
+        version: "0.1.0".to_owned(),
+        supports: Supports {
+            oldest: 0,
+            newest: 1,
+        },
+    }
 }
 
 /// One of each reply, with its name.
@@ -483,6 +512,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
             Reply::Counted { .. } => "Counted",
             Reply::Void { .. } => "Void",
             Reply::Refused(_) => "Refused",
+            Reply::Admitted { .. } => "Admitted",
             Reply::TokenCreated { .. } => "TokenCreated",
             Reply::Joined { .. } => "Joined",
         };
@@ -495,6 +525,9 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         counted,
         void,
         Reply::Refused(refusal()),
+        Reply::Admitted {
+            member: MemberId(3),
+        },
         Reply::TokenCreated { token: TokenId(88) },
         Reply::Joined { id: 7 },
     ]
@@ -565,7 +598,12 @@ pub(crate) fn state() -> State {
     world.apply(Command::UseToken(UseToken { token, ..joining() }));
     for command in commands() {
         match &command {
-            Command::ReportSource(_) | Command::FailFramework(_) | Command::SetNamespace(_) => {
+            Command::ReportSource(_)
+            | Command::FailFramework(_)
+            | Command::SetNamespace(_)
+            | Command::AdmitMember(_)
+            | Command::RecordMember(_)
+            | Command::DismissMember(_) => {
                 let entry = Entry {
                     at: world.now,
                     ..entry(command)

@@ -500,6 +500,7 @@ pub(crate) fn run(steps: &[Step]) -> Vec<Applied> {
             wall: WallTime(now),
             term: 1 + now / 100_000,
             client,
+            since: Some(ClusterTime(0)),
             command,
         };
         let before = state.clone();
