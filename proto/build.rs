@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "kelson/v1/agents.proto",
             "kelson/v1/kernel.proto",
             "kelson/v1/members.proto",
+            "kelson/v1/relay.proto",
         ],
         ["."],
     )?;

@@ -104,6 +104,8 @@ pub(crate) enum Verb {
     Tasks(verbs::tasks::Tasks),
     /// Lists agents
     Agents(verbs::agents::Agents),
+    /// Lists the members of the kernel, or changes who they are
+    Members(verbs::members::Members),
     /// Lists frameworks and their seats, or takes one out of its fault
     Frameworks(verbs::frameworks::Frameworks),
     /// Shows what differs from git without a commit
@@ -185,6 +187,7 @@ mod tests {
                 "describe",
                 "tasks",
                 "agents",
+                "members",
                 "frameworks",
                 "drift",
                 "why",

@@ -72,6 +72,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Describe(describe) => runtime::of_verb(verbs::describe::run(&describe, context)),
         Verb::Tasks(tasks) => runtime::of_verb(verbs::tasks::run(&tasks, context)),
         Verb::Agents(agents) => runtime::of_verb(verbs::agents::run(&agents, context)),
+        Verb::Members(members) => runtime::of_verb(verbs::members::run(&members, context)),
         Verb::Frameworks(list) => runtime::of_verb(verbs::frameworks::run(&list, context)),
         Verb::Drift(drift) => runtime::of_verb(verbs::drift::run(&drift, context)),
         Verb::Why(why) => runtime::of_verb(verbs::why::run(&why, context)),

@@ -55,6 +55,11 @@ impl Hearts {
         heart
     }
 
+    /// Listens to a loop no more: it is not meant to go on here.
+    pub fn forget(&self, name: &str) {
+        self.beats().remove(name);
+    }
+
     /// Says how to find out why a loop cannot do its work; in place of what was said before of it.
     pub fn check(&self, name: &str, why: impl Fn() -> Option<String> + Send + Sync + 'static) {
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);

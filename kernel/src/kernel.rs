@@ -3,26 +3,29 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kelson_kernel_core::State;
 use kelson_kernel_core::command::{Command, FoundCluster, SetClusterVersion};
-use kelson_kernel_core::form::{self, CLUSTER_VERSION};
+use kelson_kernel_core::form::CLUSTER_VERSION;
 use kelson_kernel_core::port::SchedulerHost;
 use kelson_kernel_core::round::RoundMemory;
 use kelson_kernel_core::turn_size::{ENTRY_HEAD_BYTES, TURN_BYTES};
-use kelson_kernel_core::{Entry, Reply, State};
-use kelson_model::code::Code;
 use kelson_model::framework::{Ceiling, Limits};
-use kelson_model::principal::Principal;
-use kelson_model::request::{Refusal, Submission};
+use kelson_model::id::MemberId;
 use kelson_model::time::{ClusterTime, WallTime};
 use tokio::sync::watch;
 
 use crate::blobs::{BlobError, Blobs};
-use crate::codec;
+use crate::clock::Clock;
 use crate::heart::Hearts;
-use crate::metrics::{Metrics, Since};
-use crate::raft::{ClusterId, MAX_PAYLOAD_BYTES, Member, MemberConfig, ProposeError, RaftError};
+use crate::leader::{Tenure, run_tenures};
+use crate::metrics::Metrics;
+use crate::proposing::SubmitError;
+use crate::raft::{
+    Beginning, ClusterId, Dialer, MAX_PAYLOAD_BYTES, Member, MemberConfig, PlainDialer, RaftError,
+};
+use crate::relay::{Links, Relays};
 use crate::sessions::Sessions;
 
 // A turn that is within its limit always fits an entry.
@@ -52,6 +55,40 @@ pub struct KernelConfig {
     pub ceiling: Ceiling,
     /// The repository that the reconciler beside it follows, for clients that ask.
     pub repository: Option<PathBuf>,
+    /// Which member it is, and how it reaches the others.
+    pub place: Place,
+}
+
+/// Which member of which cluster a kernel is.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its id, given once; 1 founds a cluster.
+    pub member: MemberId,
+    /// Its name, for people.
+    pub name: String,
+    /// Where its API listens, `host:port`; empty where nobody needs to know.
+    pub address: String,
+    /// The cluster that it belongs to; `None` takes what is in the data directory, or draws a new
+    /// one. Whoever joins names it.
+    pub cluster: Option<ClusterId>,
+    /// What an empty data directory becomes.
+    pub beginning: Beginning,
+    /// How it reaches the others.
+    pub dialer: Arc<dyn Dialer>,
+}
+
+impl Default for Place {
+    /// The only member of a cluster of its own.
+    fn default() -> Self {
+        Self {
+            member: MemberId(1),
+            name: "one".to_owned(),
+            address: String::new(),
+            cluster: None,
+            beginning: Beginning::Found,
+            dialer: Arc::new(PlainDialer),
+        }
+    }
 }
 
 /// Why a kernel does not start.
@@ -68,32 +105,13 @@ pub enum KernelError {
     First(#[from] SubmitError),
 }
 
-/// Why a command has no reply.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// The log refused it, or its fate is unknown.
-    #[error(transparent)]
-    Propose(#[from] ProposeError),
-    /// It cannot be written or its reply cannot be read.
-    #[error(transparent)]
-    Codec(#[from] codec::CodecError),
-}
-
-impl SubmitError {
-    /// Whether the log has stopped: nothing can be written any more. Anything else is said, and
-    /// no reason to end a loop.
-    pub fn has_stopped(&self) -> bool {
-        matches!(self, Self::Propose(ProposeError::Stopped { .. }))
-    }
-}
-
 /// A running kernel; clones are the same one.
 #[derive(Clone)]
 pub struct Kernel {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     member: Member,
     view: watch::Receiver<State>,
     host: Arc<dyn SchedulerHost>,
@@ -103,13 +121,17 @@ struct Inner {
     sessions: Sessions,
     hearts: Hearts,
     metrics: Metrics,
-    clock: (Instant, ClusterTime),
+    clock: Clock,
+    /// The term in which this member leads, once it has passed its read barrier.
+    tenure: watch::Sender<Option<u64>>,
     poke: watch::Sender<u64>,
     cluster: ClusterId,
+    links: Links,
+    relays: Relays,
 }
 
 impl Kernel {
-    /// Opens the data directory and waits until this member leads.
+    /// Opens the data directory; waits until this member leads where nobody else can.
     ///
     /// # Errors
     /// See [`KernelError`].
@@ -120,14 +142,23 @@ impl Kernel {
         let metrics = Metrics::default();
         let (machine, view) = crate::machine::KernelMachine::new(metrics.clone());
         let hearts = Hearts::default();
-        let mut own = MemberConfig::new(1, config.data_dir.join("raft"));
-        own.hearts = hearts.clone();
-        own.metrics = metrics.clone();
+        let place = &config.place;
+        let own = MemberConfig {
+            hearts: hearts.clone(),
+            metrics: metrics.clone(),
+            cluster: place.cluster,
+            beginning: place.beginning,
+            address: place.address.clone(),
+            dialer: Arc::clone(&place.dialer),
+            ..MemberConfig::new(place.member.0, config.data_dir.join("raft"))
+        };
         let member = Member::start(own, machine).await?;
         let blobs = Blobs::open(&config.data_dir.join("blobs"))?;
-        let base = view.borrow().time;
         let cluster = member.cluster();
+        let links = Links::new(Arc::clone(&config.place.dialer));
         let inner = Inner {
+            relays: Relays::new(links.clone(), cluster.to_string()),
+            links,
             member,
             view,
             host,
@@ -137,32 +168,76 @@ impl Kernel {
             sessions: Sessions::default(),
             hearts,
             metrics,
-            clock: (Instant::now(), base),
+            clock: Clock::default(),
+            tenure: watch::Sender::new(None),
             poke: watch::Sender::new(0),
             cluster,
         };
         let kernel = Self {
             inner: Arc::new(inner),
         };
-        if kernel.state().cluster.is_empty() {
-            kernel
-                .propose(Command::FoundCluster(FoundCluster {
-                    cluster: kernel.inner.cluster.to_string(),
-                }))
-                .await?;
+        let own = Arc::downgrade(&kernel.inner);
+        tokio::spawn(run_tenures(own, kernel.member().watch_leadership()));
+        if let Some(tenure) = kernel.first_tenure().await {
+            kernel.found(&tenure).await?;
         }
-        kernel.raise_cluster_version().await?;
         Ok(kernel)
     }
 
-    /// Lets the cluster have all that this program knows: it is the only member.
-    async fn raise_cluster_version(&self) -> Result<(), SubmitError> {
+    /// Writes what a cluster begins with, and lets it have all that this program knows where it
+    /// has no other member.
+    async fn found(&self, tenure: &Tenure) -> Result<(), SubmitError> {
+        if self.state().cluster.is_empty() {
+            let cluster = self.inner.cluster.to_string();
+            let found = FoundCluster { cluster };
+            tenure.propose(Command::FoundCluster(found)).await?;
+        }
         let version = CLUSTER_VERSION;
-        if self.state().cluster_version < version {
-            self.propose(Command::SetClusterVersion(SetClusterVersion { version }))
-                .await?;
+        if self.member().members().len() == 1 && self.state().cluster_version < version {
+            let raise = SetClusterVersion { version };
+            tenure.propose(Command::SetClusterVersion(raise)).await?;
         }
         Ok(())
+    }
+
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// The tenure that begins now, where this member leads already.
+    async fn first_tenure(&self) -> Option<Tenure> {
+        let mut tenures = self.watch_tenure();
+        let mut leadership = self.member().watch_leadership();
+        loop {
+            if let Some(term) = *tenures.borrow_and_update() {
+                return Some(Tenure::new(self.clone(), term));
+            }
+            if !leadership.borrow_and_update().is_mine {
+                return None;
+            }
+            tokio::select! {
+                changed = tenures.changed() => changed.ok()?,
+                changed = leadership.changed() => changed.ok()?,
+            }
+        }
+    }
+
+    /// This member leads, and knows all that was committed before.
+    pub(crate) fn begin_tenure(&self, term: u64) {
+        self.inner.clock.go_on(self.inner.view.borrow().time);
+        self.inner.tenure.send_replace(Some(term));
+    }
+
+    /// It leads no more.
+    pub(crate) fn end_tenure(&self) {
+        self.inner.tenure.send_replace(None);
+        self.inner.clock.stand_still(self.inner.view.borrow().time);
+    }
+
+    /// The term in which this member leads, once it knows all that was committed before; `None`
+    /// while another one does.
+    pub fn watch_tenure(&self) -> watch::Receiver<Option<u64>> {
+        self.inner.tenure.subscribe()
     }
 
     /// The state as of the last applied batch.
@@ -175,11 +250,10 @@ impl Kernel {
         self.inner.view.clone()
     }
 
-    /// Cluster time: goes on from the newest entry by this process' monotonic clock.
+    /// Cluster time: goes on from the newest entry while this member leads, and stands still while
+    /// it does not. Never goes back.
     pub fn now(&self) -> ClusterTime {
-        let (started, base) = self.inner.clock;
-        let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        ClusterTime(base.0.saturating_add(elapsed)).max(self.inner.view.borrow().time)
+        self.inner.clock.now(self.inner.view.borrow().time)
     }
 
     /// Wall time, for people.
@@ -220,6 +294,27 @@ impl Kernel {
         &self.inner.metrics
     }
 
+    /// The connections to other members.
+    pub(crate) fn links(&self) -> &Links {
+        &self.inner.links
+    }
+
+    /// The way to whoever leads, for what it has to be told.
+    pub(crate) fn relays(&self) -> &Relays {
+        &self.inner.relays
+    }
+
+    /// Which member leads and where it listens, where that is another one.
+    pub fn leader_elsewhere(&self) -> Option<(u64, String)> {
+        let known = *self.member().watch_leadership().borrow();
+        let leader = known
+            .leader
+            .filter(|leader| *leader != self.member().id())?;
+        let mut members = self.member().members().into_iter();
+        let found = members.find(|member| member.id == leader)?;
+        Some((leader, found.address))
+    }
+
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.inner.sessions
     }
@@ -239,93 +334,5 @@ impl Kernel {
 
     pub(crate) fn watch_pokes(&self) -> watch::Receiver<u64> {
         self.inner.poke.subscribe()
-    }
-
-    /// Proposes a command of the kernel's own and waits until it is applied.
-    ///
-    /// # Errors
-    /// See [`SubmitError`].
-    pub async fn propose(&self, command: Command) -> Result<Reply, SubmitError> {
-        self.propose_for(Principal::kernel(), command).await
-    }
-
-    /// Proposes a command in somebody's name and waits until it is applied.
-    ///
-    /// # Errors
-    /// See [`SubmitError`].
-    pub async fn propose_for(
-        &self,
-        principal: Principal,
-        command: Command,
-    ) -> Result<Reply, SubmitError> {
-        let term = self.inner.member.term();
-        let entry = Entry {
-            principal,
-            at: self.now(),
-            wall: self.wall(),
-            term,
-            client: None,
-            command,
-        };
-        self.propose_entry(&entry).await
-    }
-
-    /// Carries out a client's request, once for each (client, sequence).
-    ///
-    /// # Errors
-    /// See [`SubmitError`].
-    pub async fn submit(&self, submission: Submission) -> Result<Reply, SubmitError> {
-        let entry = Entry {
-            principal: submission.principal,
-            at: self.now(),
-            wall: self.wall(),
-            term: self.inner.member.term(),
-            client: Some((submission.client, submission.sequence)),
-            command: submission.request.into(),
-        };
-        match self.propose_entry(&entry).await {
-            // It never gets smaller: whoever asked is told, and asks no more.
-            Err(SubmitError::Propose(ProposeError::TooLarge { bytes })) => {
-                Ok(Reply::Refused(too_large(bytes)))
-            }
-            other => other,
-        }
-    }
-
-    async fn propose_entry(&self, entry: &Entry) -> Result<Reply, SubmitError> {
-        let since = Since::now();
-        let outcome = self.propose_unmeasured(entry).await;
-        self.inner.metrics.proposed(&outcome, since);
-        outcome
-    }
-
-    async fn propose_unmeasured(&self, entry: &Entry) -> Result<Reply, SubmitError> {
-        let cluster_version = self.inner.view.borrow().cluster_version;
-        if let Err(refused) = form::allow(&entry.command, cluster_version) {
-            return Ok(Reply::Refused(refused));
-        }
-        let payload = codec::encode_entry(entry, cluster_version)?;
-        let committed = match entry.command {
-            // A turn is meant for the term in which it ran.
-            Command::CommitTurn(_) => {
-                self.inner
-                    .member
-                    .propose_in_term(entry.term, payload)
-                    .await?
-            }
-            _ => self.inner.member.propose(payload).await?,
-        };
-        Ok(codec::decode_reply(&committed.reply)?)
-    }
-}
-
-/// Refuses what no entry of the log can hold.
-fn too_large(bytes: usize) -> Refusal {
-    Refusal {
-        code: Code::TooMuchAtOnce.into(),
-        message: format!(
-            "the request has {bytes} bytes, and at most {MAX_PAYLOAD_BYTES} are taken at once"
-        ),
-        hint: "ask for it in parts".to_owned(),
     }
 }

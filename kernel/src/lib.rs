@@ -7,20 +7,31 @@
 //! `raft/mod.rs` for the log.
 
 pub mod api;
+mod attendance;
 pub mod blobs;
+mod clock;
 pub mod codec;
+mod components;
 mod doctor;
 mod heart;
 mod kernel;
 pub mod leader;
 mod machine;
+mod members;
 mod metrics;
+mod proposing;
 pub mod raft;
+mod relay;
 mod sessions;
 mod trust;
 
+pub use attendance::run_attendance;
+pub use components::run_components;
 pub use doctor::examine_directory;
 pub use heart::{Heart, Hearts};
-pub use kernel::{BuiltIn, Kernel, KernelConfig, KernelError, SubmitError};
+pub use kernel::{BuiltIn, Kernel, KernelConfig, KernelError, Place};
+pub use members::{AdmitError, MembersError, SUPPORTS, run_record};
 pub use metrics::Metrics;
+pub use proposing::SubmitError;
+pub use relay::{JoinError, join_cluster};
 pub use trust::Trust;

@@ -17,7 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::kernel::{Kernel, SubmitError};
+use crate::kernel::Kernel;
+use crate::proposing::SubmitError;
 use crate::raft::ProposeError;
 
 /// The media type of what [`Metrics::scrape`] gives.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kelson_kernel::{Kernel, KernelConfig, leader};
+use kelson_kernel::{Kernel, KernelConfig, Place, leader};
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::port::{
     COMPILATION, ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome,
@@ -22,6 +22,7 @@ use kelson_model::object::{DesiredObject, Lifecycle, ObjectKey, Origin};
 use kelson_model::principal::Principal;
 use kelson_model::request::{Accept, Request, Stage, Submission};
 use kelson_model::text::MESSAGE_BYTES;
+use kelson_model::time::ClusterTime;
 use serde_json::{Value, json};
 
 /// A sandbox whose components are text: `describe NAME BYTES` brings a kind with a schema of that
@@ -121,6 +122,7 @@ async fn accept(kernel: &Kernel, objects: Vec<DesiredObject>) {
             .submit(Submission {
                 client: "test".to_owned(),
                 sequence,
+                since: ClusterTime(0),
                 principal: Principal::new("somebody", "test"),
                 request,
             })
@@ -137,6 +139,7 @@ async fn start(data_dir: &Path, host: Talker) -> Kernel {
         built_in: Vec::new(),
         ceiling: Ceiling::default(),
         repository: None,
+        place: Place::default(),
     };
     Kernel::start(config, Arc::new(host)).await.unwrap()
 }
@@ -153,7 +156,7 @@ async fn judged(kernel: &Kernel, name: &str) -> Arc<Framework> {
 async fn a_framework_that_says_too_much_is_at_fault_and_the_next_is_put_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let kernel = start(folder.path(), Talker::default()).await;
-    let running = tokio::spawn(leader::run_frameworks(kernel.clone()));
+    let running = tokio::spawn(leader::run_leader(kernel.clone(), leader::Duty::common()));
     let config = json!({"text": "x".repeat(150 << 10)});
     let objects = vec![
         framework(&kernel, "a-describes", "describe Flood 510000", json!({})),
@@ -188,7 +191,7 @@ async fn the_loop_is_not_late_while_a_component_may_still_be_compiled() {
         hanging: Mutex::new(Some(hanging)),
     };
     let kernel = start(folder.path(), host).await;
-    tokio::spawn(leader::run_frameworks(kernel.clone()));
+    tokio::spawn(leader::run_leader(kernel.clone(), leader::Duty::common()));
     let slow = framework(&kernel, "slow", "hang Slow 1", json!({}));
     accept(&kernel, vec![slow]).await;
     let loading = async {

@@ -345,7 +345,8 @@ async fn a_silent_agent_is_unreachable_after_one_lease_and_its_session_knows() {
     let folder = tempfile::tempdir().unwrap();
     let kernel = support::start_with_lease(folder.path(), Duration::from_secs(1)).await;
     let address = serve(&kernel).await;
-    tokio::spawn(leader::run_leases(kernel.clone()));
+    tokio::spawn(leader::run_leader(kernel.clone(), leader::Duty::common()));
+    tokio::spawn(kelson_kernel::run_attendance(kernel.clone()));
     let mut agent = Listener::attach(&address, 0, 1, "").await;
     let id = AgentId(agent.attached().await.agent);
     let heard = tokio::time::Instant::now();

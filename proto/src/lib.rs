@@ -3,7 +3,8 @@
 //!
 //! This room decides how things look between processes. It never decides what they mean. Read
 //! `kelson/v1/agents.proto` (the session of an agent), `kelson/v1/kernel.proto` (clients of the
-//! kernel) and `kelson/v1/members.proto` (the members among themselves), then `convert.rs`.
+//! kernel), `kelson/v1/members.proto` (the members among themselves) and `kelson/v1/relay.proto`
+//! (what followers hand to the leader), then `convert.rs`.
 
 mod convert;
 

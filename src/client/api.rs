@@ -1,13 +1,19 @@
 //! What can be asked of a kernel.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use hyper::Method;
+use kelson_model::code::Code;
 use kelson_model::principal::Principal;
-use kelson_model::request::{Answer, Request, Submission};
+use kelson_model::request::{Answer, Beginning, Request, Submission};
+use kelson_model::time::ClusterTime;
+use kelson_model::view::ErrorReport;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::OnceCell;
+use tokio::time::sleep;
 
 use super::address::Address;
 use super::connection::{self, ANSWER, Arrived, TO_READ, percent_encoded};
@@ -19,7 +25,14 @@ pub(crate) struct Client {
     address: Address,
     name: String,
     sequence: AtomicU64,
+    /// When it began, once the kernel has told it.
+    since: OnceCell<ClusterTime>,
 }
+
+/// How long a request whose outcome is not known is repeated.
+const PERSISTENCE: Duration = Duration::from_secs(10);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One line of `/v1/watch`.
 #[derive(Debug, Clone, Deserialize)]
@@ -65,6 +78,7 @@ impl Client {
             address,
             name: format!("cli-{hex}"),
             sequence: AtomicU64::new(1),
+            since: OnceCell::new(),
         })
     }
 
@@ -141,23 +155,43 @@ impl Client {
         self.parsed(path, answer)
     }
 
-    /// Asks for a change; returns the generation that came of it, where an object changed.
+    /// Asks for a change; returns the generation that came of it, where an object changed. A
+    /// request whose outcome is not known is repeated: it is carried out once.
     ///
     /// # Errors
-    /// When nothing listens, or the kernel refuses; nothing has changed then.
+    /// When nothing listens, or the kernel refuses; nothing has changed then, unless the outcome is
+    /// still not known.
     pub(crate) async fn submit(&self, request: Request) -> Result<Option<u64>, Failure> {
         const PATH: &str = "/v1/requests";
+        let since = self.since.get_or_try_init(|| async {
+            let told: Beginning = self.get_as("/v1/client", &[]).await?;
+            Ok::<_, Failure>(told.since)
+        });
         let submission = Submission {
             client: self.name.clone(),
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            since: *since.await?,
             principal: Principal::new(&user(), "cli"),
             request,
         };
         let body = serde_json::to_value(&submission)
             .map_err(|error| Failure::usage(format!("the request cannot be sent: {error}")))?;
-        let response =
-            connection::send(&self.address, Method::POST, PATH, Some(&body), ANSWER).await?;
-        let arrived = connection::read(&self.address, response).await?;
+        let begun = Instant::now();
+        let arrived = loop {
+            let attempt = async {
+                let sent = connection::send(&self.address, Method::POST, PATH, Some(&body), ANSWER);
+                connection::read(&self.address, sent.await?).await
+            };
+            let came = attempt.await;
+            let is_open = match &came {
+                Ok(arrived) => is_open(arrived),
+                Err(failure) => failure.exit == Exit::NothingListens,
+            };
+            if !is_open || begun.elapsed() >= PERSISTENCE {
+                break came?;
+            }
+            sleep(PAUSE).await;
+        };
         let answer: Option<Answer> = serde_json::from_value(arrived.body.clone()).ok();
         match answer {
             Some(Answer::Done { generation, .. }) => Ok(generation),
@@ -226,7 +260,14 @@ fn target(path: &str, query: &[(&str, &str)]) -> String {
 }
 
 /// Who asks: the user's name, as the environment or the machine's list of users tells it.
-fn user() -> String {
+/// Whether the same request may still be answered when it is asked again.
+fn is_open(arrived: &Arrived) -> bool {
+    let told = ErrorReport::deserialize(&arrived.body);
+    told.is_ok_and(|told| told.error.code == Code::NoLeader)
+}
+
+/// Who types, for what is recorded of a change.
+pub(crate) fn user() -> String {
     let named = ["USER", "LOGNAME"]
         .iter()
         .filter_map(|name| std::env::var(name).ok())

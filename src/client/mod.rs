@@ -11,6 +11,6 @@ mod here;
 mod lines;
 
 pub(crate) use address::{Address, parse_addresses};
-pub(crate) use api::{Client, WatchBatch};
+pub(crate) use api::{Client, WatchBatch, user};
 pub(crate) use credentials::own_file as own_credentials;
 pub(crate) use here::{address_here, dev_here};

@@ -25,6 +25,8 @@ pub(super) struct Doors {
     pub(super) listener: Listener,
     /// Where it listens.
     pub(super) address: SocketAddr,
+    /// Where others reach it, `host:port`.
+    pub(super) advertised: String,
     /// The way to it, for what runs beside it.
     pub(super) own: Dialer,
     /// What it lets further machines join by, where it is encrypted.
@@ -50,6 +52,7 @@ pub(super) async fn open(data_dir: &Path, listen: Option<&str>) -> Result<Doors>
         return Ok(Doors {
             listener: Listener::plain(tcp)?,
             address,
+            advertised: reachable(address).to_string(),
             own,
             trust: None,
             renewal: None,
@@ -77,6 +80,7 @@ pub(super) async fn open(data_dir: &Path, listen: Option<&str>) -> Result<Doors>
     Ok(Doors {
         listener: Listener::secure(tcp, server, Limits::default()),
         address,
+        advertised: founded.address.clone(),
         own: Dialer::secure(own, client),
         trust: Some(trust),
         renewal: Some(renewal),

@@ -13,6 +13,7 @@ use kelson_trust::{
 use serde::{Deserialize, Serialize};
 
 use super::kernel::start_member;
+use super::place;
 use super::log;
 use super::renewal::now;
 use crate::exit::{Exit, Failure};
@@ -135,6 +136,7 @@ impl Founded {
 pub(crate) async fn init(arguments: Init) -> Result<Exit> {
     log::start()?;
     let data_dir = &arguments.data_dir;
+    let name = arguments.name.clone();
     let founded = Founded::new(
         arguments.name,
         &arguments.listen,
@@ -156,7 +158,8 @@ pub(crate) async fn init(arguments: Init) -> Result<Exit> {
         .into());
     }
     files::replace(&mark, b"")?;
-    let member = start_member(data_dir, Ceiling::default(), None).await?;
+    let place = place::settle(data_dir, name, founded.address.clone(), None).await?;
+    let member = start_member(data_dir, Ceiling::default(), None, place).await?;
     let (cluster, id) = (member.state().cluster.clone(), member.member().id());
     member.member().shutdown().await;
     let now = now();

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Subcommand};
+use kelson_kernel::leader::{Duty, DutyEnd, run_leader};
 use kelson_kernel::raft::RaftError;
-use kelson_kernel::{BuiltIn, Kernel as Member, KernelConfig, KernelError, api, leader};
+use kelson_kernel::{
+    BuiltIn, Kernel as Member, KernelConfig, KernelError, Place, api, run_attendance,
+    run_components, run_record,
+};
 use kelson_kernel_core::port::SchedulerHost;
 use kelson_model::framework::{Ceiling, Limits};
-use kelson_model::id::Digest;
 use kelson_model::object::ObjectKey;
 use kelson_model::principal::Principal;
 use kelson_model::quantity::Millis;
@@ -31,7 +34,7 @@ use super::compile::compiler;
 use super::doors;
 use super::ending::Endings;
 use super::founding::{self, Init};
-use super::log;
+use super::{log, place};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::output::emit;
@@ -93,6 +96,12 @@ struct Run {
     /// memory=256Mi,totalMemory=2Gi
     #[arg(long, value_name = "LIMITS")]
     framework_limits: Option<Ceiling>,
+    /// Its name, for people [default: of the machine, with the port]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Join the cluster of the member at this address, in plain: on one machine, for tests
+    #[arg(long, hide = true, value_name = "HOST:PORT")]
+    join: Option<String>,
     /// End at the end of stdin
     #[arg(long, hide = true)]
     supervised: bool,
@@ -132,8 +141,14 @@ async fn serve(arguments: Run) -> Result<Exit> {
     let (address, is_secure) = (doors.address, doors.renewal.is_some());
     let ceiling = arguments.framework_limits.clone().unwrap_or_default();
     let repository = arguments.repo.as_deref().map(absolute);
-    let member = start_member(&arguments.data_dir, ceiling, repository).await?;
-    load_frameworks(&member).await?;
+    let place = place::settle(
+        &arguments.data_dir,
+        arguments.name.clone(),
+        doors.advertised,
+        arguments.join.as_deref(),
+    )
+    .await?;
+    let member = start_member(&arguments.data_dir, ceiling, repository, place).await?;
     if let Some(renewal) = &doors.renewal {
         ensure_same_cluster(&member, renewal.cluster())?;
     }
@@ -151,9 +166,16 @@ async fn serve(arguments: Run) -> Result<Exit> {
             Ok("the renewal of the certificate")
         });
     }
-    spawn_leader(&member, &mut parts);
+    spawn_member(&member, &mut parts);
+    let mut duties = Duty::common();
+    duties.extend(reconciler(&arguments, doors.own));
+    let own = member.clone();
+    parts.spawn(async move {
+        let ended = run_leader(own, duties).await;
+        ended.map_err(|reason| anyhow!(reason))?;
+        Ok("what a leader does")
+    });
     announce(&arguments.data_dir, address, is_secure)?;
-    spawn_reconciler(&arguments, &member, doors.own, &mut parts);
     let stopped = member.member().stopped();
     let ended = tokio::select! {
         _ = endings.next() => Ok(()),
@@ -205,6 +227,7 @@ pub(super) async fn start_member(
     data_dir: &Path,
     ceiling: Ceiling,
     repository: Option<PathBuf>,
+    place: Place,
 ) -> Result<Member> {
     let host = WasmHost::new(HostConfig {
         compiler: compiler(),
@@ -223,6 +246,7 @@ pub(super) async fn start_member(
             .collect(),
         ceiling,
         repository,
+        place,
     };
     let host: Arc<dyn SchedulerHost> = Arc::new(host);
     let since = Instant::now();
@@ -237,52 +261,20 @@ pub(super) async fn start_member(
     }
 }
 
-/// Loads the components that the state names already, so that after a restart no scheduler is asked
-/// before it is there. One that is missing or cannot be used is left to its seats' faults.
-async fn load_frameworks(member: &Member) -> Result<()> {
-    let own = member.clone();
-    let loading = tokio::task::spawn_blocking(move || {
-        for framework in own.state().frameworks.values() {
-            let Some(digest) = &framework.component else {
-                continue;
-            };
-            let name = &framework.key.name;
-            let mut boxed = own.config().built_in.iter();
-            let in_box = boxed.find(|in_box| Digest::of(&in_box.component) == *digest);
-            let component = match in_box {
-                Some(in_box) => in_box.component.clone(),
-                None => match own.blobs().get(digest) {
-                    Ok(component) => component,
-                    Err(error) => {
-                        tracing::warn!(framework = %name, component = %digest, %error, "the component cannot be read");
-                        continue;
-                    }
-                },
-            };
-            if let Err(fault) = own.host().load(digest, &component, &framework.limits) {
-                tracing::warn!(framework = %name, component = %digest, %fault, "the component cannot be loaded");
-            }
-        }
-    });
-    loading.await.context("loading frameworks has failed")
-}
-
-fn spawn_leader(member: &Member, parts: &mut JoinSet<Result<&'static str>>) {
+/// Begins what every member does beside its API.
+fn spawn_member(member: &Member, parts: &mut JoinSet<Result<&'static str>>) {
     let own = member.clone();
     parts.spawn(async move {
-        leader::run_frameworks(own).await;
-        Ok("the loading of frameworks")
+        run_components(own).await;
+        Ok("the loading of components")
     });
     let own = member.clone();
     parts.spawn(async move {
-        leader::run_rounds(own).await;
-        Ok("the rounds")
+        run_attendance(own).await;
+        Ok("the look after sessions")
     });
-    let own = member.clone();
-    parts.spawn(async move {
-        leader::run_leases(own).await?;
-        Ok("the watch over leases")
-    });
+    // It ends when it has said what this member is.
+    tokio::spawn(run_record(member.clone()));
     let own = member.clone();
     parts.spawn(async move {
         run_listening(own).await;
@@ -311,21 +303,20 @@ fn announce(data_dir: &Path, address: SocketAddr, is_secure: bool) -> Result<()>
     Ok(())
 }
 
-/// Follows the repository, where one is given: a client of this kernel like any other, but for the
-/// sandbox that it asks.
-fn spawn_reconciler(
-    arguments: &Run,
-    member: &Member,
-    own: Dialer,
-    parts: &mut JoinSet<Result<&'static str>>,
-) {
-    let Some(repository) = arguments.repo.clone() else {
-        return;
-    };
+/// Follows the repository while this member leads, where one is given: a client of this kernel like
+/// any other, but for the sandbox that it asks.
+fn reconciler(arguments: &Run, own: Dialer) -> Option<Duty> {
+    let repository = arguments.repo.clone()?;
     let mut config = Config::dev(repository);
     config.branch.clone_from(&arguments.branch);
     config.subpath.clone_from(&arguments.path);
     config.prune_window = arguments.prune_window;
+    Some(Duty::new("reconciler", move |tenure| {
+        follow(tenure.kernel().clone(), config.clone(), own.clone())
+    }))
+}
+
+async fn follow(member: Member, config: Config, own: Dialer) -> DutyEnd {
     let port = GrpcKernel::new(own, Principal::reconciler());
     let hooks = Hooks {
         validator: Arc::new(Frameworks(member.clone())),
@@ -335,13 +326,12 @@ fn spawn_reconciler(
             Arc::new(move |doing, limit| heart.works(doing, limit))
         },
     };
-    let own = member.clone();
-    parts.spawn(async move {
-        // Before, nobody knows what a Service is, and every manifest would be wrong.
-        built_in_loaded(&own).await;
-        run_reconciler(config, Arc::new(port), hooks, std::future::pending()).await?;
-        Ok("the reconciler")
-    });
+    // Before, nobody knows what a Service is, and every manifest would be wrong.
+    built_in_loaded(&member).await;
+    run_reconciler(config, Arc::new(port), hooks, std::future::pending())
+        .await
+        .map_err(|error| error.to_string())?;
+    Err("it has ended by itself".to_owned())
 }
 
 /// Says something to whoever started this, who may not care.

@@ -11,6 +11,7 @@ mod joining;
 pub(crate) mod kernel;
 mod log;
 mod loopback;
+mod place;
 mod ranges;
 mod renewal;
 pub(crate) mod shim;

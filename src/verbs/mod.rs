@@ -13,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod manifests;
+pub(crate) mod members;
 pub(crate) mod plan;
 pub(crate) mod schema;
 pub(crate) mod set;

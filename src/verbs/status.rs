@@ -5,6 +5,7 @@ use clap::Args;
 use kelson_model::object::{Health, RolloutState, Sync};
 use kelson_model::report::{ObjectStatus, SourceStatus, StatusReport};
 
+use super::members;
 use super::target::{Target, keys, status};
 use super::watching::Watching;
 use crate::context::Context;
@@ -74,6 +75,12 @@ pub(crate) fn table(report: &StatusReport, is_wide: bool, palette: Palette) -> S
     for late in &report.late {
         text.push_str(&palette.paint(Tint::Bad, &format!("{late}; see the kernel's log")));
         text.push('\n');
+    }
+    if !report.members.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&members::table(&report.members, is_wide, palette));
     }
     let mut heads = vec![
         "KIND",

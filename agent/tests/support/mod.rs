@@ -375,6 +375,10 @@ impl Kernel for FakeKernel {
     type WatchStream = Boxed<v1::WatchBatch>;
     type GetBlobStream = Boxed<v1::BlobChunk>;
 
+    async fn begin(&self, _: Request<v1::BeginRequest>) -> Result<Response<v1::Beginning>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
     async fn submit(
         &self,
         _: Request<Streaming<v1::SubmitRequest>>,

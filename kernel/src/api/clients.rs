@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt};
 use kelson_kernel_core::Reply;
 use kelson_model::code::Code;
 use kelson_model::id::Digest;
-use kelson_model::request::{Answer, Refusal, Submission};
+use kelson_model::request::{Answer, Beginning, Refusal, Submission};
 use kelson_proto::{BLOB_CHUNK, v1};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -40,6 +40,7 @@ pub(crate) fn answer(reply: Reply) -> Answer {
         Reply::Done { index, generation } => Answer::Done { index, generation },
         Reply::Refused(refusal) => Answer::Refused(refusal),
         Reply::Attached { .. }
+        | Reply::Admitted { .. }
         | Reply::SessionOver { .. }
         | Reply::Counted { .. }
         | Reply::TokenCreated { .. }
@@ -49,6 +50,15 @@ pub(crate) fn answer(reply: Reply) -> Answer {
             message: "this reply is not for clients".to_owned(),
             hint: "this is a defect of the kernel: report it".to_owned(),
         }),
+    }
+}
+
+/// What a client has to know before its first request.
+pub(crate) fn beginning(kernel: &Kernel) -> Beginning {
+    let state = kernel.state();
+    Beginning {
+        cluster: state.cluster.clone(),
+        since: state.time,
     }
 }
 
@@ -68,10 +78,13 @@ pub(crate) async fn submit(kernel: &Kernel, who: &Who, json: &[u8]) -> Result<An
         return Ok(Answer::Refused(refusal));
     }
     submission.principal = who.principal(submission.principal);
-    let reply = kernel
-        .submit(submission)
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
+    let reply = kernel.submit(submission).await.map_err(|error| {
+        if error.is_open() {
+            Status::aborted(error.to_string())
+        } else {
+            Status::unavailable(error.to_string())
+        }
+    })?;
     Ok(answer(reply))
 }
 
@@ -96,6 +109,12 @@ impl v1::kernel_server::Kernel for ClientService {
     type SubmitStream = Answers<v1::SubmitAnswer>;
     type WatchStream = Answers<v1::WatchBatch>;
     type GetBlobStream = Answers<v1::BlobChunk>;
+
+    async fn begin(&self, _: Request<v1::BeginRequest>) -> Result<Response<v1::Beginning>, Status> {
+        let Beginning { cluster, since } = beginning(&self.kernel);
+        let since = since.0;
+        Ok(Response::new(v1::Beginning { cluster, since }))
+    }
 
     async fn submit(
         &self,
@@ -133,10 +152,13 @@ impl v1::kernel_server::Kernel for ClientService {
             )));
         }
         let cluster = self.kernel.state().cluster.clone();
-        // The index of another cluster says nothing about this one.
-        let is_own = request.cluster.is_empty() || request.cluster == cluster;
-        let resume = if is_own { request.resume } else { 0 };
-        let batches = ReceiverStream::new(watch::open_watch(&self.kernel, request.kinds, resume));
+        let token = watch::Token {
+            index: request.resume,
+            cluster: request.cluster,
+        };
+        let opened = watch::open_watch(&self.kernel, request.kinds, token).await;
+        let opened = opened.map_err(|error| Status::unavailable(error.to_string()))?;
+        let batches = ReceiverStream::new(opened);
         let to_wire = move |batch: watch::Batch| {
             let rows = batch.rows.into_iter().map(|row| v1::WatchRow {
                 kind: row.kind.to_owned(),

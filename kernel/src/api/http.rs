@@ -1,9 +1,9 @@
 //! JSON over HTTP: the same nouns for people with curl, for the CLI and for a UI.
 
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, State as Shared};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, Request, State as Shared};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use kelson_kernel_core::object::Object;
 use kelson_kernel_core::{Explanation, State, explain_absent, explain_object, report};
 use kelson_model::code::Code;
+use kelson_model::id::{AgentId, Index};
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::preview::PlanRequest;
 use kelson_model::report::{LoopReport, LoopState};
@@ -21,9 +22,11 @@ use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::access::Who;
+use crate::api::forward::{hand_on, may_go_on, to_leader};
 use crate::api::guard::refuse_foreign;
 use crate::api::logs::{LogError, LogQuery, TRAILER, open_log};
-use crate::api::{clients, enrolment, frameworks, tokens, views, watch};
+use crate::api::reads::{self, Freshness};
+use crate::api::{clients, enrolment, frameworks, members, tokens, views, watch};
 use crate::codec;
 use crate::kernel::Kernel;
 use crate::leader::preview::preview;
@@ -37,25 +40,33 @@ const MAX_BODY: usize = 64 << 20;
 pub(crate) fn routes(kernel: Kernel) -> Router {
     // Whoever asks is not known yet, and has little to say.
     let joining = post(enrolment::enrol).layer(DefaultBodyLimit::max(enrolment::MAX_BODY));
+    let of_leader = Router::new()
+        .route("/v1/frameworks", get(list_frameworks))
+        .route("/v1/frameworks/reset", post(frameworks::reset))
+        .route("/v1/frameworks/logs", get(frameworks::logs))
+        .route("/v1/frameworks/query", post(frameworks::query))
+        .route("/v1/why", get(why))
+        .route("/v1/plan", post(plan))
+        .route("/v1/members", get(members::list).post(members::change))
+        .route_layer(axum::middleware::from_fn_with_state(
+            kernel.clone(),
+            to_leader,
+        ));
     Router::new()
+        .merge(of_leader)
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .route("/v1/tasks", get(tasks))
         .route("/v1/agents", get(agents))
-        .route("/v1/frameworks", get(list_frameworks))
-        .route("/v1/frameworks/reset", post(frameworks::reset))
-        .route("/v1/frameworks/logs", get(frameworks::logs))
-        .route("/v1/frameworks/query", post(frameworks::query))
         .route("/v1/drift", get(drift))
         .route("/v1/events", get(events))
         .route("/v1/objects", get(objects))
         .route("/v1/object", get(object))
-        .route("/v1/why", get(why))
         .route("/v1/kinds", get(kinds))
+        .route("/v1/client", get(client))
         .route("/v1/requests", post(requests))
-        .route("/v1/plan", post(plan))
         .route("/v1/logs", get(logs))
         .route("/v1/watch", get(watch_rows))
         .route("/v1/info", get(info))
@@ -112,6 +123,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// There is no leader, or there was another one in between.
+    pub(super) fn leaderless(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::NoLeader,
+            message,
+            "ask again, with the same client and sequence; see `kelson members`",
+        )
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         (self.0, axum::Json(ErrorReport { error: self.1 })).into_response()
@@ -127,7 +150,7 @@ pub(super) fn reply(value: impl serde::Serialize) -> Answered {
 /// What may stand behind the question mark; each route reads what it needs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Asked {
+pub(super) struct Asked {
     namespace: Option<String>,
     kind: Option<String>,
     name: Option<String>,
@@ -139,9 +162,27 @@ struct Asked {
     stream: Option<String>,
     tail: Option<u64>,
     follow: Option<bool>,
+    stale: Option<bool>,
+    lease: Option<bool>,
+    min_index: Option<u64>,
+    cluster: Option<String>,
 }
 
 impl Asked {
+    /// The state, as fresh as whoever asks wants it.
+    pub(super) async fn state(&self, kernel: &Kernel) -> Result<State, Failure> {
+        let freshness = match (self.stale.unwrap_or(false), self.lease.unwrap_or(false)) {
+            (true, true) => return Err(Failure::bad("either `stale` or `lease`, not both")),
+            (true, false) => Freshness::Stale(Index(self.min_index.unwrap_or(0))),
+            (false, _) if self.min_index.is_some() => {
+                return Err(Failure::bad("`min_index` goes with `stale=true`"));
+            }
+            (false, true) => Freshness::Lease,
+            (false, false) => Freshness::Linearizable,
+        };
+        reads::state(kernel, freshness).await
+    }
+
     fn namespace(&self) -> Result<Option<Namespace>, Failure> {
         let parse = |text: &String| {
             text.parse()
@@ -200,8 +241,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 }
 
 async fn status(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
-    let mut status = report::status_report(&kernel.state(), asked.namespace()?.as_ref());
+    let mut status =
+        report::status_report(&asked.state(&kernel).await?, asked.namespace()?.as_ref());
     status.late = kernel.hearts().late();
+    status.members = members::of_several(&kernel).await;
     reply(status)
 }
 
@@ -229,7 +272,7 @@ async fn readyz(Shared(kernel): Shared<Kernel>) -> Response {
 
 async fn tasks(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     reply(report::task_list(
-        &kernel.state(),
+        &asked.state(&kernel).await?,
         asked.namespace()?.as_ref(),
         asked.all.unwrap_or(false),
     ))
@@ -239,8 +282,8 @@ pub(super) fn list<T: serde::Serialize>(kind: &str, items: Vec<T>) -> Answered {
     reply(List::new(kind, items))
 }
 
-async fn agents(Shared(kernel): Shared<Kernel>) -> Answered {
-    let state = kernel.state();
+async fn agents(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
+    let state = asked.state(&kernel).await?;
     list(
         "AgentList",
         state
@@ -251,8 +294,8 @@ async fn agents(Shared(kernel): Shared<Kernel>) -> Answered {
     )
 }
 
-async fn list_frameworks(Shared(kernel): Shared<Kernel>) -> Answered {
-    let (state, now) = (kernel.state(), kernel.now());
+async fn list_frameworks(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
+    let (state, now) = (asked.state(&kernel).await?, kernel.now());
     let memory = kernel.memory();
     list(
         "FrameworkList",
@@ -264,12 +307,12 @@ async fn list_frameworks(Shared(kernel): Shared<Kernel>) -> Answered {
     )
 }
 
-async fn drift(Shared(kernel): Shared<Kernel>) -> Answered {
-    reply(report::drift_report(&kernel.state()))
+async fn drift(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
+    reply(report::drift_report(&asked.state(&kernel).await?))
 }
 
 async fn events(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
-    let state = kernel.state();
+    let state = asked.state(&kernel).await?;
     let wanted = if asked.name.is_some() {
         Some(asked.object(&state)?.key.clone())
     } else {
@@ -291,7 +334,7 @@ async fn events(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
 }
 
 async fn objects(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
-    let (state, namespace) = (kernel.state(), asked.namespace()?);
+    let (state, namespace) = (asked.state(&kernel).await?, asked.namespace()?);
     let is_meant = |object: &&std::sync::Arc<Object>| {
         namespace
             .as_ref()
@@ -309,7 +352,7 @@ async fn objects(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
 }
 
 async fn object(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
-    let state = kernel.state();
+    let state = asked.state(&kernel).await?;
     reply(views::object_view(&state, asked.object(&state)?))
 }
 
@@ -324,7 +367,7 @@ fn blocked(kernel: &Kernel) -> impl Iterator<Item = Explanation> {
 }
 
 async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
-    let state = kernel.state();
+    let state = asked.state(&kernel).await?;
     let missing = match asked.object(&state) {
         Ok(object) => {
             let key = object.key.clone();
@@ -353,8 +396,8 @@ async fn why(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     }
 }
 
-async fn kinds(Shared(kernel): Shared<Kernel>) -> Answered {
-    let state = kernel.state();
+async fn kinds(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
+    let state = asked.state(&kernel).await?;
     let described = state
         .frameworks
         .values()
@@ -370,6 +413,11 @@ async fn kinds(Shared(kernel): Shared<Kernel>) -> Answered {
             .collect::<Vec<_>>()
     });
     list("KindList", items.collect())
+}
+
+/// What a client has to know before its first request.
+async fn client(Shared(kernel): Shared<Kernel>) -> Answered {
+    reply(clients::beginning(&kernel))
 }
 
 async fn requests(
@@ -388,6 +436,9 @@ async fn requests(
         Err(status) if status.code() == tonic::Code::InvalidArgument => {
             Err(Failure::bad(status.message()))
         }
+        Err(status) if status.code() == tonic::Code::Aborted => {
+            Err(Failure::leaderless(status.message()))
+        }
         Err(status) => Err(Failure::unavailable(status.message())),
     }
 }
@@ -395,6 +446,7 @@ async fn requests(
 async fn plan(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
     let request: PlanRequest =
         serde_json::from_slice(&body).map_err(|error| Failure::bad(error.to_string()))?;
+    reads::state(&kernel, Freshness::Linearizable).await?;
     let shown = tokio::task::spawn_blocking(move || {
         preview(
             &kernel.state(),
@@ -411,7 +463,7 @@ async fn plan(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
     }
 }
 
-async fn logs(Shared(kernel): Shared<Kernel>, headers: HeaderMap, asked: Asked) -> Answered {
+async fn logs(Shared(kernel): Shared<Kernel>, asked: Asked, request: Request) -> Answered {
     let stream = asked.stream.clone().unwrap_or_else(|| "stdout".to_owned());
     if !matches!(stream.as_str(), "stdout" | "stderr") {
         return Err(Failure::bad(format!(
@@ -422,6 +474,14 @@ async fn logs(Shared(kernel): Shared<Kernel>, headers: HeaderMap, asked: Asked) 
     let task = task
         .parse()
         .map_err(|error: kelson_model::id::ParseIdError| Failure::bad(error.to_string()))?;
+    let agent = reads::state(&kernel, Freshness::Linearizable).await?;
+    let agent = agent.tasks.get(&task).map(|task| task.agent);
+    if let Some((member, address)) = agent.and_then(|agent| attached_elsewhere(&kernel, agent))
+        && may_go_on(&request)
+    {
+        return hand_on(&kernel, member, &address, request).await;
+    }
+    let headers = request.headers();
     let query = LogQuery {
         task,
         stream,
@@ -448,6 +508,23 @@ async fn logs(Shared(kernel): Shared<Kernel>, headers: HeaderMap, asked: Asked) 
     Ok(([content, trailer], Body::new(body)).into_response())
 }
 
+/// The member that an agent is attached to, or the one that may know, where that is not this one.
+fn attached_elsewhere(kernel: &Kernel, agent: AgentId) -> Option<(u64, String)> {
+    if kernel.sessions().find(agent).is_some() {
+        return None;
+    }
+    let Some(member) = kernel
+        .sessions()
+        .via(agent)
+        .filter(|_| kernel.member().is_leader())
+    else {
+        return kernel.leader_elsewhere();
+    };
+    let mut members = kernel.member().members().into_iter();
+    let found = members.find(|known| known.id == member)?;
+    Some((member, found.address))
+}
+
 async fn watch_rows(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
     let kinds: Vec<String> = asked
         .kinds
@@ -465,8 +542,15 @@ async fn watch_rows(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
             watch::KINDS.join(", ")
         )));
     }
-    let batches = ReceiverStream::new(watch::open_watch(&kernel, kinds, asked.resume.unwrap_or(0)));
-    let lines = batches.map(|batch| {
+    let token = watch::Token {
+        index: asked.resume.unwrap_or(0),
+        cluster: asked.cluster.unwrap_or_default(),
+    };
+    let opened = watch::open_watch(&kernel, kinds, token).await;
+    let opened = opened.map_err(|error| Failure::leaderless(error.to_string()))?;
+    let cluster = json!(kernel.state().cluster).to_string();
+    let batches = ReceiverStream::new(opened);
+    let lines = batches.map(move |batch| {
         let rows = batch.rows.iter().map(|row| {
             let json = row.json.as_deref().unwrap_or("null");
             format!(
@@ -483,7 +567,7 @@ async fn watch_rows(Shared(kernel): Shared<Kernel>, asked: Asked) -> Answered {
             ..
         } = batch;
         let line = format!(
-            r#"{{"index":{index},"restart":{restart},"current":{current},"rows":[{rows}]}}"#
+            r#"{{"index":{index},"cluster":{cluster},"restart":{restart},"current":{current},"rows":[{rows}]}}"#
         );
         Ok::<_, std::convert::Infallible>(Bytes::from(format!("{line}\n")))
     });

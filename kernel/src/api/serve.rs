@@ -7,8 +7,10 @@ use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use kelson_proto::v1::admission_server::AdmissionServer;
 use kelson_proto::v1::agents_server::AgentsServer;
 use kelson_proto::v1::kernel_server::KernelServer;
+use kelson_proto::v1::relay_server::RelayServer;
 use kelson_trust::Listener;
 use tokio::net::TcpListener;
 
@@ -17,6 +19,7 @@ use crate::api::tokens::Trusted;
 use crate::api::{access, clients, http, sessions};
 use crate::kernel::Kernel;
 use crate::metrics::Metrics;
+use crate::relay::{AdmissionService, RelayService};
 use crate::trust::Trust;
 
 /// Serves the API in plain on a listener of this machine alone, until `shutdown` is done.
@@ -48,8 +51,14 @@ pub async fn serve_api(
     let clients = KernelServer::new(clients::ClientService::new(kernel.clone()))
         .max_decoding_message_size(kelson_proto::MAX_MESSAGE)
         .max_encoding_message_size(kelson_proto::MAX_MESSAGE);
+    let relay = RelayServer::new(RelayService::new(kernel.clone()))
+        .max_decoding_message_size(kelson_proto::MAX_MESSAGE)
+        .max_encoding_message_size(kelson_proto::MAX_MESSAGE);
     let grpc = tonic::service::Routes::new(agents)
         .add_service(clients)
+        .add_service(kernel.member().service())
+        .add_service(relay)
+        .add_service(AdmissionServer::new(AdmissionService::new(kernel.clone())))
         .prepare()
         .into_axum_router();
     let metrics = kernel.metrics().clone();

@@ -410,6 +410,7 @@ mod tests {
                     wall: WallTime(u64::MAX),
                     term: u64::MAX,
                     client: None,
+                    since: None,
                     command: Command::RecordStatuses(record),
                 };
                 let bytes = encode_entry(&entry, 0).unwrap().len();

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::views;
 use crate::kernel::Kernel;
+use crate::raft::ReadError;
 
 /// Rows of one batch, and their bytes as JSON: well below what one message may have.
 const BATCH: usize = 500;
@@ -70,17 +71,41 @@ pub(crate) const KINDS: [&str; 7] = [
     "event",
 ];
 
-/// Streams batches of these kinds (none: all) from `resume` on. The sending task ends when the
-/// receiver is dropped or the log has stopped.
-pub(crate) fn open_watch(
+/// What a watch goes on from.
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    /// The index of the last batch; 0: from the beginning.
+    pub(crate) index: u64,
+    /// The cluster of that batch; empty: not known.
+    pub(crate) cluster: String,
+}
+
+/// Streams batches of these kinds (none: all) from a token on, whichever member has given it. The
+/// sending task ends when the receiver is dropped or the log has stopped.
+///
+/// # Errors
+/// This member has not applied the token's index, and cannot find out whether it will.
+pub(crate) async fn open_watch(
     kernel: &Kernel,
     kinds: Vec<String>,
-    resume: u64,
-) -> mpsc::Receiver<Batch> {
-    let (sender, receiver) = mpsc::channel(WAITING);
+    token: Token,
+) -> Result<mpsc::Receiver<Batch>, ReadError> {
     let view = kernel.watch();
+    let (known, cluster) = {
+        let state = view.borrow();
+        (state.index.0, state.cluster.clone())
+    };
+    // The index of another cluster says nothing about this one.
+    let is_own = token.cluster.is_empty() || token.cluster == cluster;
+    let resume = if is_own { token.index } else { 0 };
+    if resume > known {
+        // Another member was ahead, or it is a token of another life: what was committed is
+        // applied here first, and then it is clear which.
+        kernel.member().read_barrier().await?;
+    }
+    let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(run_watch(view, kinds, resume, sender));
-    receiver
+    Ok(receiver)
 }
 
 async fn run_watch(

@@ -50,6 +50,7 @@ fn large(objects: u64) -> State {
             wall: WallTime(7),
             term: 1,
             client: None,
+            since: None,
             command: Command::Stage(Stage {
                 source: "dev".to_owned(),
                 revision: "0".repeat(40).parse().unwrap(),

@@ -19,6 +19,7 @@ fn entry(command: Command) -> Entry {
         wall: WallTime(7),
         term: 1,
         client: Some(("c".to_owned(), 1)),
+        since: None,
         command,
     }
 }

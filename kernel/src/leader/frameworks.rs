@@ -21,7 +21,9 @@ use tracing::{info, warn};
 
 use crate::blobs::BlobError;
 use crate::heart::Heart;
-use crate::kernel::{BuiltIn, Kernel, SubmitError};
+use crate::kernel::BuiltIn;
+use crate::leader::Tenure;
+use crate::proposing::SubmitError;
 use crate::raft::ProposeError;
 
 /// How long it waits before it tries again what the log did not take.
@@ -43,8 +45,8 @@ enum Looked {
     Again,
 }
 
-/// Loads components for ever; returns when the log has stopped.
-pub async fn run_frameworks(kernel: Kernel) {
+/// Loads components while this member leads; returns when the log has stopped.
+pub async fn run_frameworks(kernel: Tenure) {
     let mut view = kernel.watch();
     let heart = kernel.hearts().start("frameworks");
     let mut built_in: Vec<(BuiltIn, Option<Box<InstallFramework>>)> = (kernel.config().built_in)
@@ -130,7 +132,7 @@ fn to_look_at(state: &State, looked: &BTreeMap<ObjectKey, (u64, Looked)>) -> Vec
 }
 
 async fn install_built_in(
-    kernel: &Kernel,
+    kernel: &Tenure,
     heart: &Heart,
     built_in: BuiltIn,
 ) -> Result<Looked, SubmitError> {
@@ -156,7 +158,7 @@ struct Asked {
 }
 
 async fn install_object(
-    kernel: &Kernel,
+    kernel: &Tenure,
     heart: &Heart,
     state: &State,
     key: &ObjectKey,
@@ -209,7 +211,7 @@ async fn install_object(
 
 /// Compiles and describes a component, in the background, and puts it in force.
 async fn load(
-    kernel: &Kernel,
+    kernel: &Tenure,
     heart: &Heart,
     key: ObjectKey,
     component: Vec<u8>,
@@ -255,7 +257,7 @@ async fn load(
 
 /// Proposes a framework that has described itself. `apply` decides; what it objects to is tried
 /// again when the objection is gone.
-async fn put_in_force(kernel: &Kernel, install: InstallFramework) -> Result<Looked, SubmitError> {
+async fn put_in_force(kernel: &Tenure, install: InstallFramework) -> Result<Looked, SubmitError> {
     let command = Command::InstallFramework(Box::new(install.clone()));
     match kernel.propose(command).await {
         Ok(_) => {
@@ -287,7 +289,7 @@ async fn put_in_force(kernel: &Kernel, install: InstallFramework) -> Result<Look
     }
 }
 
-async fn say(kernel: &Kernel, fault: FailFramework) -> Result<Looked, SubmitError> {
+async fn say(kernel: &Tenure, fault: FailFramework) -> Result<Looked, SubmitError> {
     warn!(framework = %fault.key.name, component = %fault.component, reason = %fault.reason, "component refused");
     kernel.propose(Command::FailFramework(fault)).await?;
     Ok(Looked::Settled)

@@ -3,29 +3,28 @@
 use std::collections::BTreeMap;
 
 use kelson_kernel_core::command::{Command, SetAgentState};
-use kelson_kernel_core::record::Agent;
 use kelson_model::agent::AgentState;
-use kelson_model::id::AgentId;
-use kelson_model::session::SessionEnd;
+use kelson_model::id::{AgentId, Index};
 use tokio::time::Instant;
 
-use crate::kernel::{Kernel, SubmitError};
+use crate::leader::Tenure;
+use crate::proposing::SubmitError;
 use crate::raft::ProposeError;
-use crate::sessions::{Ending, Session};
 
-/// Watches leases for ever.
+/// Watches leases while this member leads.
 ///
 /// *Flow:* a few times per lease, each agent is looked at: one of which nothing was heard for a
-/// lease is marked, and its session, where there is one, is ended. *Guarantees:* the lease is
-/// counted once, from the last message; an agent that attaches before the mark is committed is
-/// not marked, whichever process of it. *Caveats:* an agent of which this process never heard is
-/// timed from its first look.
+/// lease, by this member or another, is marked; its session, where there is one, ends with that.
+/// *Guarantees:* the lease is counted once, from the last message; an agent that attaches before
+/// the mark is committed is not marked, whichever process of it; a new leader counts anew.
+/// *Caveats:* an agent of which this process never heard is timed from its first look.
 ///
 /// # Errors
 /// The log has stopped.
-pub async fn run_leases(kernel: Kernel) -> Result<(), SubmitError> {
+pub async fn run_leases(kernel: Tenure) -> Result<(), SubmitError> {
     let lease = kernel.config().lease;
-    let mut unheard: BTreeMap<AgentId, Instant> = BTreeMap::new();
+    let began = Instant::now();
+    let mut first_seen: BTreeMap<AgentId, (Index, Instant)> = BTreeMap::new();
     let mut ticks = tokio::time::interval(lease / 4);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let heart = kernel.hearts().start("leases");
@@ -35,17 +34,21 @@ pub async fn run_leases(kernel: Kernel) -> Result<(), SubmitError> {
         heart.works("looks at the sessions", lease);
         let (state, now) = (kernel.state(), Instant::now());
         for agent in state.agents.values() {
-            let since = match kernel.sessions().heard(agent.id) {
-                Some(heard) => heard,
-                None => *unheard.entry(agent.id).or_insert(now),
-            };
-            let is_silent = now.duration_since(since) >= lease;
-            let session = kernel.sessions().find(agent.id);
-            if let Some(session) = &session
-                && let Some(ending) = judge(agent, session, is_silent)
-            {
-                session.cut(ending);
+            let seen = first_seen.entry(agent.id).or_insert((agent.session, now));
+            if seen.0 != agent.session {
+                *seen = (agent.session, now);
             }
+            let own = kernel.sessions().find(agent.id);
+            let is_here = own.is_some_and(|session| session.index == agent.session);
+            // What was heard before this term was told to another leader as well, and a session at
+            // another member is told of a little later than it begins.
+            let since = if is_here { began } else { seen.1 };
+            let since = kernel
+                .sessions()
+                .heard(agent.id)
+                .unwrap_or(since)
+                .max(since);
+            let is_silent = now.duration_since(since) >= lease;
             if !is_silent || agent.state != AgentState::Ready {
                 continue;
             }
@@ -68,19 +71,4 @@ pub async fn run_leases(kernel: Kernel) -> Result<(), SubmitError> {
             }
         }
     }
-}
-
-/// Why a session is ended, where it is.
-fn judge(agent: &Agent, session: &Session, is_silent: bool) -> Option<Ending> {
-    if is_silent {
-        let message = "nothing was heard of the agent for a lease";
-        return Some(Ending::new(SessionEnd::Silent, message));
-    }
-    // Marked while its attach was on its way; only a new attach makes it ready again.
-    let is_forsaken =
-        agent.state != AgentState::Ready && agent.session == session.index && !session.is_leaving();
-    is_forsaken.then(|| {
-        let message = "the agent was taken for unreachable: attach again";
-        Ending::new(SessionEnd::Silent, message)
-    })
 }

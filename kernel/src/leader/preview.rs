@@ -153,6 +153,7 @@ impl Fork {
             wall: self.wall,
             term: self.term,
             client: None,
+            since: None,
             command,
         };
         let index = Index(self.state.index.0 + 1);

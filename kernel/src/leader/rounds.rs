@@ -5,8 +5,8 @@
 //! ends. *Guarantees:* no seat waits for another one's turn; a turn that is void, lost or not
 //! accepted has changed nothing, its instance is dropped, and its changes are shown again; an
 //! outcome that says nothing new writes no entry; nothing but the end of the log ends the loop.
-//! *Assumes:* this member leads. *Caveats:* a turn that waits for a place in the pool sees the
-//! state as of when it was planned.
+//! *Assumes:* this member leads; what it proposes is fenced by its term. *Caveats:* a turn that
+//! waits for a place in the pool sees the state as of when it was planned.
 
 use std::future::Future;
 use std::sync::{Arc, MutexGuard};
@@ -24,8 +24,10 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument, info_span, warn};
 
 use crate::heart::Heart;
-use crate::kernel::{Kernel, SubmitError};
+use crate::kernel::Kernel;
+use crate::leader::Tenure;
 use crate::metrics::{Metrics, Since};
+use crate::proposing::SubmitError;
 use crate::raft::ProposeError;
 
 /// Longest sleep without a wake-up; a round that finds nothing costs microseconds.
@@ -54,7 +56,7 @@ pub(crate) trait Ground: Clone + Send + Sync + 'static {
     fn propose(&self, command: Command) -> impl Future<Output = Result<Reply, SubmitError>> + Send;
 }
 
-impl Ground for Kernel {
+impl Ground for Tenure {
     fn watch(&self) -> watch::Receiver<State> {
         Kernel::watch(self)
     }
@@ -74,12 +76,12 @@ impl Ground for Kernel {
         Kernel::metrics(self)
     }
     async fn propose(&self, command: Command) -> Result<Reply, SubmitError> {
-        Kernel::propose(self, command).await
+        Tenure::propose(self, command).await
     }
 }
 
-/// Runs rounds for ever; returns when the log has stopped.
-pub async fn run_rounds(kernel: Kernel) {
+/// Runs rounds while this member leads; returns when the log has stopped.
+pub async fn run_rounds(kernel: Tenure) {
     let heart = kernel.hearts().start("rounds");
     let places = std::thread::available_parallelism().map_or(2, usize::from);
     run_rounds_on(kernel, heart, places).await;

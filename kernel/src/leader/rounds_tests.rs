@@ -179,6 +179,7 @@ impl World {
                 wall: WallTime(now.0),
                 term: 1,
                 client: None,
+                since: None,
                 command,
             };
             reply = Some(apply(state, Index(state.index.0 + 1), &entry));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kelson_model::id::{AgentId, Index};
 use kelson_model::session::SessionEnd;
@@ -34,6 +35,16 @@ impl Ending {
         Self {
             end,
             message: message.into(),
+        }
+    }
+
+    /// Says that the agent has attached anew, by this process of it or by another one.
+    pub(crate) fn newer(incarnation: u64, newest: u64) -> Self {
+        if incarnation == newest {
+            Self::new(SessionEnd::Replaced, "the agent has attached once more")
+        } else {
+            let message = "a newer process of this agent has attached";
+            Self::new(SessionEnd::Superseded, message)
         }
     }
 
@@ -117,6 +128,8 @@ impl Session {
 struct Known {
     session: Option<Arc<Session>>,
     heard: Instant,
+    /// The member that has told of it, where it is attached there.
+    via: Option<u64>,
 }
 
 /// All sessions of this member.
@@ -139,6 +152,7 @@ impl Sessions {
         let known = by_agent.entry(session.agent).or_insert_with(|| Known {
             session: None,
             heard: Instant::now(),
+            via: None,
         });
         known.heard = Instant::now();
         let older = match &known.session {
@@ -147,15 +161,7 @@ impl Sessions {
         };
         drop(by_agent);
         if let Some(older) = older {
-            let (end, message) = if older.incarnation == session.incarnation {
-                (SessionEnd::Replaced, "the agent has attached once more")
-            } else {
-                (
-                    SessionEnd::Superseded,
-                    "a newer process of this agent has attached",
-                )
-            };
-            older.cut(Ending::new(end, message));
+            older.cut(Ending::newer(older.incarnation, session.incarnation));
         }
     }
 
@@ -186,6 +192,40 @@ impl Sessions {
             .values()
             .filter_map(|known| known.session.clone())
             .collect()
+    }
+
+    /// All sessions, with when their agents were last heard of.
+    pub(crate) fn all_heard(&self) -> Vec<(Arc<Session>, Instant)> {
+        let by_agent = self.lock();
+        by_agent
+            .values()
+            .filter_map(|known| Some((known.session.clone()?, known.heard)))
+            .collect()
+    }
+
+    /// Notes what another member has heard of agents that are attached there, and how long ago.
+    pub(crate) fn hear_of(&self, member: u64, agents: impl Iterator<Item = (AgentId, Duration)>) {
+        let now = Instant::now();
+        let mut by_agent = self.lock();
+        for (agent, silent) in agents {
+            let Some(heard) = now.checked_sub(silent) else {
+                continue;
+            };
+            let known = by_agent.entry(agent).or_insert(Known {
+                session: None,
+                heard,
+                via: None,
+            });
+            known.heard = known.heard.max(heard);
+            known.via = Some(member);
+        }
+    }
+
+    /// The member that an agent is attached to, where that is not this one and it has told so.
+    pub(crate) fn via(&self, agent: AgentId) -> Option<u64> {
+        let by_agent = self.lock();
+        let known = by_agent.get(&agent)?;
+        known.via.filter(|_| known.session.is_none())
     }
 
     /// Notes that an agent has said something, be it that it wants to attach.

@@ -5,11 +5,13 @@
     reason = "each test binary uses a part of it"
 )]
 
+pub(crate) mod trio;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kelson_kernel::{Kernel, KernelConfig};
+use kelson_kernel::{Kernel, KernelConfig, Place};
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::port::{
     ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
@@ -18,9 +20,10 @@ use kelson_model::framework::{Ceiling, Description, Limits};
 use kelson_model::id::Digest;
 use kelson_model::principal::Principal;
 use kelson_model::request::{Request, SetNamespace, Submission};
+use kelson_model::time::ClusterTime;
 
 /// A sandbox without any component: no turn is ever asked of it here.
-struct NoHost;
+pub(crate) struct NoHost;
 
 impl SchedulerHost for NoHost {
     fn load(&self, _: &Digest, _: &[u8], _: &Limits) -> Result<Description, LoadFault> {
@@ -63,6 +66,7 @@ pub(crate) async fn start_with_lease(data_dir: &Path, lease: Duration) -> Kernel
         built_in: Vec::new(),
         ceiling: Ceiling::default(),
         repository: None,
+        place: Place::default(),
     };
     Kernel::start(config, Arc::new(NoHost)).await.unwrap()
 }
@@ -74,6 +78,7 @@ pub(crate) fn weight(sequence: u64) -> Submission {
     Submission {
         client: "test".to_owned(),
         sequence,
+        since: ClusterTime(0),
         principal: Principal::new("somebody", "test"),
         request: Request::SetNamespace(SetNamespace { namespace, weight }),
     }

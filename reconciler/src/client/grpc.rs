@@ -1,20 +1,19 @@
 //! The kernel at the other end of a connection.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kelson_model::id::Digest;
 use kelson_model::principal::Principal;
-use kelson_model::request::{Answer, Request, Submission};
+use kelson_model::request::{Answer, Request};
 use kelson_proto::MAX_MESSAGE;
 use kelson_proto::v1::kernel_client::KernelClient;
 use kelson_trust::Dialer;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use super::backoff::{Backoff, random};
+use super::backoff::Backoff;
 use super::blobs;
 use super::port::{Asking, BatchStream, KernelPort, PortError, RowKind};
 use super::submitting::{Order, may_pass, run_submitting};
@@ -35,11 +34,7 @@ pub struct GrpcKernel {
     address: String,
     client: KernelClient<Channel>,
     principal: Principal,
-    /// Random, of this value alone.
-    name: String,
-    sequence: AtomicU64,
-    /// Held while a sequence is taken and its request queued, so that the two orders are one.
-    orders: Mutex<mpsc::Sender<Order>>,
+    orders: mpsc::Sender<Order>,
     patience: Duration,
 }
 
@@ -70,9 +65,7 @@ impl GrpcKernel {
             address,
             client,
             principal,
-            name: format!("{:016x}{:016x}", random(), random()),
-            sequence: AtomicU64::new(0),
-            orders: Mutex::new(orders),
+            orders,
             patience,
         }
     }
@@ -92,19 +85,12 @@ impl GrpcKernel {
     async fn ask(&self, request: Request) -> Result<Answer, PortError> {
         let (answer, answered) = oneshot::channel();
         let ended = || self.unreachable("its client has ended");
-        {
-            let orders = self.orders.lock().await;
-            let place = orders.reserve().await.map_err(|_| ended())?;
-            place.send(Order {
-                submission: Submission {
-                    client: self.name.clone(),
-                    sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
-                    principal: self.principal.clone(),
-                    request,
-                },
-                answer,
-            });
-        }
+        let order = Order {
+            principal: self.principal.clone(),
+            request,
+            answer,
+        };
+        self.orders.send(order).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
 

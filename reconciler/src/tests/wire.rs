@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
+use kelson_model::code::Code;
 use kelson_model::id::{Digest, Index};
 use kelson_model::principal::Principal;
-use kelson_model::request::{Answer, Confirm, Request, Submission};
+use kelson_model::request::{Answer, Confirm, Refusal, Request, Submission};
 use kelson_proto::v1;
 use kelson_proto::v1::kernel_server::{Kernel, KernelServer};
 use tokio::net::TcpListener;
@@ -24,6 +25,8 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[derive(Clone, Default)]
 struct Flaky {
     breaks: Arc<Mutex<u32>>,
+    /// How many answers then say that the client is not known any more.
+    forgets: Arc<Mutex<u32>>,
     asked: Arc<Mutex<Vec<Submission>>>,
     resumed: Arc<Mutex<Vec<u64>>>,
     stored: Arc<Mutex<Vec<u8>>>,
@@ -33,11 +36,19 @@ struct Flaky {
 
 impl Flaky {
     fn breaks(&self) -> bool {
-        let mut breaks = self.breaks.lock().unwrap();
-        let is_broken = *breaks > 0;
-        *breaks = breaks.saturating_sub(1);
-        is_broken
+        count_down(&self.breaks)
     }
+
+    fn forgets(&self) -> bool {
+        count_down(&self.forgets)
+    }
+}
+
+fn count_down(times: &Mutex<u32>) -> bool {
+    let mut times = times.lock().unwrap();
+    let is_left = *times > 0;
+    *times = times.saturating_sub(1);
+    is_left
 }
 
 #[tonic::async_trait]
@@ -45,6 +56,17 @@ impl Kernel for Flaky {
     type SubmitStream = Answers<v1::SubmitAnswer>;
     type WatchStream = Answers<v1::WatchBatch>;
     type GetBlobStream = Answers<v1::BlobChunk>;
+
+    async fn begin(
+        &self,
+        _: tonic::Request<v1::BeginRequest>,
+    ) -> Result<Response<v1::Beginning>, Status> {
+        let since = u64::try_from(self.asked.lock().unwrap().len()).unwrap();
+        Ok(Response::new(v1::Beginning {
+            cluster: "test".to_owned(),
+            since,
+        }))
+    }
 
     async fn submit(
         &self,
@@ -58,9 +80,16 @@ impl Kernel for Flaky {
             if flaky.breaks() {
                 return Err(Status::unavailable("broken on purpose"));
             }
-            let answer = Answer::Done {
-                index,
-                generation: None,
+            let answer = match flaky.forgets() {
+                true => Answer::Refused(Refusal {
+                    code: Code::ClientForgotten.into(),
+                    message: String::new(),
+                    hint: String::new(),
+                }),
+                false => Answer::Done {
+                    index,
+                    generation: None,
+                },
             };
             Ok(v1::SubmitAnswer {
                 answer_json: serde_json::to_string(&answer).unwrap(),
@@ -169,6 +198,31 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_sequence() {
             .iter()
             .all(|it| it.client == asked[0].client && it.client.len() <= 64)
     );
+}
+
+#[tokio::test]
+async fn a_client_that_was_forgotten_begins_anew_unless_its_request_may_have_been_carried_out() {
+    let flaky = Flaky::default();
+    let address = serve(&flaky).await;
+    let kernel = GrpcKernel::new(&address, Principal::reconciler()).unwrap();
+    *flaky.forgets.lock().unwrap() = 1;
+    let answer = kernel.submit(request()).await.unwrap();
+    assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
+    // Its first answer is lost, so nobody knows whether it was done.
+    *flaky.breaks.lock().unwrap() = 1;
+    *flaky.forgets.lock().unwrap() = 1;
+    let answer = kernel.submit(request()).await.unwrap();
+    let Answer::Refused(refusal) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(refusal.code, Code::ClientForgotten);
+    kernel.submit(request()).await.unwrap();
+    let asked = flaky.asked.lock().unwrap();
+    let sequences: Vec<u64> = asked.iter().map(|it| it.sequence).collect();
+    assert_eq!(sequences, [1, 1, 2, 2, 1]);
+    let since: Vec<u64> = asked.iter().map(|it| it.since.0).collect();
+    assert_eq!(since, [0, 1, 1, 1, 4]);
+    assert_ne!(asked[0].client, asked[1].client);
 }
 
 #[tokio::test]

@@ -210,7 +210,11 @@ fn bytes(reply: &Reply) -> usize {
             let rows = refusals.iter().map(|refusal| FIXED + refusal.reason.len());
             FIXED + rows.sum::<usize>()
         }
-        Reply::Done { .. } | Reply::Attached { .. } | Reply::Admitted { .. } => FIXED,
+        Reply::Done { .. }
+        | Reply::Attached { .. }
+        | Reply::Admitted { .. }
+        | Reply::TokenCreated { .. }
+        | Reply::Joined { .. } => FIXED,
     }
 }
 
