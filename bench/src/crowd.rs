@@ -121,6 +121,7 @@ impl Crowd {
             wall: WallTime(1_700_000_000_000 + index.0),
             term: 1,
             client: None,
+            since: None,
             command,
         };
         match apply(&mut self.state, index, &entry) {

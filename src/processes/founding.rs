@@ -13,8 +13,8 @@ use kelson_trust::{
 use serde::{Deserialize, Serialize};
 
 use super::kernel::start_member;
-use super::place;
 use super::log;
+use super::place;
 use super::renewal::now;
 use crate::exit::{Exit, Failure};
 use crate::files;

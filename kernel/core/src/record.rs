@@ -7,9 +7,7 @@ use imbl::{OrdMap, OrdSet, Vector};
 use kelson_model::access::Role;
 use kelson_model::agent::{AgentDescription, AgentState};
 use kelson_model::framework::{Description, FaultCause, Limits, serves};
-use kelson_model::id::{
-    AgentId, Digest, Index, MemberId, Revision, TaskId, TokenId, WorkloadId,
-};
+use kelson_model::id::{AgentId, Digest, Index, MemberId, Revision, TaskId, TokenId, WorkloadId};
 use kelson_model::member::MemberDescription;
 use kelson_model::object::{DesiredObject, Namespace, ObjectKey};
 use kelson_model::principal::Principal;

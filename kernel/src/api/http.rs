@@ -474,8 +474,8 @@ async fn logs(Shared(kernel): Shared<Kernel>, asked: Asked, request: Request) ->
     let task = task
         .parse()
         .map_err(|error: kelson_model::id::ParseIdError| Failure::bad(error.to_string()))?;
-    let agent = reads::state(&kernel, Freshness::Linearizable).await?;
-    let agent = agent.tasks.get(&task).map(|task| task.agent);
+    let state = reads::state(&kernel, Freshness::Linearizable).await?;
+    let agent = state.tasks.get(task).map(|task| task.agent());
     if let Some((member, address)) = agent.and_then(|agent| attached_elsewhere(&kernel, agent))
         && may_go_on(&request)
     {

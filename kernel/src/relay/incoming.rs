@@ -139,7 +139,10 @@ fn may_be_handed_on(command: &Command) -> bool {
         | Command::SetNamespace(_)
         | Command::AdmitMember(_)
         | Command::RecordMember(_)
-        | Command::DismissMember(_) => true,
+        | Command::DismissMember(_)
+        | Command::CreateToken(_)
+        | Command::UseToken(_)
+        | Command::RevokeToken(_) => true,
         Command::FoundCluster(_)
         | Command::CommitTurn(_)
         | Command::InstallFramework(_)

@@ -204,7 +204,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_sequence() {
 async fn a_client_that_was_forgotten_begins_anew_unless_its_request_may_have_been_carried_out() {
     let flaky = Flaky::default();
     let address = serve(&flaky).await;
-    let kernel = GrpcKernel::new(&address, Principal::reconciler()).unwrap();
+    let kernel = GrpcKernel::new(dialer(&address), Principal::reconciler());
     *flaky.forgets.lock().unwrap() = 1;
     let answer = kernel.submit(request()).await.unwrap();
     assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");

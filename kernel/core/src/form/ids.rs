@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use kelson_model::code::ToldCode;
-use kelson_model::id::{
-    AgentId, Digest, Index, MemberId, Revision, TaskId, TokenId, WorkloadId,
-};
+use kelson_model::id::{AgentId, Digest, Index, MemberId, Revision, TaskId, TokenId, WorkloadId};
 use kelson_model::object::{Namespace, ObjectKey};
 use kelson_model::principal::Principal;
 use kelson_model::quantity::{Bytes, MilliCpus, Millis, Resources};
