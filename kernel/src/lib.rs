@@ -34,4 +34,4 @@ pub use members::{AdmitError, MembersError, SUPPORTS, run_record};
 pub use metrics::Metrics;
 pub use proposing::SubmitError;
 pub use relay::{JoinError, join_cluster};
-pub use trust::Trust;
+pub use trust::{SecureDialer, Trust};

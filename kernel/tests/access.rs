@@ -7,16 +7,18 @@ mod support;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kelson_kernel::api::serve_api;
-use kelson_kernel::{Kernel, Trust};
+use kelson_kernel::raft::{Dialer as _, Lane};
+use kelson_kernel::{Kernel, SecureDialer, Trust};
 use kelson_model::access::Role;
 use kelson_model::code::Code as Told;
 use kelson_model::id::TokenId;
 use kelson_model::time::WallTime;
 use kelson_proto::v1::agent_message::Message as Up;
 use kelson_proto::v1::agents_client::AgentsClient;
+use kelson_proto::v1::kernel_client::KernelClient;
 use kelson_proto::v1::kernel_message::Message as Down;
 use kelson_proto::v1::{
-    AgentDescription, AgentMessage, Attach, Goodbye, KernelMessage, SessionEnd,
+    AgentDescription, AgentMessage, Attach, BlobDigests, Goodbye, KernelMessage, SessionEnd,
 };
 use kelson_trust::{
     Address, Addresses, Authority, ClientTls, Dialer, Identity, KeyedCertificate, Limits, Listener,
@@ -293,4 +295,25 @@ async fn whoever_is_not_known_may_say_little() {
     let stage = Stage::start(folder.path()).await;
     let asked = json!({"token": "x".repeat(20_000)});
     assert_eq!(stage.post(None, "/v1/enrol", asked).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_member_speaks_to_the_member_that_is_meant_and_to_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::start(folder.path()).await;
+    let own = issue(&stage.authority, Role::Member, "mbr_2");
+    let bundle = stage.authority.bundle().unwrap();
+    let tls = ClientTls::new(&bundle, Some(&own), Protocol::Http2).unwrap();
+    let dialer = SecureDialer::new(tls);
+    let ask = async |member: u64| {
+        let channel = dialer
+            .dial(member, stage.address.authority(), Lane::Urgent)
+            .unwrap();
+        let none = BlobDigests::default();
+        KernelClient::new(channel).missing_blobs(none).await
+    };
+    ask(1).await.unwrap();
+    let refused = ask(3).await.unwrap_err();
+    let told = format!("{refused:?}");
+    assert!(told.contains("it is mbr_1, and not mbr_3"), "{told}");
 }

@@ -60,6 +60,20 @@ pub(crate) async fn run(arguments: &Login, context: &Context) -> Result<Exit> {
             .with_hint("a machine joins by `kelson agent join` or `kelson kernel join`")
             .into());
     }
+    let file: PathBuf = match &context.common.credentials {
+        Some(file) => file.clone(),
+        None => own_credentials().context(
+            "HOME does not say where to keep credentials; name a file with --credentials",
+        )?,
+    };
+    let holds_certificate = Credentials::load(&file)
+        .is_ok_and(|kept| matches!(kept.proof, Proof::Certificate(_)));
+    if holds_certificate {
+        let message = format!("{} holds a certificate, which would be lost", file.display());
+        return Err(Failure::usage(message)
+            .with_hint("name another file with --credentials")
+            .into());
+    }
     let given = parse_addresses(&arguments.address)?;
     let pinned = Client::new(Address::pinned(given.clone(), &token.authority)?)?;
     let (bundle, answer) = authorities(&pinned, &token).await?;
@@ -70,12 +84,6 @@ pub(crate) async fn run(arguments: &Login, context: &Context) -> Result<Exit> {
         addresses: Addresses::new(&all)?,
         bundle,
         proof: Proof::Token(token),
-    };
-    let file: PathBuf = match &context.common.credentials {
-        Some(file) => file.clone(),
-        None => own_credentials().context(
-            "HOME does not say where to keep credentials; name a file with --credentials",
-        )?,
     };
     let client = Client::new(Address::secure(&credentials, &file, None)?)?;
     let info: MemberInfo = client.get_as("/v1/info", &[]).await?;

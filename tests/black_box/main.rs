@@ -16,6 +16,7 @@ mod founded;
 mod frameworks;
 mod git;
 mod machine;
+mod operate;
 mod releases;
 mod restarts;
 mod servers;

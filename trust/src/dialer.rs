@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::addresses::{Address, Addresses};
 use crate::connection::Connection;
+use crate::identity::Certified;
 use crate::tls::{ClientTls, explain};
 
 /// How long one address may take to answer a connection.
@@ -94,6 +95,8 @@ pub struct Dialer {
 struct Inner {
     addresses: Addresses,
     tls: Option<ClientTls>,
+    /// Whoever else answers is not spoken to.
+    only: Option<String>,
     /// The place of the address that is tried first.
     first: AtomicUsize,
 }
@@ -101,19 +104,25 @@ struct Inner {
 impl Dialer {
     /// Speaks TLS.
     pub fn secure(addresses: Addresses, tls: ClientTls) -> Self {
-        Self::new(addresses, Some(tls))
+        Self::new(addresses, Some(tls), None)
+    }
+
+    /// Speaks TLS, and to the member of this name only: `mbr_2`.
+    pub fn secure_to(name: &str, addresses: Addresses, tls: ClientTls) -> Self {
+        Self::new(addresses, Some(tls), Some(name.to_owned()))
     }
 
     /// Speaks in plain, on this machine alone.
     pub fn plain(addresses: Addresses) -> Self {
-        Self::new(addresses, None)
+        Self::new(addresses, None, None)
     }
 
-    fn new(addresses: Addresses, tls: Option<ClientTls>) -> Self {
+    fn new(addresses: Addresses, tls: Option<ClientTls>, only: Option<String>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 addresses,
                 tls,
+                only,
                 first: AtomicUsize::new(0),
             }),
         }
@@ -189,6 +198,16 @@ impl Dialer {
             .await
             .map_err(|_| late(HANDSHAKE))?
             .map_err(|error| Why::Untrusted(explain(&error)))?;
+        if let Some(only) = &self.inner.only {
+            let shown = shaken.get_ref().1.peer_certificates();
+            let shown = shown.and_then(|chain| chain.first());
+            let name = shown.and_then(|own| Certified::read(own).ok());
+            let name = name.map(|certified| certified.identity.name);
+            if name.as_ref() != Some(only) {
+                let name = name.unwrap_or_default();
+                return Err(Why::Untrusted(format!("it is {name}, and not {only}")));
+            }
+        }
         Ok(Connection::secure(shaken, None))
     }
 }

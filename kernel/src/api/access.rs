@@ -157,6 +157,7 @@ const READER: &[Role] = &[Role::Reader];
 const OPERATOR: &[Role] = &[Role::Operator];
 const ADMIN: &[Role] = &[Role::Admin];
 const AGENT: &[Role] = &[Role::Agent];
+const MEMBER: &[Role] = &[Role::Member];
 /// People who look, and agents, which fetch the files of their tasks.
 const READER_OR_AGENT: &[Role] = &[Role::Reader, Role::Agent];
 
@@ -205,6 +206,14 @@ const ROUTES: &[Route] = &[
         Scope::Everywhere,
     ),
     route("/kelson.v1.Agents/Session", AGENT, Scope::Nowhere),
+    route("/kelson.v1.Members/Append", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Members/Beat", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Members/Vote", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Members/PreVote", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Members/HandOver", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Members/ReadIndex", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Members/Greet", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Members/SendSnapshot", MEMBER, Scope::Everywhere),
 ];
 
 /// What a query may name.

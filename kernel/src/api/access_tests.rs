@@ -8,6 +8,7 @@ const HTTP: &str = include_str!("http.rs");
 const PROTOS: &[&str] = &[
     include_str!("../../../proto/kelson/v1/agents.proto"),
     include_str!("../../../proto/kelson/v1/kernel.proto"),
+    include_str!("../../../proto/kelson/v1/members.proto"),
 ];
 
 fn known(role: Role, namespace: Option<&str>) -> Who {
