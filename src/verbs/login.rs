@@ -66,10 +66,13 @@ pub(crate) async fn run(arguments: &Login, context: &Context) -> Result<Exit> {
             "HOME does not say where to keep credentials; name a file with --credentials",
         )?,
     };
-    let holds_certificate = Credentials::load(&file)
-        .is_ok_and(|kept| matches!(kept.proof, Proof::Certificate(_)));
+    let holds_certificate =
+        Credentials::load(&file).is_ok_and(|kept| matches!(kept.proof, Proof::Certificate(_)));
     if holds_certificate {
-        let message = format!("{} holds a certificate, which would be lost", file.display());
+        let message = format!(
+            "{} holds a certificate, which would be lost",
+            file.display()
+        );
         return Err(Failure::usage(message)
             .with_hint("name another file with --credentials")
             .into());

@@ -89,7 +89,8 @@ impl Operator {
             self.set.insert(name.to_owned(), value.to_owned());
         } else if let Some((name, asked)) = command.split_once("=$(") {
             let value = self.run(asked.strip_suffix(')').unwrap());
-            self.set.insert(name.to_owned(), value.trim_end().to_owned());
+            self.set
+                .insert(name.to_owned(), value.trim_end().to_owned());
         } else if remark.trim() == "goes on" {
             let mut shell = self.shell(&command);
             let process = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
