@@ -8,7 +8,6 @@ use kelson_model::id::Index;
 use kelson_model::report::API_VERSION;
 
 use crate::blobs::{BlobError, Blobs};
-use crate::codec;
 use crate::machine::KernelMachine;
 use crate::metrics::Metrics;
 use crate::raft::{RaftError, examine};
@@ -47,7 +46,7 @@ pub fn examine_directory(data_dir: &Path) -> Result<DoctorReport, RaftError> {
         snapshots: found.snapshots.into_iter().map(snapshot).collect(),
         state: StateFinding {
             index: Index(found.applied.index),
-            hash: codec::state_hash(&state),
+            hash: state.hash().to_string(),
             objects: count(state.objects.len()),
             tasks: count(state.tasks.len()),
             agents: count(state.agents.len()),

@@ -7,7 +7,6 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kelson_kernel::codec::state_hash;
 use kelson_kernel::examine_directory;
 
 /// Starts a kernel, writes, snapshots in between, stops; gives the hash of its last state.
@@ -16,7 +15,7 @@ async fn written(folder: &Path) -> String {
     support::write(&kernel, 1..20).await;
     kernel.member().snapshot_now().await.unwrap();
     support::write(&kernel, 20..40).await;
-    let hash = state_hash(&kernel.state());
+    let hash = kernel.state().hash().to_string();
     kernel.blobs().put(b"a component").unwrap();
     kernel.member().shutdown().await;
     hash

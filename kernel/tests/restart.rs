@@ -5,7 +5,6 @@
 
 mod support;
 
-use kelson_kernel::codec::state_hash;
 use kelson_kernel_core::Reply;
 use kelson_model::code::Code;
 use kelson_model::id::TaskId;
@@ -21,11 +20,11 @@ async fn the_state_is_the_same_after_a_restart_across_a_snapshot_and_its_tail() 
     support::write(&kernel, 200..300).await;
     kernel.member().snapshot_now().await.unwrap();
     support::write(&kernel, 300..320).await;
-    let before = (state_hash(&kernel.state()), kernel.state().time);
+    let before = (kernel.state().hash(), kernel.state().time);
     kernel.member().shutdown().await;
     drop(kernel);
     let kernel = support::start(folder.path()).await;
-    assert_eq!(state_hash(&kernel.state()), before.0);
+    assert_eq!(kernel.state().hash(), before.0);
     assert!(kernel.now() >= before.1, "cluster time went back");
 }
 

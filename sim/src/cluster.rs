@@ -446,7 +446,7 @@ impl Cluster {
 
     /// Names the content of the state.
     pub fn hash(&self) -> String {
-        kelson_kernel::codec::state_hash(&self.state)
+        self.state.hash().to_string()
     }
 
     /// The tasks of an object that have not ended: name, agent and generation, in order.

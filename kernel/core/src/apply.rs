@@ -73,13 +73,14 @@ pub fn apply_form(state: &mut State, index: Index, entry: &Entry, since: u32) ->
             reply
         }
         Err(refused) => {
-            *state = before;
+            *state = before.clone();
             Reply::Refused(refused)
         }
     };
     if let Some((client, sequence)) = &entry.client {
         state.remember(client, *sequence, entry.since, &reply);
     }
+    state.keep_hashes(&before);
     reply
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub const KEPT_GENERATIONS: usize = 10;
 
 /// One object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Object {
     /// What names it.
@@ -67,7 +67,7 @@ pub struct Object {
 }
 
 /// One generation of a specification.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generation {
     /// Its number.

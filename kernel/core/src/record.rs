@@ -36,7 +36,7 @@ pub const MOST_TOKENS: usize = 1000;
 
 /// One task, whole, as it is stored and handed on; in a state it is a
 /// [`TaskRef`](crate::TaskRef).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// Names it for ever.
@@ -111,7 +111,7 @@ pub struct StopOrder {
 }
 
 /// One agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agent {
     /// Names it for ever.
@@ -166,7 +166,7 @@ impl Agent {
 }
 
 /// One seat.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seat {
     /// What names it.
@@ -195,7 +195,7 @@ pub struct Seat {
 }
 
 /// One framework.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Framework {
     /// Its object; a built-in one has a key and no object.
@@ -242,7 +242,7 @@ impl Framework {
 }
 
 /// Objects of a revision that lie beside the state until they are accepted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Staged {
     /// The revision.
@@ -257,7 +257,7 @@ pub struct Staged {
 }
 
 /// What the kernel remembers of a client, so that a repeated request is carried out once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
     /// The highest sequence of its requests.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::port::RefusalRow;
 
 /// What an entry came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Reply {
     /// It is done.

@@ -36,6 +36,7 @@ use self::clients::ClientIndex;
 use self::directory::Directory;
 use self::journal::Journal;
 use self::task_index::TaskIndex;
+use crate::form::Hashes;
 use crate::object::Object;
 use crate::port::SeatId;
 use crate::record::{
@@ -145,6 +146,8 @@ pub struct State {
     directory: Directory,
     /// Derived: which row changed when.
     journal: Journal,
+    /// Derived: the hashes of the rows, as of the end of an entry.
+    hashes: Hashes,
 }
 
 impl Deref for State {
@@ -222,10 +225,21 @@ impl State {
             client_index: ClientIndex::of(&records.clients),
             directory: Directory::of(&records),
             journal,
+            hashes: Hashes::of(&records),
             records,
         };
         state.lay_out_changes();
         state
+    }
+
+    /// The sums of the rows' hashes.
+    pub(crate) fn hashes(&self) -> &Hashes {
+        &self.hashes
+    }
+
+    /// Takes what an entry has changed into the hashes; `before` is the state that it found.
+    pub(crate) fn keep_hashes(&mut self, before: &Self) {
+        self.hashes.keep(&before.records, &self.records);
     }
 
     /// The object of a workload.

@@ -27,7 +27,6 @@ use crate::api::guard::refuse_foreign;
 use crate::api::logs::{LogError, LogQuery, TRAILER, open_log};
 use crate::api::reads::{self, Freshness};
 use crate::api::{clients, enrolment, frameworks, members, tokens, views, watch};
-use crate::codec;
 use crate::kernel::Kernel;
 use crate::leader::preview::preview;
 use crate::metrics::MEDIA_TYPE;
@@ -585,7 +584,7 @@ async fn info(Shared(kernel): Shared<Kernel>) -> Answered {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         index: state.index,
         term: kernel.member().term(),
-        state_hash: codec::state_hash(&state),
+        state_hash: state.hash().to_string(),
         member: kernel.member().id(),
         data_dir: kernel.config().data_dir.clone(),
         repository: kernel.config().repository.clone(),

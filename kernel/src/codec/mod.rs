@@ -17,4 +17,4 @@ mod tests;
 
 pub use entry::{decode_entry, decode_reply, encode_entry, encode_reply};
 pub use error::CodecError;
-pub use snapshot::{read_snapshot, state_hash, write_snapshot};
+pub use snapshot::{read_snapshot, write_snapshot};

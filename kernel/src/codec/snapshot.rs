@@ -24,8 +24,8 @@
 
 use std::io::{self, Read, Write};
 
+use kelson_kernel_core::State;
 use kelson_kernel_core::form::{CHUNK_BYTES, Chunk, MAX_ROW_BYTES, Rebuild, chunks};
-use kelson_kernel_core::{Records, State};
 
 use super::{CodecError, first};
 
@@ -166,14 +166,4 @@ fn read_array<const N: usize>(from: &mut dyn Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     from.read_exact(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Names the content of a state: equal states have equal hashes on every member. What only counts
-/// entries is left out: index and term.
-pub fn state_hash(state: &State) -> String {
-    let mut content = Records::clone(state);
-    content.index = kelson_model::id::Index(0);
-    content.term = 0;
-    let bytes = rmp_serde::to_vec_named(&content).unwrap_or_default();
-    kelson_model::id::Digest::of(&bytes).to_string()
 }

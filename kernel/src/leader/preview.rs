@@ -61,7 +61,7 @@ pub fn preview(
     preview.waiting = waiting;
     preview.subtract(&foretell(origin, now, wall, host, None)?);
     preview.waiting.extend(told);
-    preview.state_hash = crate::codec::state_hash(origin);
+    preview.state_hash = origin.hash().to_string();
     Ok(preview)
 }
 

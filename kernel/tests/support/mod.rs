@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kelson_kernel::{Kernel, KernelConfig, Place};
+use kelson_kernel::{Kernel, KernelConfig, KernelError, Place};
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::port::{
     ForkTurns, LoadFault, Problem, SchedulerHost, SeatId, TurnFault, TurnOutcome, TurnRequest,
@@ -60,6 +60,15 @@ pub(crate) async fn start(data_dir: &Path) -> Kernel {
 
 /// Starts one whose agents are unreachable after a silence of `lease`.
 pub(crate) async fn start_with_lease(data_dir: &Path, lease: Duration) -> Kernel {
+    started(data_dir, lease).await.unwrap()
+}
+
+/// Starts one that may refuse to.
+pub(crate) async fn try_start(data_dir: &Path) -> Result<Kernel, KernelError> {
+    started(data_dir, Duration::from_secs(10)).await
+}
+
+async fn started(data_dir: &Path, lease: Duration) -> Result<Kernel, KernelError> {
     let config = KernelConfig {
         data_dir: data_dir.to_owned(),
         lease,
@@ -68,7 +77,7 @@ pub(crate) async fn start_with_lease(data_dir: &Path, lease: Duration) -> Kernel
         repository: None,
         place: Place::default(),
     };
-    Kernel::start(config, Arc::new(NoHost)).await.unwrap()
+    Kernel::start(config, Arc::new(NoHost)).await
 }
 
 /// A request that changes something small.

@@ -123,6 +123,7 @@ pub(crate) const PURE: &[&str] = &[
     "serde_json",
     "sha2",
     "similar",
+    "siphasher",
     "thiserror",
     "yaml_serde",
 ];

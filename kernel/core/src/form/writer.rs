@@ -18,6 +18,7 @@ pub(crate) struct Writer {
     bytes: Vec<u8>,
     /// The names so far, by the number under which they are told again.
     names: BTreeMap<String, u64>,
+    has_names: bool,
     last: Last,
     level: u32,
     fault: Option<FormError>,
@@ -44,10 +45,33 @@ impl Writer {
         Self {
             bytes: Vec::new(),
             names: BTreeMap::new(),
+            has_names: true,
             last: Last::default(),
             level,
             fault: None,
         }
+    }
+
+    /// Starts a piece in which no name is told by its number, which is for hashes and not read
+    /// again.
+    pub(super) fn without_names(level: u32) -> Self {
+        Self {
+            has_names: false,
+            ..Self::new(level)
+        }
+    }
+
+    /// What was written.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Starts anew.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.names.clear();
+        self.last = Last::default();
+        self.fault = None;
     }
 
     /// Since which cluster version what is written here is known.
@@ -166,7 +190,7 @@ impl Writer {
         }
         self.number(u64::try_from(name.len()).unwrap_or(u64::MAX) << 1);
         self.raw(name.as_bytes());
-        if (1..=LONGEST_NAME).contains(&name.len()) {
+        if self.has_names && (1..=LONGEST_NAME).contains(&name.len()) {
             let number = self.known();
             self.names.insert(name.to_owned(), number);
         }

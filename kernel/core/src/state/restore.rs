@@ -36,6 +36,19 @@ pub(crate) struct HeadRow {
     pub(crate) events_of_entry: u32,
 }
 
+impl HeadRow {
+    /// Leaves out what counts entries, and the journal.
+    pub(crate) fn forget_counts(&mut self) {
+        self.index = Index(0);
+        self.term = 0;
+        self.drift_changed = None;
+        self.floor = Index(0);
+        self.farewell_floor = Index(0);
+        self.event_floor = Index(0);
+        self.events_of_entry = 0;
+    }
+}
+
 /// A state that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct Restoring {

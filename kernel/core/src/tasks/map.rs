@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use kelson_model::id::{Index, TaskId, WorkloadId};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,14 +20,14 @@ use crate::record::Task;
 const CHUNK: u64 = 16;
 
 /// Tasks by id. A clone costs nothing.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tasks {
     chunks: OrdMap<u64, Arc<Chunk>>,
     count: usize,
 }
 
 /// The tasks of [`CHUNK`] neighbouring ids, in order.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Chunk {
     /// Which of the ids have a task, the first one lowest.
     present: u16,
@@ -43,6 +44,11 @@ impl Chunk {
         let before = (self.present & (bit - 1)).count_ones();
         let at = usize::try_from(before).unwrap_or(usize::MAX);
         (at, self.present & bit != 0)
+    }
+
+    fn get(&self, bit: u16) -> Option<&Packed> {
+        let (at, is_there) = self.at(bit);
+        self.tasks.get(at).filter(|_| is_there)
     }
 
     fn ids(&self, chunk: u64) -> impl DoubleEndedIterator<Item = TaskId> + '_ {
@@ -71,9 +77,7 @@ impl Tasks {
     /// One task.
     pub fn get(&self, id: TaskId) -> Option<TaskRef<'_>> {
         let (chunk, bit) = place(id);
-        let chunk = self.chunks.get(&chunk)?;
-        let (at, is_there) = chunk.at(bit);
-        let packed = chunk.tasks.get(at).filter(|_| is_there)?;
+        let packed = self.chunks.get(&chunk)?.get(bit)?;
         Some(TaskRef::new(id, packed))
     }
 
@@ -89,6 +93,30 @@ impl Tasks {
         self.chunks
             .iter()
             .flat_map(|(chunk, tasks)| tasks.tasks(*chunk))
+    }
+
+    /// Tells the tasks in which two maps differ; chunks that both share are passed over.
+    pub(crate) fn differences<'a>(
+        &'a self,
+        other: &'a Self,
+        tell: &mut dyn FnMut(Option<TaskRef<'a>>, Option<TaskRef<'a>>),
+    ) {
+        for item in self.chunks.diff(&other.chunks) {
+            let (number, these, those) = match item {
+                DiffItem::Add(number, those) => (*number, None, Some(those)),
+                DiffItem::Update { old, new } => (*old.0, Some(old.1), Some(new.1)),
+                DiffItem::Remove(number, these) => (*number, Some(these), None),
+            };
+            for place in 0..CHUNK {
+                let id = TaskId(number * CHUNK + place);
+                let this = these.and_then(|chunk| chunk.get(1 << place));
+                let that = those.and_then(|chunk| chunk.get(1 << place));
+                if this != that {
+                    let task = |packed| TaskRef::new(id, packed);
+                    tell(this.map(task), that.map(task));
+                }
+            }
+        }
     }
 
     /// All ids, in order.

@@ -24,7 +24,7 @@ pub(super) mod flag {
 }
 
 /// One task without its id, which its place says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Packed {
     pub(super) shape: Arc<Shape>,
     pub(super) cold: Option<Arc<Cold>>,
@@ -46,7 +46,7 @@ pub(crate) struct Packed {
 }
 
 /// What few tasks have.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Cold {
     pub(super) stop: Option<StopOrder>,
     pub(super) exit: Option<Exit>,

@@ -9,7 +9,7 @@ use kelson_model::quantity::Resources;
 use crate::port::SeatId;
 
 /// What the tasks of one template of one generation have in common.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) workload: WorkloadId,
     pub(crate) object: Arc<ObjectKey>,

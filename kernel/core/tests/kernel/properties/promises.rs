@@ -180,6 +180,7 @@ proptest! {
     #[test]
     fn every_entry_leaves_the_invariants_whole(steps in steps(40)) {
         for one in run(&steps) {
+            prop_assert!(one.after.has_true_hashes(), "after {:?}", one.entry);
             let broken = broken_invariants(&one.after);
             prop_assert!(broken.is_empty(), "after {:?}: {:?}", one.entry, broken);
             assert_not_oversubscribed(&one);
@@ -219,6 +220,7 @@ proptest! {
         prop_assert!(replayed == last.after, "two members differ");
         let tail = from_snapshot.unwrap();
         prop_assert!(tail == replayed, "snapshot plus tail differs from replay");
+        prop_assert_eq!(tail.hash(), replayed.hash());
         for task in tail.tasks.iter() {
             let id = task.id();
             prop_assert!(last.after.tasks_of(task.workload()).any(|other| other.id() == id));
