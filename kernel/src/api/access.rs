@@ -6,7 +6,7 @@
 //! listener in plain is reached from this machine alone, and whoever is there may do everything.
 
 use axum::extract::{ConnectInfo, Query, Request, State as Shared};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use kelson_kernel_core::State;
@@ -145,11 +145,18 @@ enum Scope {
 struct Route {
     path: &'static str,
     roles: &'static [Role],
+    /// The same, where it is asked to change something.
+    changing: &'static [Role],
     scope: Scope,
 }
 
 const fn route(path: &'static str, roles: &'static [Role], scope: Scope) -> Route {
-    Route { path, roles, scope }
+    Route {
+        path,
+        roles,
+        changing: roles,
+        scope,
+    }
 }
 
 const ANYBODY: &[Role] = &[];
@@ -169,6 +176,12 @@ const ROUTES: &[Route] = &[
     route("/v1/status", READER, Scope::Namespace),
     route("/v1/tasks", READER, Scope::Namespace),
     route("/v1/agents", READER, Scope::Everywhere),
+    Route {
+        path: "/v1/members",
+        roles: READER,
+        changing: ADMIN,
+        scope: Scope::Everywhere,
+    },
     route("/v1/frameworks", READER, Scope::Everywhere),
     route("/v1/frameworks/reset", OPERATOR, Scope::Everywhere),
     route("/v1/frameworks/logs", READER, Scope::Everywhere),
@@ -179,6 +192,7 @@ const ROUTES: &[Route] = &[
     route("/v1/object", READER, Scope::Object),
     route("/v1/why", READER, Scope::Object),
     route("/v1/kinds", READER, Scope::Nowhere),
+    route("/v1/client", READER, Scope::Nowhere),
     // What is asked for decides.
     route("/v1/requests", READER, Scope::Nowhere),
     route("/v1/plan", READER, Scope::Everywhere),
@@ -214,6 +228,10 @@ const ROUTES: &[Route] = &[
     route("/kelson.v1.Members/ReadIndex", MEMBER, Scope::Everywhere),
     route("/kelson.v1.Members/Greet", MEMBER, Scope::Everywhere),
     route("/kelson.v1.Members/SendSnapshot", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Relay/Propose", MEMBER, Scope::Everywhere),
+    route("/kelson.v1.Relay/Hear", MEMBER, Scope::Everywhere),
+    // In plain only: over TLS a machine joins by a token.
+    route("/kelson.v1.Admission/Admit", MEMBER, Scope::Everywhere),
 ];
 
 /// What a query may name.
@@ -311,7 +329,9 @@ pub(crate) async fn admit(
     let decided = match found {
         Some(route) => {
             let place = place_of(route.scope, request.uri(), &kernel.state());
-            authorise(&who, route.roles, &place)
+            let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+            let roles = if reads { route.roles } else { route.changing };
+            authorise(&who, roles, &place)
         }
         // Nobody has said who may ask for it. What is not there at all is said to whoever may do
         // everything.

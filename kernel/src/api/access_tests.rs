@@ -9,6 +9,7 @@ const PROTOS: &[&str] = &[
     include_str!("../../../proto/kelson/v1/agents.proto"),
     include_str!("../../../proto/kelson/v1/kernel.proto"),
     include_str!("../../../proto/kelson/v1/members.proto"),
+    include_str!("../../../proto/kelson/v1/relay.proto"),
 ];
 
 fn known(role: Role, namespace: Option<&str>) -> Who {
@@ -30,12 +31,13 @@ fn every_route_of_the_router_and_of_the_services_stands_in_the_table_and_nothing
         .map(|rest| rest.split('"').nth(1).unwrap().to_owned())
         .collect();
     for proto in PROTOS {
-        let service = proto.split("service ").nth(1).unwrap();
-        let name = service.split([' ', '{']).next().unwrap();
-        let body = service.split("\n}").next().unwrap();
-        for rpc in body.split("rpc ").skip(1) {
-            let method = rpc.split(['(', ' ']).next().unwrap();
-            served.insert(format!("/kelson.v1.{name}/{method}"));
+        for service in proto.split("\nservice ").skip(1) {
+            let name = service.split([' ', '{']).next().unwrap();
+            let body = service.split("\n}").next().unwrap();
+            for rpc in body.split("rpc ").skip(1) {
+                let method = rpc.split(['(', ' ']).next().unwrap();
+                served.insert(format!("/kelson.v1.{name}/{method}"));
+            }
         }
     }
     assert!(served.len() > 20, "{served:?}");

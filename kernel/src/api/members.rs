@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State as Shared};
 use axum::http::StatusCode;
@@ -12,6 +13,7 @@ use kelson_model::view::ErrorReport;
 
 use tokio::time::timeout;
 
+use super::access::Who;
 use super::forward::hand_on;
 use super::http::{Answered, Asked, Failure, reply};
 use crate::kernel::Kernel;
@@ -51,9 +53,14 @@ pub(super) async fn of_several(kernel: &Kernel) -> Vec<MemberRow> {
 }
 
 /// Changes who belongs to the cluster; this member leads.
-pub(super) async fn change(Shared(kernel): Shared<Kernel>, body: Bytes) -> Answered {
-    let asked: MemberRequest =
+pub(super) async fn change(
+    Shared(kernel): Shared<Kernel>,
+    Extension(who): Extension<Who>,
+    body: Bytes,
+) -> Answered {
+    let mut asked: MemberRequest =
         serde_json::from_slice(&body).map_err(|error| Failure::bad(error.to_string()))?;
+    asked.principal = who.principal(asked.principal);
     match kernel.change_members(asked).await {
         Ok(member) => reply(MemberAnswer { member }),
         Err(MembersError::Admit(AdmitError::Refused(error))) => {
