@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kelson_kernel::codec::state_hash;
 use kelson_kernel::raft::PlainDialer;
 use kelson_kernel::{Kernel, SUPPORTS, join_cluster};
 use kelson_kernel_core::Reply;
@@ -101,7 +100,7 @@ async fn any_member_takes_a_change_and_shows_it_at_once_and_all_come_to_the_same
         states.iter().all(|state| state.index == index)
             && states
                 .iter()
-                .all(|state| state_hash(state) == state_hash(&states[0]))
+                .all(|state| state.hash() == states[0].hash())
     })
     .await;
     for peer in &peers {
