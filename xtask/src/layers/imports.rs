@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "kelson-agent: imports kelson-kernel, and may import kelson-model, kelson-proto, kelson-agent-core only"
+                "kelson-agent: imports kelson-kernel, and may import kelson-model, kelson-proto, kelson-trust, kelson-agent-core only"
             ]
         );
     }
