@@ -3,9 +3,9 @@
 //! The state is made as a member makes it, by applying commands: agents, workloads, turns that
 //! launch, statuses until every task runs. After each entry it is published as a member publishes
 //! it: others hold a clone, and the one before is let go. Then the scheduler in the box takes the
-//! first turn of a new leader, on an instance that is made anew. Then a clone is kept, as a snapshot that
-//! is being written keeps it, while a tenth of the tasks change. Memory is what the process holds,
-//! minus what it held without tasks.
+//! first turn of a new leader, on an instance that is made anew. Then a clone is kept, as a
+//! snapshot that is being written keeps it, while a tenth of the tasks change. Memory is what the
+//! process holds, minus what it held without tasks.
 
 use std::time::{Duration, Instant};
 
