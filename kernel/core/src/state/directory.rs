@@ -184,3 +184,108 @@ impl Capacity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::sync::Arc;
+
+    use kelson_model::framework::{Description, KindDescription, Limits};
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::State;
+
+    fn namespace(path: &str) -> Namespace {
+        path.parse().unwrap()
+    }
+
+    fn framework(own: &str, name: &str, roots: &[&str], kinds: &[&str]) -> Framework {
+        let kind = |kind: &&str| KindDescription {
+            kind: (*kind).to_owned(),
+            schema: json!({}),
+            templates: Vec::new(),
+            count: None,
+        };
+        Framework {
+            key: ObjectKey::new("Framework", namespace(own), name),
+            component: None,
+            description: Some(Arc::new(Description {
+                name: name.to_owned(),
+                version: "1".to_owned(),
+                kinds: kinds.iter().map(kind).collect(),
+                config_schema: None,
+            })),
+            namespaces: roots.iter().map(|root| namespace(root)).collect(),
+            limits: Limits::default(),
+            config: "null".into(),
+            is_built_in: name.starts_with("box"),
+            fault: None,
+            cause: Default::default(),
+            fault_generation: None,
+        }
+    }
+
+    /// Who handles a kind in a namespace, found by looking through all.
+    fn sought<'a>(state: &'a State, kind: &str, namespace: &Namespace) -> Option<&'a ObjectKey> {
+        let all = state.frameworks.values();
+        let handles = all.filter(|it| it.kind(kind).is_some() && it.serves(namespace));
+        handles
+            .min_by_key(|it| (it.is_built_in, it.key.clone()))
+            .map(|it| &it.key)
+    }
+
+    #[test]
+    fn who_handles_a_kind_is_whom_a_look_through_all_frameworks_finds() {
+        let mut state = State::default();
+        let all = [
+            framework("a", "one", &[], &["Bird", "Fish"]),
+            framework("a/b", "two", &[], &["Bird"]),
+            framework("a", "three", &["a/b", "a/c"], &["Fish"]),
+            framework("a-b", "four", &[], &["Bird"]),
+            framework("default", "box", &[], &["Bird", "Tree"]),
+            framework("default", "box2", &["a/c"], &["Tree"]),
+        ];
+        let spaces = ["a", "a/b", "a/b/c", "a/c", "a-b", "b", "default", "a/bc"];
+        let check = |state: &State| {
+            for kind in ["Bird", "Fish", "Tree", "None"] {
+                for space in spaces.map(namespace) {
+                    let found = state.framework_for(kind, &space).map(|it| &it.key);
+                    assert_eq!(found, sought(state, kind, &space), "{kind} in {space}");
+                }
+            }
+            assert_eq!(state.broken_indexes(), Vec::<String>::new());
+        };
+        for framework in &all {
+            state.put_framework(framework.clone());
+            check(&state);
+        }
+        // One gives a kind up, and serves elsewhere.
+        state.put_framework(framework("a", "one", &["a/c"], &["Fish"]));
+        check(&state);
+        for framework in &all {
+            state.drop_framework(&framework.key);
+            check(&state);
+        }
+        assert!(state.directory.handlers.is_empty());
+    }
+
+    #[test]
+    fn the_kinds_of_objects_are_told_once_each_and_none_is_left_out() {
+        let mut objects = Records::default();
+        let record = crate::object::tests::object(json!({}).into());
+        for kind in ["A", "AB", "B", "Ba"] {
+            for name in ["x", "y"] {
+                let key = ObjectKey::new(kind, namespace("n"), name);
+                let object = crate::object::Object {
+                    key: key.clone(),
+                    ..record.clone()
+                };
+                objects.objects.insert(key, Arc::new(object));
+            }
+        }
+        assert_eq!(objects.kinds().collect::<Vec<_>>(), ["A", "AB", "B", "Ba"]);
+        assert_eq!(objects.objects_of_kind("A").count(), 2);
+        assert_eq!(Records::default().kinds().count(), 0);
+    }
+}
