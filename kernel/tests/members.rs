@@ -98,9 +98,7 @@ async fn any_member_takes_a_change_and_shows_it_at_once_and_all_come_to_the_same
         let states: Vec<_> = peers.iter().map(|peer| peer.kernel.state()).collect();
         let index = states[0].index;
         states.iter().all(|state| state.index == index)
-            && states
-                .iter()
-                .all(|state| state.hash() == states[0].hash())
+            && states.iter().all(|state| state.hash() == states[0].hash())
     })
     .await;
     for peer in &peers {

@@ -205,6 +205,7 @@ const ROUTES: &[Route] = &[
     route("/v1/renew", AGENT, Scope::Nowhere),
     // The token decides.
     route("/v1/enrol", ANYBODY, Scope::Nowhere),
+    route("/kelson.v1.Kernel/Begin", READER, Scope::Nowhere),
     // What is asked for decides.
     route("/kelson.v1.Kernel/Submit", READER, Scope::Nowhere),
     route("/kelson.v1.Kernel/Watch", READER, Scope::Everywhere),
