@@ -14,10 +14,9 @@ use super::dialer::{CONNECTION_WINDOW, STREAM_WINDOW};
 use super::member::Member;
 
 impl Member {
-    /// Serves one connection of another member until it ends; whoever hands it over has made sure
-    /// that it is one of a member. `open` is called on this member's runtime and must give a
-    /// connection that belongs to it: one that another runtime has taken goes there by way of the
-    /// standard library's.
+    /// Serves one connection of another member until it ends. `open` is called on this member's
+    /// runtime and must give a connection that belongs to it: one that was taken by another runtime
+    /// goes there by way of the system's own.
     pub fn serve_connection<Io>(&self, open: impl FnOnce() -> io::Result<Io> + Send + 'static)
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,

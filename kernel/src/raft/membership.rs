@@ -21,7 +21,6 @@ use super::member::{Member, RETRY};
 use super::replica::Replica;
 use super::roster::Roster;
 use super::types::{Peer, TypeConfig};
-use crate::heart::Heart;
 
 /// How far behind the leader a learner may be to become a voter, in entries.
 const CAUGHT_UP: u64 = 1_000;
@@ -389,7 +388,6 @@ pub(crate) async fn run_changes(
     changing: std::sync::Arc<Mutex<()>>,
     mut roster: watch::Receiver<Roster>,
     patience: Duration,
-    heart: Heart,
     mut stopping: watch::Receiver<bool>,
 ) {
     let work = async {
@@ -403,7 +401,6 @@ pub(crate) async fn run_changes(
                 > 1;
             let leads = server.borrow_watched().state == ServerState::Leader;
             if is_joint && leads {
-                heart.works("completes a change of the members", patience * 3);
                 // Whoever changes something here ends it as well.
                 let _turn = changing.lock().await;
                 let (is_joint, at) = {
@@ -432,7 +429,6 @@ pub(crate) async fn run_changes(
                 sleep(PAUSE).await;
                 continue;
             }
-            heart.waits("for a change that was left half done", None);
             tokio::select! {
                 changed = roster.changed() => if changed.is_err() { return },
                 changed = server.changed() => if changed.is_err() { return },

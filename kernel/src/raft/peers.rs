@@ -165,9 +165,7 @@ impl Peers {
     /// Notes that a member has spoken: it can be reached again, most likely.
     pub(crate) fn heard_of(&self, member: u64) {
         if let Some(link) = self.links().get(&member) {
-            for lane in link.state().lanes.values_mut() {
-                lane.retry_at = None;
-            }
+            link.state().retry_at = None;
         }
     }
 
@@ -176,7 +174,7 @@ impl Peers {
     pub(crate) fn is_reachable(&self, member: u64) -> Option<bool> {
         let links = self.links();
         let state = links.get(&member)?.state();
-        state.lanes.get(&Lane::Urgent)?.is_up
+        state.is_up
     }
 
     /// Watches whether another member has said that this one was removed.
@@ -196,41 +194,15 @@ pub(crate) struct Link {
 
 #[derive(Default)]
 struct LinkState {
-    lanes: BTreeMap<Lane, LaneState>,
-    /// The refusal that was told last.
-    refusal: Option<String>,
-}
-
-/// One of the two connections. What goes wrong with one says nothing of the other: beats must not
-/// pause because entries do not get through.
-#[derive(Default)]
-struct LaneState {
-    channel: Option<Channel>,
+    channels: BTreeMap<Lane, Channel>,
     /// When the first of the failures was that no success has ended.
-    failing_since: Option<Instant>,
+    failing_since: BTreeMap<Lane, Instant>,
     pause: Option<Duration>,
     retry_at: Option<Instant>,
-    /// Whether the member answered the last time.
+    /// Whether it answered the last time.
     is_up: Option<bool>,
-}
-
-impl LaneState {
-    /// Lets the next attempts wait, longer each time.
-    fn pause(&mut self, now: Instant) {
-        let pause = self
-            .pause
-            .map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
-        self.pause = Some(pause);
-        self.retry_at = Some(now + pause);
-    }
-
-    /// Notes an answer; says whether that is news.
-    fn answered(&mut self) -> bool {
-        self.failing_since = None;
-        self.pause = None;
-        self.retry_at = None;
-        self.is_up.replace(true) != Some(true)
-    }
+    /// The refusal that was told last.
+    refusal: Option<String>,
 }
 
 impl Link {
@@ -240,12 +212,9 @@ impl Link {
 
     /// Gives a client, unless the member failed a moment ago.
     pub(crate) fn client(&self, lane: Lane) -> Result<Client, Failure> {
-        let retry_at = self
-            .state()
-            .lanes
-            .get(&lane)
-            .and_then(|state| state.retry_at);
-        if retry_at.is_some_and(|at| Instant::now() < at) {
+        if let Some(retry_at) = self.state().retry_at
+            && Instant::now() < retry_at
+        {
             return Err(Failure::Unreachable(format!(
                 "member {} at '{}' did not answer a moment ago",
                 self.member, self.address
@@ -257,15 +226,14 @@ impl Link {
     /// Gives a client even if the member failed a moment ago.
     pub(crate) fn urgent_client(&self, lane: Lane) -> Result<Client, Failure> {
         let mut state = self.state();
-        let lane_state = state.lanes.entry(lane).or_default();
-        let channel = match &lane_state.channel {
+        let channel = match state.channels.get(&lane) {
             Some(channel) => channel.clone(),
             None => {
                 let channel = self
                     .dialer
                     .dial(self.member, &self.address, lane)
                     .map_err(|error| Failure::Unreachable(error.to_string()))?;
-                lane_state.channel = Some(channel.clone());
+                state.channels.insert(lane, channel.clone());
                 channel
             }
         };
@@ -277,9 +245,12 @@ impl Link {
     /// Notes an answer.
     pub(crate) fn succeeded(&self, lane: Lane) {
         let mut state = self.state();
+        state.failing_since.remove(&lane);
+        state.pause = None;
+        state.retry_at = None;
         state.refusal = None;
-        if state.lanes.entry(lane).or_default().answered() {
-            tracing::info!(member = self.member, address = %self.address, ?lane, "the member answers");
+        if state.is_up.replace(true) != Some(true) {
+            tracing::info!(member = self.member, address = %self.address, "the member answers");
         }
     }
 
@@ -289,37 +260,39 @@ impl Link {
         let mut state = self.state();
         if let Failure::Refused(reason, text) = failure {
             // It is there, and says no; asking again at once does not change its mind.
+            state.failing_since.remove(&lane);
+            state.is_up = Some(true);
             if state.refusal.as_ref() != Some(text) {
                 tracing::warn!(member = self.member, address = %self.address, text, "the member refuses this one");
                 state.refusal = Some(text.clone());
             }
-            let lane_state = state.lanes.entry(lane).or_default();
-            lane_state.failing_since = None;
-            lane_state.is_up = Some(true);
-            lane_state.pause(now);
             if *reason == Reason::SenderRemoved
                 && let Some(peers) = self.peers.upgrade()
             {
                 peers.removed.send_replace(true);
             }
-            return;
+        } else {
+            let since = *state.failing_since.entry(lane).or_insert(now);
+            let is_dead = now.duration_since(since) >= DEAD_AFTER;
+            if is_dead || matches!(failure, Failure::Broken(_)) {
+                // What is sent into a connection that lost its way arrives after a time-out of the
+                // system, if at all; a new one arrives at once when the way is free.
+                state.channels.remove(&lane);
+                state.failing_since.insert(lane, now);
+            }
+            let is_certain = is_dead || matches!(failure, Failure::Unreachable(_));
+            if is_certain && state.is_up.replace(false) != Some(false) {
+                tracing::warn!(member = self.member, address = %self.address, reason = %failure, "the member cannot be reached");
+            }
+            if !is_certain {
+                return;
+            }
         }
-        let lane_state = state.lanes.entry(lane).or_default();
-        let since = *lane_state.failing_since.get_or_insert(now);
-        let is_dead = now.duration_since(since) >= DEAD_AFTER;
-        if is_dead || matches!(failure, Failure::Broken(_)) {
-            // What is sent into a connection that lost its way arrives after a time-out of the
-            // system, if at all; a new one arrives at once when the way is free.
-            lane_state.channel = None;
-            lane_state.failing_since = Some(now);
-        }
-        if !is_dead && !matches!(failure, Failure::Unreachable(_)) {
-            return;
-        }
-        lane_state.pause(now);
-        if lane_state.is_up.replace(false) != Some(false) {
-            tracing::warn!(member = self.member, address = %self.address, ?lane, reason = %failure, "the member cannot be reached");
-        }
+        let pause = state
+            .pause
+            .map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        state.pause = Some(pause);
+        state.retry_at = Some(now + pause);
     }
 
     /// Watches one call: unless it is told otherwise, the call counts as one without an answer when
@@ -363,76 +336,5 @@ impl Drop for Attempt {
         if !self.is_over {
             self.link.failed(self.lane, &Failure::Silent);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use super::*;
-    use crate::raft::PlainDialer;
-
-    fn peers() -> (Peers, watch::Sender<Roster>) {
-        let (sender, roster) = watch::channel(Roster::default());
-        let cluster = ClusterId::from_bytes([1; 16]);
-        let dialer = Arc::new(PlainDialer);
-        (Peers::new(cluster, 1, dialer, roster), sender)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_cannot_be_reached_is_left_alone_for_longer_and_longer_on_that_lane() {
-        let (peers, _roster) = peers();
-        let link = peers.link(2, "127.0.0.1:1");
-        assert_eq!(peers.is_reachable(2), None);
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            link.failed(Lane::Bulk, &Failure::Unreachable("refused".to_owned()));
-            let start = Instant::now();
-            while link.client(Lane::Bulk).is_err() {
-                tokio::time::advance(Duration::from_millis(10)).await;
-            }
-            pauses.push(start.elapsed().as_millis());
-        }
-        assert_eq!(pauses, [20, 40, 80, 160, 320, 500, 500, 500]);
-        link.failed(Lane::Bulk, &Failure::Unreachable("refused".to_owned()));
-        assert!(link.client(Lane::Urgent).is_ok(), "beats go on");
-        assert!(link.urgent_client(Lane::Bulk).is_ok());
-        peers.heard_of(2);
-        assert!(link.client(Lane::Bulk).is_ok());
-        assert_eq!(peers.is_reachable(2), None, "nothing urgent was asked");
-        link.succeeded(Lane::Urgent);
-        assert_eq!(peers.is_reachable(2), Some(true));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_on_which_nothing_comes_back_is_given_up() {
-        let (peers, _roster) = peers();
-        let link = peers.link(2, "127.0.0.1:1");
-        link.client(Lane::Urgent).unwrap();
-        let has_channel = || {
-            let state = link.state();
-            state.lanes.get(&Lane::Urgent).unwrap().channel.is_some()
-        };
-        drop(link.attempt(Lane::Urgent));
-        tokio::time::advance(DEAD_AFTER / 2).await;
-        drop(link.attempt(Lane::Urgent));
-        assert!(has_channel() && link.client(Lane::Urgent).is_ok());
-        tokio::time::advance(DEAD_AFTER / 2).await;
-        drop(link.attempt(Lane::Urgent));
-        assert!(!has_channel() && link.client(Lane::Urgent).is_err());
-        assert_eq!(peers.is_reachable(2), Some(false));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_member_that_says_this_one_was_removed_is_believed() {
-        let (peers, _roster) = peers();
-        let link = peers.link(2, "127.0.0.1:1");
-        let removed = peers.watch_removed();
-        let refused = |reason| Failure::Refused(reason, "no".to_owned());
-        link.failed(Lane::Urgent, &refused(Reason::OtherMember));
-        assert!(!*removed.borrow());
-        link.failed(Lane::Urgent, &refused(Reason::SenderRemoved));
-        assert!(*removed.borrow());
     }
 }

@@ -23,7 +23,6 @@ use super::member::RETRY;
 use super::peers::Peers;
 use super::replica::Replica;
 use super::types::TypeConfig;
-use crate::heart::Heart;
 
 /// How many readers may wait to be noticed; the others wait for room.
 const WAITING: usize = 1024;
@@ -89,11 +88,10 @@ pub(crate) async fn run_reads(
     peers: Peers,
     member: u64,
     patience: Duration,
-    heart: Heart,
     mut stopping: watch::Receiver<bool>,
 ) {
     tokio::select! {
-        () = answer_all(requests, &raft, &peers, member, patience, &heart) => {}
+        () = answer_all(requests, &raft, &peers, member, patience) => {}
         _ = stopping.wait_for(|stop| *stop) => {}
     }
 }
@@ -104,10 +102,8 @@ async fn answer_all(
     peers: &Peers,
     member: u64,
     patience: Duration,
-    heart: &Heart,
 ) {
     let mut readers = Vec::new();
-    heart.waits("for readers", None);
     while requests.requests.recv_many(&mut readers, WAITING).await > 0 {
         let is_for_leader = readers.iter().all(|reader| reader.is_for_leader);
         let patience = if is_for_leader {
@@ -115,7 +111,6 @@ async fn answer_all(
         } else {
             patience
         };
-        heart.works("asks for a read index", patience * 2);
         let barrier = Barrier {
             raft,
             peers,
@@ -138,7 +133,6 @@ async fn answer_all(
         for reader in readers.drain(..) {
             let _ = reader.answer.send(outcome.clone());
         }
-        heart.waits("for readers", None);
     }
 }
 

@@ -219,7 +219,6 @@ async fn start(
         peers.clone(),
         config.member,
         config.patience,
-        config.hearts.start("reads"),
         stopping.clone(),
     ));
     tokio::spawn(run_changes(
@@ -227,7 +226,6 @@ async fn start(
         Arc::clone(&changing),
         roster.clone(),
         config.patience,
-        config.hearts.start("membership"),
         stopping.clone(),
     ));
     let asked = Arc::clone(&reserve);

@@ -17,9 +17,6 @@ use crate::raft::{
 
 pub(super) const CLUSTER: ClusterId = ClusterId::from_bytes([9; 16]);
 
-/// Who has led in which term, as the leaders themselves say.
-type Leaders = Arc<Mutex<BTreeMap<u64, BTreeSet<u64>>>>;
-
 /// The ways between the members, by who calls and who is called.
 type Ways = Arc<Mutex<BTreeMap<(u64, u64), Proxy>>>;
 
@@ -70,7 +67,6 @@ pub(super) struct Cluster {
     settings: fn(&mut MemberConfig),
     /// Directories that are elsewhere.
     moved: BTreeMap<u64, std::path::PathBuf>,
-    leaders: Leaders,
 }
 
 impl Cluster {
@@ -87,7 +83,6 @@ impl Cluster {
             nodes: BTreeMap::new(),
             settings,
             moved: BTreeMap::new(),
-            leaders: Leaders::default(),
         };
         cluster.run(1).await;
         for id in 2..=members {
@@ -175,11 +170,6 @@ impl Cluster {
             }
         })
         .await;
-        tokio::spawn(watch_leader(
-            id,
-            running.member.watch_leadership(),
-            Arc::clone(&self.leaders),
-        ));
         self.nodes.insert(id, serve(running, listener));
     }
 
@@ -294,35 +284,9 @@ impl Cluster {
         voters.map(|member| member.id).collect()
     }
 
-    /// Ends all; nobody may have led beside anybody else.
     pub(super) async fn shutdown(mut self) {
         for (_, node) in std::mem::take(&mut self.nodes) {
             within(node.running.member.shutdown()).await;
-        }
-        for (term, leaders) in self.leaders.lock().unwrap().iter() {
-            assert_eq!(leaders.len(), 1, "{leaders:?} led in term {term}");
-        }
-    }
-}
-
-/// Notes every term in which a member says that it leads.
-async fn watch_leader(
-    id: u64,
-    mut leadership: watch::Receiver<crate::raft::Leadership>,
-    leaders: Leaders,
-) {
-    loop {
-        let now = *leadership.borrow_and_update();
-        if now.is_mine {
-            leaders
-                .lock()
-                .unwrap()
-                .entry(now.term)
-                .or_default()
-                .insert(id);
-        }
-        if leadership.changed().await.is_err() {
-            return;
         }
     }
 }
