@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::kernel::Kernel;
 use crate::proposing::SubmitError;
@@ -95,119 +95,96 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_05, 3.0, 13))
 }
 
+/// Registers a measure under a name, and gives it.
+fn named<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, measure: M) -> M {
+    registry.register(name, help, measure.clone());
+    measure
+}
+
 impl Measures {
-    fn new(registry: &mut Registry) -> Self {
-        let measures = Self {
-            entries: Family::default(),
-            apply: seconds(),
-            log_sync: seconds(),
-            proposals: Family::default(),
-            proposal: seconds(),
-            rounds: seconds(),
-            turns: Family::default(),
-            turn: seconds(),
-            requests: Family::default(),
-        };
-        registry.register(
-            "entries_applied",
-            "Entries of the log that were applied, by command",
-            measures.entries.clone(),
-        );
-        registry.register(
-            "apply_seconds",
-            "How long an entry took to be applied",
-            measures.apply.clone(),
-        );
-        registry.register(
-            "log_write_seconds",
-            "How long a batch of records took to be written and synced",
-            measures.log_sync.clone(),
-        );
-        registry.register(
-            "proposals",
-            "Commands that were proposed here, by outcome",
-            measures.proposals.clone(),
-        );
-        registry.register(
-            "proposal_seconds",
-            "From a proposal to its answer: written, agreed upon and applied",
-            measures.proposal.clone(),
-        );
-        registry.register(
-            "round_seconds",
-            "How long a round took to be planned",
-            measures.rounds.clone(),
-        );
-        registry.register(
-            "turns",
-            "Turns of schedulers, by outcome",
-            measures.turns.clone(),
-        );
-        registry.register(
-            "turn_seconds",
-            "How long a turn took in the sandbox",
-            measures.turn.clone(),
-        );
-        registry.register(
-            "api_requests",
-            "Requests of the API, by route and status",
-            measures.requests.clone(),
-        );
-        measures
+    fn new(to: &mut Registry) -> Self {
+        let family = Family::<Label, Counter>::default;
+        Self {
+            entries: named(
+                to,
+                "entries_applied",
+                "Entries of the log that were applied, by command",
+                family(),
+            ),
+            apply: named(
+                to,
+                "apply_seconds",
+                "How long an entry took to be applied",
+                seconds(),
+            ),
+            log_sync: named(
+                to,
+                "log_write_seconds",
+                "How long a batch of records took to be written and synced",
+                seconds(),
+            ),
+            proposals: named(
+                to,
+                "proposals",
+                "Commands that were proposed here, by outcome",
+                family(),
+            ),
+            proposal: named(
+                to,
+                "proposal_seconds",
+                "From a proposal to its answer: written, agreed upon and applied",
+                seconds(),
+            ),
+            rounds: named(
+                to,
+                "round_seconds",
+                "How long a round took to be planned",
+                seconds(),
+            ),
+            turns: named(to, "turns", "Turns of schedulers, by outcome", family()),
+            turn: named(
+                to,
+                "turn_seconds",
+                "How long a turn took in the sandbox",
+                seconds(),
+            ),
+            requests: named(
+                to,
+                "api_requests",
+                "Requests of the API, by route and status",
+                Family::default(),
+            ),
+        }
     }
 }
 
 impl Gauges {
-    fn new(registry: &mut Registry) -> Self {
-        let mut number = |name: &str, help: &str| {
-            let number = Number::default();
-            registry.register(name, help, number.clone());
-            number
-        };
-        let (term, leads, applied) = (
-            number("raft_term", "The term of this member"),
-            number("raft_is_leader", "1 where this member leads"),
-            number(
+    fn new(to: &mut Registry) -> Self {
+        let mut number = |name: &str, help: &str| named(to, name, help, Number::default());
+        Self {
+            term: number("raft_term", "The term of this member"),
+            leads: number("raft_is_leader", "1 where this member leads"),
+            applied: number(
                 "raft_applied_index",
                 "The index of the newest applied entry",
             ),
-        );
-        let (logged, sessions) = (
-            number(
+            logged: number(
                 "log_written_bytes",
                 "Bytes in the log when it was opened, and all written since",
             ),
-            number("agent_sessions", "Agents that are attached to this member"),
-        );
-        let (tasks, objects, seats) = (
-            number("tasks", "Tasks that are kept, ended ones included"),
-            number("objects", "Objects"),
-            number("seats", "Seats of schedulers"),
-        );
-        let (resident, threads) = (
-            number("process_resident_bytes", "Memory of this process"),
-            number("process_threads", "Threads of this process"),
-        );
-        let (agents, stopped_loops) = (Family::default(), Family::default());
-        registry.register("agents", "Agents, by state", agents.clone());
-        registry.register(
-            "loop_is_stopped",
-            "1 where a loop of the kernel is late, blocked or has ended",
-            stopped_loops.clone(),
-        );
-        Self {
-            term,
-            leads,
-            applied,
-            logged,
-            sessions,
-            agents,
-            tasks,
-            objects,
-            seats,
-            stopped_loops,
-            resident,
-            threads,
+            sessions: number("agent_sessions", "Agents that are attached to this member"),
+            tasks: number("tasks", "Tasks that are kept, ended ones included"),
+            objects: number("objects", "Objects"),
+            seats: number("seats", "Seats of schedulers"),
+            resident: number("process_resident_bytes", "Memory of this process"),
+            threads: number("process_threads", "Threads of this process"),
+            agents: named(to, "agents", "Agents, by state", Family::default()),
+            stopped_loops: named(
+                to,
+                "loop_is_stopped",
+                "1 where a loop of the kernel is late, blocked or has ended",
+                Family::default(),
+            ),
         }
     }
 

@@ -30,8 +30,6 @@ use kelson_proto::v1::kernel_client::KernelClient;
 use serde_json::Value;
 use support::NoHost;
 use support::trio::{DEADLINE, Peer, Start, leader, until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -58,16 +56,8 @@ fn weight(client: &str, sequence: u64, weight: u32) -> Submission {
 
 /// The status and the JSON at a path.
 async fn get(address: &str, path: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let number = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let start = body.find('{').unwrap_or(0);
-    let end = body.rfind('}').map_or(body.len(), |end| end + 1);
-    (number, serde_json::from_str(&body[start..end]).unwrap())
+    let answer = support::get(address, path).await;
+    (answer.status, answer.json())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,29 +11,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use kelson_kernel::Kernel;
-use kelson_kernel::api::run_api;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-async fn serve(kernel: &Kernel) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    // Ends with the test's runtime.
-    tokio::spawn(run_api(kernel.clone(), listener, std::future::pending()));
-    address
-}
-
-/// The head of an answer, and its body.
-async fn get(address: &str, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_lowercase(), body.to_owned())
-}
+use support::{get, serve};
 
 /// Reads a page as strictly as a scraper: each sample belongs to a family that was described before
 /// it, is a number, and comes once; the page says where it ends.
@@ -75,9 +53,13 @@ async fn a_scraper_reads_what_a_member_does() {
     let folder = tempfile::tempdir().unwrap();
     let kernel = support::start(folder.path()).await;
     let address = serve(&kernel).await;
-    let (head, page) = get(&address, "/metrics").await;
-    assert!(head.contains("content-type: application/openmetrics-text"));
-    let before = samples(&page);
+    let answer = get(&address, "/metrics").await;
+    assert!(
+        answer
+            .head
+            .contains("content-type: application/openmetrics-text")
+    );
+    let before = samples(&answer.body);
     assert_eq!(before["kelson_raft_is_leader"], 1.0);
     assert!(before["kelson_process_resident_bytes"] > 1e6);
 
@@ -85,7 +67,7 @@ async fn a_scraper_reads_what_a_member_does() {
     for path in ["/v1/info", "/nobody", "/knows/this"] {
         get(&address, path).await;
     }
-    let after = samples(&get(&address, "/metrics").await.1);
+    let after = samples(&get(&address, "/metrics").await.body);
     let grown = |name: &str| after[name] - before.get(name).copied().unwrap_or_default();
     assert_eq!(
         grown(r#"kelson_entries_applied_total{command="setNamespace"}"#),
@@ -103,5 +85,5 @@ async fn a_scraper_reads_what_a_member_does() {
     assert_eq!(answers("/v1/info", 200), 1.0);
     // What strangers ask for makes no name of its own.
     assert_eq!(answers("none", 404), 2.0);
-    assert_eq!(get(&address, "/healthz").await.1, "ok\n");
+    assert_eq!(get(&address, "/healthz").await.body, "ok\n");
 }

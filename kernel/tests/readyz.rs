@@ -7,30 +7,12 @@ mod support;
 
 use std::time::Duration;
 
-use kelson_kernel::Kernel;
-use kelson_kernel::api::run_api;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-async fn serve(kernel: &Kernel) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    // Ends with the test's runtime.
-    tokio::spawn(run_api(kernel.clone(), listener, std::future::pending()));
-    address
-}
 
 /// The number of an answer, and its body.
 async fn get(address: &str, path: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let number = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (number, serde_json::from_str(body).unwrap())
+    let answer = support::get(address, path).await;
+    (answer.status, answer.json())
 }
 
 /// The state of a loop in an answer.
@@ -43,7 +25,7 @@ fn of<'a>(body: &'a Value, list: &str, name: &str) -> Option<&'a Value> {
 async fn a_loop_that_is_late_or_has_ended_makes_its_kernel_unready_and_stands_in_the_status() {
     let folder = tempfile::tempdir().unwrap();
     let kernel = support::start(folder.path()).await;
-    let address = serve(&kernel).await;
+    let address = support::serve(&kernel).await;
     let (number, ready) = get(&address, "/readyz").await;
     assert_eq!((number, &ready["ready"]), (200, &Value::Bool(true)));
     for name in ["log", "member", "compaction"] {

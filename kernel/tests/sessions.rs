@@ -26,7 +26,7 @@ use kelson_proto::{MAX_MESSAGE, PAGE, v1};
 use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -218,14 +218,8 @@ impl Listener {
 }
 
 async fn serve(kernel: &Kernel) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    // Both end with the test's runtime.
-    tokio::spawn(api::run_api(
-        kernel.clone(),
-        listener,
-        std::future::pending(),
-    ));
+    let address = format!("http://{}", support::serve(kernel).await);
+    // Ends with the test's runtime.
     tokio::spawn(api::run_dispatch(kernel.clone()));
     address
 }

@@ -5,18 +5,12 @@
 mod support;
 
 use kelson_kernel::Kernel;
-use kelson_kernel::api::run_api;
 use kelson_proto::v1::kernel_client::KernelClient;
 use kelson_proto::v1::{WatchBatch, WatchRequest};
-use tokio::net::TcpListener;
 use tonic::Streaming;
 
 async fn serve(kernel: &Kernel) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    // Ends with the test's runtime.
-    tokio::spawn(run_api(kernel.clone(), listener, std::future::pending()));
-    address
+    format!("http://{}", support::serve(kernel).await)
 }
 
 async fn watch(address: &str, resume: u64) -> Streaming<WatchBatch> {

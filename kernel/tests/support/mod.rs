@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kelson_kernel::api::run_api;
 use kelson_kernel::{Kernel, KernelConfig, KernelError, Place};
 use kelson_kernel_core::Reply;
 use kelson_kernel_core::port::{
@@ -21,6 +22,9 @@ use kelson_model::id::Digest;
 use kelson_model::principal::Principal;
 use kelson_model::request::{Request, SetNamespace, Submission};
 use kelson_model::time::ClusterTime;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A sandbox without any component: no turn is ever asked of it here.
 pub(crate) struct NoHost;
@@ -98,5 +102,43 @@ pub(crate) async fn write(kernel: &Kernel, sequences: std::ops::Range<u64>) {
     for sequence in sequences {
         let reply = kernel.submit(weight(sequence)).await.unwrap();
         assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+    }
+}
+
+/// Serves the API in plain; gives its address. Ends with the test's runtime.
+pub(crate) async fn serve(kernel: &Kernel) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(run_api(kernel.clone(), listener, std::future::pending()));
+    address
+}
+
+/// An answer over HTTP.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// In lower case.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// Asks for a path.
+pub(crate) async fn get(address: &str, path: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // An answer to HTTP/1.0 never comes in chunks.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_lowercase(),
+        body: body.to_owned(),
     }
 }
